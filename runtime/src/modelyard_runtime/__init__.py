@@ -1,0 +1,1 @@
+"""The scoring runtime of Modelyard: the HTTP server inside every image."""

@@ -1,0 +1,1 @@
+"""What Modelyard talks about: pure types and policies, no I/O."""

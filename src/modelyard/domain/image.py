@@ -1,0 +1,169 @@
+"""An image: models, scoring script, environment and runtime, built once, immutable.
+
+The manifest is what the digest is over. The check's report, tags and times are attached to the
+image and outside the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from modelyard.domain.cause import Cause
+from modelyard.domain.values import Digest, RelativePath, Value
+
+
+class ImageState(StrEnum):
+    """Where a build stands."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class LayerKind(StrEnum):
+    """What a layer carries, in the order in which layers are laid down."""
+
+    ENVIRONMENT = "environment"
+    RUNTIME = "runtime"
+    CODE = "code"
+    MODEL = "model"
+
+
+class Layer(Value):
+    """One content-addressed part of an image: a deterministic, uncompressed tar blob."""
+
+    kind: LayerKind
+    digest: Digest
+    size: int
+    """Bytes of the tar."""
+
+
+class ModelMount(Value):
+    """Where one model's files stand inside the model layer."""
+
+    name: str
+    version: int
+    path: RelativePath
+    """Folder below the model root: `<name>/<version>`."""
+
+    @property
+    def reference(self) -> str:
+        """`name:version`."""
+        return f"{self.name}:{self.version}"
+
+
+class Platform(Value):
+    """What an image's compiled parts need."""
+
+    os: str
+    """`linux` or `darwin`."""
+    architecture: str
+    """`amd64` or `arm64`."""
+
+    def __str__(self) -> str:
+        return f"{self.os}/{self.architecture}"
+
+
+class Manifest(Value):
+    """Everything the digest of an image is over."""
+
+    schema_version: int = 1
+    kind: str = "python"
+    """What runs it; other kinds bring their own runtime."""
+    platform: Platform
+    python: str
+    """Minor version the environment was resolved for, such as `3.11`."""
+    script: RelativePath
+    """The scoring script, below the code root."""
+    models: tuple[ModelMount, ...]
+    lock: Digest
+    """Digest of the environment's lock."""
+    layers: tuple[Layer, ...]
+
+    def to_bytes(self) -> bytes:
+        """The canonical form: sorted keys, no spaces, UTF-8."""
+        document = self.model_dump(mode="json")
+        return json.dumps(
+            document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        ).encode()
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` of the canonical form: the image's identity."""
+        return f"sha256:{hashlib.sha256(self.to_bytes()).hexdigest()}"
+
+    def layer(self, kind: LayerKind) -> Layer:
+        """The one layer of this kind."""
+        return next(layer for layer in self.layers if layer.kind is kind)
+
+
+class Package(Value):
+    """One locked package of an environment."""
+
+    name: str
+    version: str
+
+
+class CheckReport(Value):
+    """What the check start of an image showed."""
+
+    workers: int
+    cold_start: float
+    """Seconds from the start of the process until every worker was ready."""
+    memory: int
+    """Bytes, resident, of all its processes after the sample was scored."""
+    sample: JsonValue = None
+    """The request that was scored, or null when there was none."""
+    answer: JsonValue = None
+    """What `run()` made of the sample, or null when there was none."""
+    scoring_time: float | None = None
+    """Seconds that scoring the sample took, or null when there was none."""
+    openapi: JsonValue = None
+    """The image's own description of its interface."""
+    checked_at: datetime
+
+
+class Image(Value):
+    """One built version of an image."""
+
+    id: UUID
+    workspace: str
+    name: str
+    version: int
+    state: ImageState
+    digest: Digest | None = None
+    """Identity; null until the layers exist."""
+    manifest: Manifest | None = None
+    models: tuple[str, ...]
+    """References of the models inside."""
+    script: str
+    requirements: tuple[str, ...]
+    """The requirement lines as they were asked for."""
+    packages: tuple[Package, ...] = ()
+    """What they were locked to."""
+    description: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+    check: CheckReport | None = None
+    cause: Cause | None = None
+    """Why the build failed."""
+    operation: UUID
+    """The operation that builds it; its log is the build log."""
+    created_at: datetime
+    created_by: str
+
+    @property
+    def reference(self) -> str:
+        """`name:version`."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers."""
+        return sum(layer.size for layer in self.manifest.layers) if self.manifest else 0

@@ -1,0 +1,66 @@
+"""A model: registered, versioned files."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from modelyard.domain.values import Digest, RelativePath, Value
+
+
+class ModelFormat(StrEnum):
+    """How the files are written; recognised from their first bytes, never by loading them."""
+
+    PICKLE = "pickle"
+    JOBLIB = "joblib"
+    ONNX = "onnx"
+    SAFETENSORS = "safetensors"
+    TORCHSCRIPT = "torchscript"
+    XGBOOST = "xgboost"
+    LIGHTGBM = "lightgbm"
+    KERAS = "keras"
+    MLFLOW = "mlflow"
+    CUSTOM = "custom"
+
+
+class ModelFile(Value):
+    """One file of a model."""
+
+    path: RelativePath
+    digest: Digest
+    size: int
+    """Bytes."""
+
+
+class Model(Value):
+    """One registered version of a model."""
+
+    id: UUID
+    workspace: str
+    name: str
+    version: int
+    format: ModelFormat
+    framework: str | None = None
+    """What trained it, such as `scikit-learn`; given, or guessed from the format."""
+    framework_version: str | None = None
+    description: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+    files: tuple[ModelFile, ...]
+    sample_input: JsonValue = None
+    """A request body that the model can score; the check of an image uses it."""
+    created_at: datetime
+    created_by: str
+
+    @property
+    def reference(self) -> str:
+        """`name:version`."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)

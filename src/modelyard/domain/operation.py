@@ -1,0 +1,59 @@
+"""An operation: one long-running request, with an id, a state, a log and an error."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from modelyard.domain.values import Value
+
+
+class OperationState(StrEnum):
+    """Where an operation stands."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will happen."""
+        return self is not OperationState.RUNNING
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    IMAGE_BUILD = "image.build"
+    SERVICE_DEPLOY = "service.deploy"
+    SERVICE_UPDATE = "service.update"
+    SERVICE_DELETE = "service.delete"
+
+
+class Operation(Value):
+    """One long-running request."""
+
+    id: UUID
+    workspace: str
+    kind: OperationKind
+    state: OperationState
+    resource: str
+    """What it works on: `image iris:3`, `service iris`."""
+    error: dict[str, Any] | None = None
+    """`code`, `message`, `hint`, `details` when it failed."""
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class LogLine(Value):
+    """One line of an operation's or a replica's log; `sequence` resumes a broken stream."""
+
+    sequence: int
+    time: datetime
+    source: str = ""
+    """The replica or build step that wrote it."""
+    text: str

@@ -1,0 +1,251 @@
+"""A service: stable name, address, keys; and the deployments that answer for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import Field, field_validator
+
+from modelyard.domain.cause import Cause
+from modelyard.domain.image import Manifest
+from modelyard.domain.values import Bytes, Digest, Seconds, Spec, Value
+
+
+class ServiceState(StrEnum):
+    """How a service is doing, as last seen."""
+
+    TRANSITIONING = "Transitioning"
+    HEALTHY = "Healthy"
+    UNHEALTHY = "Unhealthy"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class Authentication(StrEnum):
+    """How callers of a service prove who they are."""
+
+    KEY = "key"
+    NONE = "none"
+
+
+class KeySlot(StrEnum):
+    """A service has two keys, so that one can be replaced while the other is in use."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+
+
+class ReplicaSettings(Spec):
+    """What one replica gets; a change replaces the replicas, one beside the other."""
+
+    cpu: float = Field(1.0, gt=0, le=1024)
+    """Cores: the number of worker processes (rounded down, at least 1) and of threads that
+    numerical libraries may use (rounded up). Not a hard cap on the target `local`."""
+    memory: Bytes = Field(1 << 30, ge=64 << 20)
+    """Limit for all processes of one replica together, `"1GiB"`; above it the replica is ended."""
+    scoring_timeout: Seconds = Field(60.0, gt=0, le=3600)
+    """Longest time for one request, `"60s"`; then the caller gets 504."""
+    startup_timeout: Seconds = Field(300.0, gt=0, le=3600)
+    """Longest time until a replica is ready, `"5m"`; then its start counts as hung."""
+    environment: dict[str, str] = {}
+    """Environment variables of the replica. Readable by everybody who may see the service."""
+
+    @field_validator("environment")
+    @classmethod
+    def _environment(cls, variables: dict[str, str]) -> dict[str, str]:
+        for name, value in variables.items():
+            if not name.isidentifier() or not name.isascii() or "\0" in value:
+                raise ValueError(f"`{name[:100]}` is not an environment variable")
+            if name.startswith(("LD_", "DYLD_", "PYTHON", "MODELYARD_")):
+                raise ValueError(f"`{name[:100]}` belongs to the runtime and cannot be set")
+        return variables
+
+
+class ServiceSettings(ReplicaSettings):
+    """All settings of a service."""
+
+    replicas: int = Field(1, ge=1, le=256)
+    """Running copies. Changing it alone restarts nothing."""
+    max_concurrent_requests: int = Field(16, ge=1, le=10_000)
+    """Requests in flight at one replica; more wait at the gateway."""
+    max_queue_wait: Seconds = Field(10.0, ge=0, le=3600)
+    """Longest wait at the gateway, `"10s"`; then the caller gets 503."""
+    auth: Authentication = Authentication.KEY
+    """`key`: `Authorization: Bearer <key>` is needed; `none`: everybody may score."""
+
+    def for_replica(self) -> ReplicaSettings:
+        """The part whose change replaces replicas."""
+        return ReplicaSettings(**self.model_dump(include=set(ReplicaSettings.model_fields)))
+
+
+class Deployment(Value):
+    """One image of a service on one target, with a traffic weight."""
+
+    id: UUID
+    image: str
+    """`name:version`."""
+    digest: Digest
+    settings: ReplicaSettings
+    weight: int
+    """Share of the traffic: 100 for the one that serves, 0 for one that is on its way out."""
+    generation: int
+    """The service's generation that asked for it."""
+    created_at: datetime
+
+
+class ReplicaState(StrEnum):
+    """How a replica is doing, as its supervisor saw it."""
+
+    STARTING = "Starting"
+    READY = "Ready"
+    DRAINING = "Draining"
+    FAILED = "Failed"
+
+
+class ReplicaStatus(Value):
+    """One running copy, as observed."""
+
+    id: str
+    deployment: UUID
+    image: str
+    state: ReplicaState
+    restarts: int = 0
+    memory: int = 0
+    """Bytes, resident, of all its processes."""
+    started_at: datetime | None = None
+    cause: Cause | None = None
+
+
+class ServiceStatus(Value):
+    """What was last observed."""
+
+    state: ServiceState
+    generation: int = 0
+    """Newest generation that the host has fully reached."""
+    replicas: tuple[ReplicaStatus, ...] = ()
+    cause: Cause | None = None
+    observed_at: datetime | None = None
+
+
+class Service(Value):
+    """A stable name and address for scoring."""
+
+    id: UUID
+    workspace: str
+    name: str
+    target: str
+    image: str
+    """`name:version` of the image that is wanted."""
+    models: tuple[str, ...]
+    """References of the models inside that image."""
+    settings: ServiceSettings
+    generation: int
+    """Counts every accepted change."""
+    deployments: tuple[Deployment, ...]
+    status: ServiceStatus
+    scoring_uri: str | None = None
+    """Where to POST; null until the host has a gateway."""
+    swagger_uri: str | None = None
+    description: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class ServiceKeys(Value):
+    """The two keys of a service. Treat them as passwords."""
+
+    primary: str
+    secondary: str
+
+
+class KeyHash(Value):
+    """What a gateway needs to recognise a key, and no more."""
+
+    id: str
+    """The public part, which a caller sends in front of the secret part."""
+    slot: KeySlot
+    hash: str
+    """HMAC-SHA256 of the secret part under the public part, hexadecimal."""
+
+
+class DesiredDeployment(Value):
+    """One deployment an agent is to run."""
+
+    id: UUID
+    image: str
+    manifest: Manifest
+    settings: ReplicaSettings
+    weight: int
+
+
+class DesiredService(Value):
+    """One service an agent is to run."""
+
+    id: UUID
+    name: str
+    generation: int
+    replicas: int
+    max_concurrent_requests: int
+    max_queue_wait: float
+    scoring_timeout: float
+    auth: Authentication
+    keys: tuple[KeyHash, ...]
+    deployments: tuple[DesiredDeployment, ...]
+
+
+class DesiredState(Value):
+    """Everything one agent is to do: one versioned document, read whole."""
+
+    agent: str
+    fence: int
+    """Grows with every server that takes over; a document with a lower one is stale."""
+    generation: int
+    """Grows with every change to any service of this agent."""
+    services: tuple[DesiredService, ...] = ()
+
+
+class ObservedDeployment(Value):
+    """How one deployment is doing on its host."""
+
+    id: UUID
+    ready: bool
+    """All wanted replicas are ready and in the gateway."""
+    failed: Cause | None = None
+    """Why it cannot get ready; the agent keeps what served before."""
+    replicas: tuple[ReplicaStatus, ...] = ()
+
+
+class ObservedService(Value):
+    """How one service is doing on its host."""
+
+    id: UUID
+    name: str
+    generation: int
+    """Newest desired generation that is fully reached."""
+    deployments: tuple[ObservedDeployment, ...] = ()
+    notice: Cause | None = None
+    """Something that callers should know although replicas are ready, such as refused keys."""
+
+
+class ObservedGateway(Value):
+    """Where a host's gateway listens."""
+
+    url: str | None = None
+    cause: Cause | None = None
+    """Why it does not listen."""
+
+
+class ObservedState(Value):
+    """Everything one agent sees: one document, sent whole."""
+
+    agent: str
+    fence: int
+    generation: int
+    """Of the desired state this answers."""
+    gateway: ObservedGateway = ObservedGateway()
+    services: tuple[ObservedService, ...] = ()

@@ -1,0 +1,168 @@
+"""Wire bodies of the REST interface that are not domain types."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from modelyard.domain.image import Image
+from modelyard.domain.operation import Operation
+from modelyard.domain.service import Service, ServiceSettings
+from modelyard.domain.values import (
+    Bytes,
+    Description,
+    Digest,
+    LabelKey,
+    Labels,
+    Name,
+    RelativePath,
+    Seconds,
+    ServiceName,
+    Spec,
+    Value,
+)
+
+ShortText = Annotated[str, StringConstraints(max_length=128, pattern=r"^[\w .+-]*$")]
+
+
+class StoredBlob(Value):
+    """Answer to an upload."""
+
+    digest: Digest
+    size: int
+
+
+class FileReference(Spec):
+    """A file that was uploaded before, and the path it gets."""
+
+    path: RelativePath
+    digest: Digest
+
+
+class RegisterModel(Spec):
+    """Register the next version of a model from uploaded files."""
+
+    name: Name
+    files: tuple[FileReference, ...] = Field(min_length=1, max_length=100_000)
+    framework: ShortText | None = None
+    framework_version: ShortText | None = None
+    description: Description = ""
+    tags: Labels = {}
+    properties: Labels = {}
+    sample_input: JsonValue = None
+
+
+class ChangeLabels(Spec):
+    """Change what may change on a model, an image or a service; what is absent stays."""
+
+    tags: Labels | None = None
+    """Replaces all tags."""
+    add_tags: Labels = {}
+    remove_tags: tuple[LabelKey, ...] = ()
+    add_properties: Labels = {}
+    """Properties are only added: a key that exists with another value is refused."""
+    description: Description | None = None
+
+
+class BuildImage(Spec):
+    """Build the next version of an image; the same inputs give the image that is there."""
+
+    name: Name
+    models: tuple[str, ...] = Field(max_length=100)
+    """References, `iris:3` or `iris` for the latest."""
+    script: RelativePath
+    """The scoring script among `files`."""
+    files: tuple[FileReference, ...] = Field(min_length=1, max_length=10_000)
+    """The scoring script and whatever it imports or reads."""
+    requirements: tuple[Annotated[str, StringConstraints(max_length=1000)], ...] = Field(
+        (), max_length=1000
+    )
+    """Requirement lines such as `scikit-learn==1.7.2`; options are refused."""
+    sample: JsonValue = None
+    """Request body for the check; unset takes the first model's sample input."""
+    upgrade: bool = False
+    """Resolve the requirements anew instead of keeping the lock of the same requirements."""
+    description: Description = ""
+    tags: Labels = {}
+    properties: Labels = {}
+
+
+class AcceptedImage(Value):
+    """Answer to a build: the image and the operation that builds it."""
+
+    image: Image
+    operation: Operation
+    reused: bool
+    """True when the same inputs were built before, so that nothing is to be done."""
+
+
+class DeployService(Spec):
+    """Create a service that runs an image."""
+
+    name: ServiceName
+    image: str
+    target: str = "local"
+    settings: ServiceSettings = ServiceSettings()
+    description: Description = ""
+    tags: Labels = {}
+    properties: Labels = {}
+
+
+class SettingsChange(Spec):
+    """Settings to change; what is absent stays. The fields are those of `ServiceSettings`."""
+
+    replicas: int | None = None
+    cpu: float | None = None
+    memory: Bytes | None = None
+    scoring_timeout: Seconds | None = None
+    startup_timeout: Seconds | None = None
+    environment: dict[str, str] | None = None
+    max_concurrent_requests: int | None = None
+    max_queue_wait: Seconds | None = None
+    auth: str | None = None
+
+
+class UpdateService(Spec):
+    """Change the image or settings of a service."""
+
+    image: str | None = None
+    settings: SettingsChange = SettingsChange()
+
+
+class AcceptedService(Value):
+    """Answer to a deploy or an update: the service and the operation that brings it there."""
+
+    service: Service
+    operation: Operation
+
+
+class LogSegment(Spec):
+    """A numbered piece of a replica's log, as an agent sends it home."""
+
+    service: UUID
+    replica: str
+    epoch: int
+    """Grows when the agent lost its state, so that numbers used again cannot overwrite."""
+    sequence: int = Field(ge=0)
+    """Number of this piece in the replica's log, from 0, without gaps."""
+    text: str = Field(max_length=1 << 20)
+    """Whole lines."""
+
+
+class LogReceipt(Value):
+    """Answer to a log segment."""
+
+    next: int
+    """The sequence that is expected next: everything below it is stored."""
+
+
+class ServerInfo(Value):
+    """What answers."""
+
+    version: str
+    workspace: str
+    principal: str
+    gateway: str | None
+    """Address of the local agent's gateway, or null while it does not listen."""

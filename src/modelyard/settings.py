@@ -1,0 +1,39 @@
+"""Settings of a server and of what it starts, from environment variables `MODELYARD_…`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting; its environment variable is `MODELYARD_` and the name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MODELYARD_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".modelyard")
+    """Folder that holds everything: database, blobs, logs, the agent's files, the token."""
+    url: str | None = None
+    """Address of a server elsewhere, for the client; unset means the local one, started on need."""
+    token: str | None = None
+    """Token for `url`; the local server's is found in `home` by itself."""
+    server_host: str = "127.0.0.1"
+    """Address the server listens on."""
+    server_port: int = Field(7878, ge=0, le=65535)
+    """Port the server listens on; 0 takes a free one, which the local client finds in `home`."""
+    gateway_host: str = "127.0.0.1"
+    """Address the gateway of the local agent listens on."""
+    gateway_port: int = Field(7880, ge=0, le=65535)
+    """Port the gateway of the local agent listens on; 0 takes a free one and keeps it."""
+    wheels: Path | None = None
+    """Folder of wheels to build environments from instead of the package index (no network)."""
+    max_upload: int = Field(64 << 30, gt=0)
+    """Largest single file accepted, in bytes; 64 GiB unless told otherwise."""
+    check_timeout: float = Field(300.0, gt=0)
+    """Longest time in seconds that the check start of an image may take."""
+    check_memory: int = Field(4 << 30, gt=0)
+    """Limit in bytes on the memory of an image during its check start."""
