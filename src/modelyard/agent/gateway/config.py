@@ -1,0 +1,137 @@
+"""What a gateway serves: one versioned document, written by the agent and swapped atomically.
+
+The document carries a checksum, so a damaged one is recognised and never half obeyed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from modelyard.agent.gateway.files import replace_file
+from modelyard.errors import (
+    InsufficientStorage,
+    IntegrityError,
+    InvalidRequest,
+    Unavailable,
+)
+
+FORMAT = 1
+"""Version of the document's shape; another one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that opens one service, as far as a gateway may know it."""
+
+    id: str
+    """The public part."""
+    slot: str
+    """`primary` or `secondary`."""
+    hash: str
+    """`modelyard.domain.keys.ServiceKey.hash`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One ready replica. Its `socket` is what identifies it when the configuration changes."""
+
+    socket: str
+    """Path of the Unix socket it listens on."""
+    deployment: str
+    """Id of its deployment; callers see it as `x-modelyard-deployment`."""
+    weight: int
+    """0: gets no new request; anything above: gets its share."""
+    replica: str
+    """Id of the replica, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRoute:
+    """One service and the replicas that answer for it."""
+
+    name: str
+    auth: str
+    """`none` lets everybody in; with anything else, such as `key`, a key is needed."""
+    keys: tuple[Key, ...]
+    scoring_timeout: float
+    """Seconds one request may take at a replica."""
+    max_concurrent_requests: int
+    """Requests in flight at one replica; at least 1."""
+    max_queue_wait: float
+    """Seconds a request may wait for a replica to be free; 0 refuses at once."""
+    upstreams: tuple[Upstream, ...]
+    unavailable: str = ""
+    """Why no replica is ready: the sentence callers get when `upstreams` is empty."""
+
+    def __post_init__(self) -> None:
+        if self.max_concurrent_requests < 1 or self.scoring_timeout <= 0 or self.max_queue_wait < 0:
+            raise InvalidRequest(f"the limits of service `{self.name}` in the gateway are not sane")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Everything a gateway knows."""
+
+    version: int
+    """Grows with every change; the gateway reports the one it serves."""
+    services: tuple[ServiceRoute, ...] = ()
+
+
+def write_config(path: Path, config: GatewayConfig) -> None:
+    """Replace the document at `path` at once: a reader sees the old one or the new one, whole.
+
+    Raises:
+        InsufficientStorage: The disk is full; the old document is untouched.
+        Unavailable: The folder cannot be written; the old document is untouched.
+    """
+    body = asdict(config)
+    text = json.dumps({"format": FORMAT, "checksum": _checksum(body), "config": body})
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (InsufficientStorage if full else Unavailable)(
+            f"the gateway's configuration `{path}` could not be written: {error.strerror}",
+            hint="free some space" if full else "check that its folder exists and is writable",
+        ) from error
+
+
+def read_config(path: Path) -> GatewayConfig:
+    """Read the document at `path`.
+
+    Raises:
+        IntegrityError: It is missing, damaged, or of another format.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']} instead of {FORMAT}")
+        if document["checksum"] != _checksum(document["config"]):
+            raise ValueError("the checksum differs")
+        return _config(document["config"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InvalidRequest) as error:
+        raise IntegrityError(
+            f"the gateway cannot use its configuration `{path}`: {error or type(error).__name__}",
+            hint="the agent writes it again with its next change, or when it is restarted",
+        ) from error
+
+
+def _config(body: dict[str, Any]) -> GatewayConfig:
+    services = tuple(_service(service) for service in body["services"])
+    return GatewayConfig(version=body["version"], services=services)
+
+
+def _service(body: dict[str, Any]) -> ServiceRoute:
+    keys = tuple(Key(**key) for key in body["keys"])
+    upstreams = tuple(Upstream(**upstream) for upstream in body["upstreams"])
+    return ServiceRoute(**{**body, "keys": keys, "upstreams": upstreams})
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
