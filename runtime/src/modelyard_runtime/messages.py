@@ -1,0 +1,165 @@
+"""What the HTTP server core and its handlers exchange: requests, responses, refusals, limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+import orjson
+
+JSON = (b"content-type", b"application/json")
+"""The header that every JSON answer carries."""
+
+_TARGET = re.compile(
+    rb"(/(?:[!\"$&->@-\[\]-~]|%[0-9A-Fa-f]{2})*)"  # printable, without # % ? and backslash
+    rb"(?:\?((?:[!\"$&-~]|%[0-9A-Fa-f]{2})*))?"  # printable, without # and %
+)
+_PATH = re.compile(r"[^\x00-\x1f\x7f-\x9f\\%]+")
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+
+
+class HttpError(Exception):
+    """Raised by a handler to answer with a status and `{"message": …}`; the connection stays."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Refused(HttpError):
+    """The bytes are not a request that is served here: answered, then the connection is closed."""
+
+
+class Headers:
+    """Header fields in the order they came; names are lower-case bytes."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        self.pairs = pairs
+
+    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
+        """The first value of a name (lower-case), or `default`."""
+        for key, value in self.pairs:
+            if key == name:
+                return value
+        return default
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Every value of a name (lower-case), in order."""
+        return [value for key, value in self.pairs if key == name]
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+@dataclass(slots=True)
+class Request:
+    """One whole request."""
+
+    method: str
+    path: str
+    """Percent-decoded once; it begins with `/` and holds no control character, `\\` or `%`."""
+    query: str
+    """What follows `?`, as it came: not decoded, but its escapes are well formed."""
+    headers: Headers
+    body: bytes
+    version: str = "1.1"
+    """`1.1` or `1.0`."""
+    keep_alive: bool = True
+    """The client lets the connection live on after the answer."""
+
+
+@dataclass(slots=True)
+class Response:
+    """One whole answer; the server adds `content-length`, `date` and `connection`."""
+
+    status: int
+    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server takes from a client; times in seconds, sizes in bytes."""
+
+    header_count: int = 100
+    """Header fields of one request; more gives 431."""
+    header_bytes: int = 32 << 10
+    """Names and values of all header fields of one request together; more gives 431."""
+    url_bytes: int = 8 << 10
+    """Length of the request target; more gives 414."""
+    body_bytes: int = 100 << 20
+    """Length of a body; more gives 413, before it is read when its length is announced."""
+    header_time: float = 10.0
+    """From connecting, or from a request's first byte, to the end of its headers; then 408."""
+    body_time: float = 60.0
+    """From the end of the headers to the end of the body; then 408. Also the longest time that a
+    client may leave an answer unread; then the connection is cut."""
+    idle_time: float = 75.0
+    """Between an answer and the next request; then the connection is closed."""
+    connections: int = 1024
+    """Open connections; more wait in the listening socket's queue."""
+
+
+def error_response(status: int, message: str) -> Response:
+    """An error the way every error is answered: `{"message": …}`."""
+    return Response(status, orjson.dumps({"message": message}), [JSON])
+
+
+@lru_cache(maxsize=512)
+def split_target(target: bytes) -> tuple[str, str]:
+    """Decode a request target once into path and query.
+
+    Raises:
+        Refused: 400, when it is not a path on this server or has a malformed escape.
+    """
+    match = _TARGET.fullmatch(target)
+    if match is None:
+        raise Refused(400, "The request target must be a path with valid percent-escapes.")
+    try:
+        path = unquote_to_bytes(match[1]).decode()
+    except UnicodeDecodeError:
+        raise Refused(400, "The path is not UTF-8 after decoding its escapes.") from None
+    if not _PATH.fullmatch(path):
+        raise Refused(400, "The path holds a character that is not allowed.")
+    if "/." in path and {".", ".."} & set(path.split("/")):
+        raise Refused(400, "The path must not hold `.` or `..` as a segment.")
+    return path, (match[2] or b"").decode()
+
+
+def encode_head(
+    response: Response, date: bytes, *, keep_alive: bool = False, version: str = "1.1"
+) -> bytes:
+    """The status line and header fields of a response, up to and with the empty line.
+
+    `date` is a whole field with its line break; `version` is that of the request.
+
+    Raises:
+        ValueError: A header field holds a line break: it would forge fields or a whole response.
+    """
+    status = response.status
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, date]
+    for name, value in response.headers:
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if status != 204:
+        lines.append(b"content-length: %d\r\n" % len(response.body))
+    if not keep_alive:
+        lines.append(b"connection: close\r\n")
+    elif version == "1.0":
+        lines.append(b"connection: keep-alive\r\n")
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        raise ValueError("a header field of the response holds a line break")
+    return head + b"\r\n"
