@@ -1,0 +1,345 @@
+"""Layers: deterministic tars that are written once, stored as blobs and unpacked for running.
+
+The build writes them; the check start and the agent's local driver unpack them. On one host both
+share one `LayerCache`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from modelyard.blobs.base import BlobStore, BlobWriter
+from modelyard.domain.image import Layer, LayerKind
+from modelyard.domain.values import DIGEST_PATTERN
+from modelyard.errors import InsufficientStorage, IntegrityError
+from modelyard.images import tar
+from modelyard.images.extract import TreeWriter
+
+_CHUNK = 1 << 20
+_BOOT_MARK = ".boot"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """One file on its way into a layer."""
+
+    path: str
+    """Place inside the layer, such as `opt/modelyard/code/score.py`."""
+    size: int
+    read: Callable[[], Iterable[bytes]]
+    """Yields the content in pieces; called once for every writing."""
+    executable: bool = False
+
+
+def file_from_bytes(path: str, content: bytes) -> LayerFile:
+    """A file whose content is at hand."""
+    return LayerFile(path, len(content), lambda: (content,))
+
+
+def file_from_blob(path: str, digest: str, blobs: BlobStore) -> LayerFile:
+    """A file whose content is a blob."""
+    return LayerFile(path, blobs.size(digest), lambda: blobs.open(digest))
+
+
+def files_below(folder: Path, prefix: str = "") -> list[LayerFile]:
+    """Every regular file below `folder`, each under `prefix` and its relative path.
+
+    Raises:
+        IntegrityError: There is something that is neither a file nor a folder.
+    """
+    return list(_walk(folder, f"{prefix}/" if prefix else ""))
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[LayerFile]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path), f"{path}/")
+            elif entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                yield LayerFile(
+                    path, status.st_size, _reader(entry.path), bool(status.st_mode & 0o100)
+                )
+            else:
+                raise IntegrityError(f"`{path}` is neither a regular file nor a folder")
+
+
+def _reader(path: str) -> Callable[[], Iterator[bytes]]:
+    def read() -> Iterator[bytes]:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    return read
+
+
+def tar_chunks(files: Iterable[LayerFile]) -> Iterator[bytes]:
+    """The layer of these files, in pieces of about 1 MiB; the same files give the same bytes.
+
+    Raises:
+        IntegrityError: A file is not as long as it said, or must not be in a layer.
+    """
+    pending: list[bytes] = []
+    length = 0
+    for piece in _pieces(sorted(files, key=lambda file: file.path.split("/"))):
+        pending.append(piece)
+        length += len(piece)
+        if length >= _CHUNK:
+            yield b"".join(pending)
+            pending.clear()
+            length = 0
+    yield b"".join(pending)
+
+
+def _pieces(files: Iterable[LayerFile]) -> Iterator[bytes]:
+    checks = tar.MemberChecks()
+
+    def begin(member: tar.Member) -> bytes:
+        checks.admit(member)
+        return tar.header(member)
+
+    folders: list[str] = []
+    for file in files:
+        parents = file.path.split("/")[:-1]
+        for depth in range(1, len(parents) + 1):
+            if folders[:depth] != parents[:depth]:
+                yield begin(tar.Member("/".join(parents[:depth]), folder=True))
+        folders = parents
+        yield begin(tar.Member(file.path, file.size, executable=file.executable))
+        yield from _exactly(file)
+        yield tar.padding(file.size)
+    yield tar.END
+
+
+def _exactly(file: LayerFile) -> Iterator[bytes]:
+    left = file.size
+    for chunk in file.read():
+        left -= len(chunk)
+        if left < 0:
+            break
+        yield chunk
+    if left:
+        raise IntegrityError(f"`{file.path}` changed while it was written into a layer")
+
+
+def write_layer(
+    kind: LayerKind, files: Iterable[LayerFile], blobs: BlobStore, layers: LayerCache
+) -> Layer:
+    """Store the layer of these files, and unpack it in the same pass.
+
+    Raises:
+        IntegrityError: A file is not as long as it said, or must not be in a layer.
+        InsufficientStorage: The disk is full.
+    """
+    with layers.staging() as tree, blobs.writer() as writer:
+        digest = extract(_also(writer, tar_chunks(files)), tree)
+        stored = writer.commit(digest)
+        layers.publish(digest, tree)
+    return Layer(kind=kind, digest=stored.digest, size=stored.size)
+
+
+def write_tree(kind: LayerKind, tree: Path, blobs: BlobStore, layers: LayerCache) -> Layer:
+    """Store what is in a staged folder as a layer, and put the folder itself in place.
+
+    Raises:
+        IntegrityError: Something in it must not be in a layer.
+        InsufficientStorage: The disk is full.
+    """
+    files = files_below(tree)
+    for file in files:
+        (tree / file.path).chmod(0o555 if file.executable else 0o444)
+    with blobs.writer() as writer:
+        for chunk in tar_chunks(files):
+            writer.write(chunk)
+        stored = writer.commit()
+    layers.publish(stored.digest, tree)
+    return Layer(kind=kind, digest=stored.digest, size=stored.size)
+
+
+def _also(writer: BlobWriter, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        writer.write(chunk)
+        yield chunk
+
+
+class LayerCache:
+    """Unpacked layers of one host, below one folder: `<root>/<hex>/opt/modelyard/…`.
+
+    Any number of threads and processes may use one folder at a time. A layer appears whole or not
+    at all; what an interrupted unpacking left is removed by the next one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._staging = root / ".staging"
+
+    def path(self, digest: str) -> Path | None:
+        """Folder of an unpacked layer, or None when it is not there.
+
+        The first call after the host was started compares the files with the digest, because a
+        power cut may have taken some; a layer that lost any is removed.
+        """
+        folder = self._place(digest)
+        try:
+            mark = (folder / _BOOT_MARK).read_text()
+        except FileNotFoundError:
+            return None
+        if mark == _boot_id() or self._verify(digest, folder):
+            return folder
+        return None
+
+    def unpack(self, digest: str, chunks: Iterable[bytes], size: int | None = None) -> Path:
+        """Unpack a layer and return its folder; at once when it is there already.
+
+        Args:
+            digest: What the bytes must hash to.
+            chunks: The tar in pieces of any length; read once, never held whole.
+            size: Bytes that the tar has, when known: one that is longer is given up early.
+
+        Raises:
+            IntegrityError: The bytes have another digest, or a member could do harm.
+            InsufficientStorage: The disk is full.
+        """
+        if (folder := self.path(digest)) is not None:
+            return folder
+        with self.staging() as tree:
+            try:
+                found = extract(chunks, tree, size)
+            except IntegrityError as error:
+                raise IntegrityError(f"layer {digest}: {error.message}") from error
+            if found != digest:
+                raise IntegrityError(f"layer {digest} arrived as {found}: its bytes were changed")
+            return self.publish(digest, tree)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """An empty folder for a tree that `publish` may put in place; removed at the end if not.
+
+        Raises:
+            InsufficientStorage: The disk is full.
+        """
+        self._staging.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        folder, lock = self._claim()
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise InsufficientStorage(
+                    f"the disk of {self._root} is full", hint="make room there, then try again"
+                ) from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    def publish(self, digest: str, tree: Path) -> Path:
+        """Put a staged tree, whose layer has this digest, in place and return its folder."""
+        place = self._place(digest)
+        (tree / _BOOT_MARK).write_text(_boot_id())
+        tree.chmod(0o755)
+        try:
+            tree.rename(place)
+        except OSError as error:
+            # Another one was faster with the same bytes.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        return place
+
+    def _place(self, digest: str) -> Path:
+        if not re.match(DIGEST_PATTERN, digest):
+            raise IntegrityError(f"`{digest[:100]}` is not a digest")
+        return self._root / digest.removeprefix("sha256:")
+
+    def _verify(self, digest: str, folder: Path) -> bool:
+        """Compare an unpacked layer with its digest; remove it if it lost anything."""
+        if _tree_digest(folder) != digest:
+            self._discard(folder)
+            return False
+        mark = folder / f"{_BOOT_MARK}-{os.getpid()}"
+        mark.write_text(_boot_id())
+        mark.rename(folder / _BOOT_MARK)
+        return True
+
+    def _discard(self, folder: Path) -> None:
+        with self.staging() as bin_, suppress(FileNotFoundError):
+            folder.rename(bin_ / folder.name)
+
+    def _claim(self) -> tuple[Path, int]:
+        """A new folder, and the lock that tells others that its maker is alive."""
+        while True:
+            folder = Path(tempfile.mkdtemp(dir=self._staging))
+            lock = _lock(folder)
+            if lock is not None:
+                return folder, lock
+
+    def _sweep(self) -> None:
+        """Remove what makers left that are gone."""
+        for folder in self._staging.iterdir():
+            lock = _lock(folder)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
+def extract(chunks: Iterable[bytes], folder: Path, size: int | None = None) -> str:
+    """Write the members of a layer below `folder` and return the digest of what arrived.
+
+    Raises:
+        IntegrityError: A member could do harm, or the archive is not a layer.
+    """
+    stream = tar.TarStream(chunks, size)
+    with TreeWriter(folder) as writer:
+        for member, content in stream.members():
+            writer.write(member, content)
+    return stream.digest
+
+
+def _lock(folder: Path) -> int | None:
+    """A lock on a folder, or None when another one has it or the folder is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The one who removed the folder had the lock until then: look whether it is still there.
+        os.stat(folder)
+    except (BlockingIOError, FileNotFoundError):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _tree_digest(folder: Path) -> str | None:
+    """Digest of an unpacked layer, found by writing it once more, to nowhere."""
+    hashed = hashlib.sha256()
+    try:
+        for chunk in tar_chunks(files_below(folder / "opt", "opt")):
+            hashed.update(chunk)
+    except (IntegrityError, FileNotFoundError):
+        return None
+    return f"sha256:{hashed.hexdigest()}"
+
+
+@cache
+def _boot_id() -> str:
+    """Something that changes when the host is started anew."""
+    with suppress(FileNotFoundError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return str(int(psutil.boot_time()))
