@@ -262,7 +262,7 @@ class LayerCache:
         return place
 
     def _place(self, digest: str) -> Path:
-        if not re.match(DIGEST_PATTERN, digest):
+        if not re.fullmatch(DIGEST_PATTERN, digest):
             raise IntegrityError(f"`{digest[:100]}` is not a digest")
         return self._root / digest.removeprefix("sha256:")
 

@@ -1,0 +1,140 @@
+"""How an unpacked image is started: the runtime's command, environment and configuration.
+
+The check start and the agent's local driver both start images with these, so that what was checked
+is what runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import LayerKind, Manifest, Platform
+
+ROOT = "opt/modelyard"
+"""Where an image keeps everything of ours, below the root of a container or a layer's folder."""
+ENVIRONMENT_ROOT = f"{ROOT}/environment"
+RUNTIME_ROOT = f"{ROOT}/runtime"
+CODE_ROOT = f"{ROOT}/code"
+MODELS_ROOT = f"{ROOT}/models"
+
+PYTHON_KIND = "python"
+"""Kind of the images that the Python runtime runs."""
+MAX_BODY = 100 << 20
+"""Largest request body in bytes that a replica reads."""
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def current_platform() -> Platform:
+    """What this host can run."""
+    machine = platform.machine().lower()
+    return Platform(os=sys.platform, architecture=_ARCHITECTURES.get(machine, machine))
+
+
+def base_python() -> tuple[Path, str]:
+    """The interpreter behind this process's virtual environment, and its minor version."""
+    executable = getattr(sys, "_base_executable", None) or sys.executable
+    return Path(executable), f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def why_unsuitable(manifest: Manifest) -> Cause | None:
+    """Why this host cannot run an image as processes, or None when it can."""
+    here, (_, python) = current_platform(), base_python()
+    if manifest.kind != PYTHON_KIND:
+        need, have = f"a runtime of kind `{manifest.kind}`", f"one of kind `{PYTHON_KIND}`"
+    elif manifest.platform != here:
+        need, have = str(manifest.platform), str(here)
+    elif manifest.python != python:
+        need, have = f"Python {manifest.python}", f"Python {python}"
+    else:
+        return None
+    return Cause(
+        code=CauseCode.WRONG_PLATFORM,
+        message=f"The image needs {need}; this host has {have}.",
+        evidence=(f"image: {manifest.digest}",),
+        fix="Build the image again on a host like this one, or run it on one like its own.",
+    )
+
+
+def runtime_command(
+    manifest: Manifest,
+    layers: Mapping[LayerKind, Path],
+    cpu: float,
+    environment: Mapping[str, str],
+    scratch: Path,
+) -> tuple[list[str], dict[str, str]]:
+    """Command and whole environment of an image's runtime; `--config <path>` is to be appended.
+
+    Args:
+        manifest: The image, which `why_unsuitable` found suitable.
+        layers: Folder of every unpacked layer.
+        cpu: Cores; numerical libraries get as many threads, rounded up.
+        environment: The user's variables; they may change defaults but not what finds the code.
+        scratch: Private folder of this replica, for its temporary files and as its home.
+    """
+    python, _ = base_python()
+    search = (
+        layers[LayerKind.RUNTIME] / RUNTIME_ROOT,
+        layers[LayerKind.ENVIRONMENT] / ENVIRONMENT_ROOT,
+    )
+    defaults = {
+        "PATH": os.defpath,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "LANG": "C.UTF-8",
+        **dict.fromkeys(_THREAD_VARIABLES, str(math.ceil(cpu))),
+    }
+    fixed = {
+        "PYTHONPATH": os.pathsep.join(map(str, search)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    # -s -S keep the host's own packages out, -P whatever lies in the working folder.
+    command = [str(python), "-s", "-S", "-P", "-m", "modelyard_runtime"]
+    return command, {**defaults, **environment, **fixed}
+
+
+def replica_config(
+    manifest: Manifest,
+    layers: Mapping[LayerKind, Path],
+    *,
+    service: str,
+    workers: int,
+    scoring_timeout: float,
+    drain_timeout: float,
+    max_body: int = MAX_BODY,
+) -> dict[str, Any]:
+    """The runtime's configuration, except `fd` and `status`, which whoever starts it knows.
+
+    Args:
+        manifest: The image.
+        layers: Folder of every unpacked layer.
+        service: Name that the replica calls itself in its log.
+        workers: Processes that score.
+        scoring_timeout: Longest time for one request, in seconds.
+        drain_timeout: Time in seconds that requests in flight get at the end.
+        max_body: Largest request body, in bytes.
+    """
+    return {
+        "service": service,
+        "workers": workers,
+        "code": str(layers[LayerKind.CODE] / CODE_ROOT),
+        "script": manifest.script,
+        "models_root": str(layers[LayerKind.MODEL] / MODELS_ROOT),
+        "models": [model.model_dump() for model in manifest.models],
+        "scoring_timeout": scoring_timeout,
+        "drain_timeout": drain_timeout,
+        "max_body": max_body,
+    }
