@@ -1,1 +1,231 @@
-"""Composition root: the only place where concrete classes meet."""
+"""Composition root: the only place where concrete classes meet.
+
+`python -m modelyard.app` is the server in the foreground; clients start it in the background.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from modelyard.agent.local import LocalAgent
+from modelyard.api import create_app
+from modelyard.blobs.local import LocalBlobs
+from modelyard.control.agents import Agents
+from modelyard.control.blobs import BlobTransfer
+from modelyard.control.images import Images
+from modelyard.control.models import Models
+from modelyard.control.operations import Operations
+from modelyard.control.platform import Platform
+from modelyard.control.principals import Principals, new_token
+from modelyard.control.reconciler import Reconciler
+from modelyard.control.services import Services
+from modelyard.control.upkeep import Upkeep
+from modelyard.domain.principal import Role
+from modelyard.errors import Conflict, Unavailable
+from modelyard.images.builder import ImageBuilder
+from modelyard.images.layers import LayerCache
+from modelyard.settings import Settings
+from modelyard.store import Database
+from modelyard.targets.agent import LocalTarget
+
+WORKSPACE = "default"
+AGENT = "local"
+_logger = logging.getLogger("modelyard.server")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A composed server: what answers requests, and what works in the background."""
+
+    platform: Platform
+    database: Database
+    reconciler: Reconciler
+    upkeep: Upkeep
+
+    def start(self) -> None:
+        """Begin the background work, with what a server before this one left undone."""
+        self.platform.images.resume()
+        self.reconciler.start()
+        self.upkeep.start()
+
+    def close(self) -> None:
+        """End the background work."""
+        self.upkeep.stop()
+        self.reconciler.stop()
+        self.platform.images.close()
+        self.database.close()
+
+
+def compose(settings: Settings) -> Parts:
+    """Put the parts of a server together; creates the home folder, the database and the token."""
+    home = settings.home
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(f"sqlite:///{home / 'modelyard.db'}")
+    database.migrate()
+    blobs = LocalBlobs(home / "blobs")
+    principals = Principals(database)
+    principals.set_token(WORKSPACE, "owner", Role.OWNER, _secret(home / "token"))
+    principals.set_token(WORKSPACE, AGENT, Role.AGENT, _secret(home / "agent" / "token"))
+    operations = Operations(database)
+    agents = Agents(database)
+    agents.take_over(WORKSPACE, AGENT)
+    targets = {LocalTarget.name: LocalTarget(agents, AGENT)}
+    builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings)
+    services = Services(
+        database,
+        operations,
+        agents,
+        targets,
+        local_agent=AGENT,
+        master_key=_secret(home / "master.key").encode(),
+    )
+    platform = Platform(
+        principals=principals,
+        blobs=BlobTransfer(blobs, database, settings.max_upload),
+        models=Models(database, blobs),
+        images=Images(database, blobs, operations, builder),
+        services=services,
+        operations=operations,
+        agents=agents,
+        local_agent=AGENT,
+    )
+    return Parts(
+        platform=platform,
+        database=database,
+        reconciler=Reconciler(database, operations, agents, targets),
+        upkeep=Upkeep(database, blobs),
+    )
+
+
+def _secret(path: Path) -> str:
+    """The secret in this file; made at first use, readable by its owner only."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(new_token())
+            file.flush()
+            os.fsync(file.fileno())
+    return path.read_text().strip()
+
+
+@contextmanager
+def _only_server(home: Path) -> Iterator[None]:
+    """Hold the lock of the home folder: two servers on one database would undo each other."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home / "server.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"a server is already running for {home}",
+                hint="use it, or stop it with `modelyard server stop`",
+            ) from None
+        yield
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.server_host, settings.server_port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"the server cannot listen on {settings.server_host}:{settings.server_port}: "
+            f"{error.strerror}",
+            hint="end what uses the port, or set MODELYARD_SERVER_PORT to another one (0: any)",
+        ) from error
+    return listener
+
+
+def _publish(home: Path, url: str) -> None:
+    """Tell local clients where the server is."""
+    path = home / "server.json"
+    temporary = path.with_suffix(f".{secrets.token_hex(4)}")
+    temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    temporary.replace(path)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, told to end from a route as well as by a signal."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop_everything = False
+
+    def end(self, everything: bool) -> None:
+        """Finish what is running and return from `run`."""
+        self.stop_everything = everything
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> None:
+    """Run the server until it is told to end.
+
+    Raises:
+        Conflict: Another server runs for the same home folder.
+        Unavailable: The port is taken.
+    """
+    with _only_server(settings.home):
+        listener = _listen(settings)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        parts = compose(settings)
+        agent = LocalAgent(settings.home, url, settings.gateway_host, settings.gateway_port)
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            del app
+            parts.start()
+            watch = threading.Thread(target=agent.keep_running, name="agent-watch", daemon=True)
+            watch.start()
+            _publish(settings.home, url)
+            yield
+            agent.stop_watching()
+            watch.join()
+            parts.close()
+
+        server = _Server(
+            uvicorn.Config(
+                create_app(parts.platform, lambda everything: server.end(everything), lifespan),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+                h11_max_incomplete_event_size=None,
+            )
+        )
+        _logger.info("listening on %s", url)
+        server.run(sockets=[listener])
+        (settings.home / "server.json").unlink(missing_ok=True)
+        if server.stop_everything:
+            agent.stop_everything()
+        _logger.info("stopped")
+
+
+def main() -> None:
+    """Run the server with settings from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    serve(Settings())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,49 @@
-"""..."""
+"""The REST interface: routes that parse, check who asks, call one thing in `control`, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import APIRouter, FastAPI
+
+from modelyard import __version__
+from modelyard.api import agents, blobs, errors, images, models, operations, server, services
+from modelyard.api.access import RequireToken
+from modelyard.control.platform import Platform
+
+PREFIX = "/api/v1"
+
+
+def create_app(
+    platform: Platform,
+    stop: Callable[[bool], None],
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:
+    """The application; `stop` ends the server, with True everything it started as well."""
+    app = FastAPI(
+        title="Modelyard",
+        version=__version__,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,  # the usual page loads its scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    errors.install(app)
+    router = APIRouter(prefix=PREFIX)
+    router.include_router(server.routes(platform, stop))
+    router.include_router(blobs.routes(platform.blobs))
+    router.include_router(models.routes(platform.models))
+    router.include_router(images.routes(platform.images, platform.operations))
+    router.include_router(services.routes(platform.services))
+    router.include_router(operations.routes(platform.operations))
+    router.include_router(agents.routes(platform.agents))
+    app.include_router(router)
+
+    @app.get("/livez")
+    def livez() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "live"}
+
+    app.add_middleware(RequireToken, find=platform.principals.find)
+    return app

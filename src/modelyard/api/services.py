@@ -1,0 +1,93 @@
+"""Routes for services."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from modelyard.api.access import Owner
+from modelyard.api.parameters import IdempotencyKey, SearchQuery
+from modelyard.api.streams import BATCH, log_response
+from modelyard.control.services import Services
+from modelyard.domain.cause import Cause
+from modelyard.domain.operation import Operation
+from modelyard.domain.search import Page
+from modelyard.domain.service import KeySlot, Service, ServiceKeys
+from modelyard.schemas import AcceptedService, ChangeLabels, DeployService, UpdateService
+
+
+def routes(services: Services) -> APIRouter:
+    """Routes for services."""
+    router = APIRouter(prefix="/services", tags=["services"])
+
+    @router.post("", status_code=202)
+    def deploy(
+        caller: Owner, body: DeployService, idempotency_key: IdempotencyKey = None
+    ) -> AcceptedService:
+        """Create a service that runs an image."""
+        return services.deploy(caller, body, idempotency_key)
+
+    @router.get("")
+    def search(caller: Owner, query: SearchQuery) -> Page[Service]:
+        """Find services, newest first."""
+        return services.search(caller, query)
+
+    @router.get("/{name}")
+    def get(caller: Owner, name: str) -> Service:
+        """One service with what was last observed of it."""
+        return services.get(caller, name)
+
+    @router.patch("/{name}", status_code=202)
+    def update(
+        caller: Owner, name: str, body: UpdateService, idempotency_key: IdempotencyKey = None
+    ) -> AcceptedService:
+        """Change the image or settings of a service."""
+        return services.update(caller, name, body, idempotency_key)
+
+    @router.patch("/{name}/labels")
+    def change(caller: Owner, name: str, body: ChangeLabels) -> Service:
+        """Change tags or the description; add properties."""
+        return services.change_labels(caller, name, body)
+
+    @router.delete("/{name}", status_code=202)
+    def delete(caller: Owner, name: str) -> Operation:
+        """Drain the replicas of a service and remove it."""
+        return services.delete(caller, name)
+
+    @router.get("/{name}/keys")
+    def keys(caller: Owner, name: str) -> ServiceKeys:
+        """Both keys of a service."""
+        return services.keys(caller, name)
+
+    @router.post("/{name}/keys/{slot}/regenerate")
+    def regenerate(caller: Owner, name: str, slot: KeySlot) -> ServiceKeys:
+        """Replace one key; the old one stops working at once."""
+        return services.regenerate_key(caller, name, slot)
+
+    @router.get("/{name}/logs", response_class=StreamingResponse)
+    def logs(
+        request: Request,
+        caller: Owner,
+        name: str,
+        replica: str | None = None,
+        follow: bool = False,
+        after: int = 0,
+        tail: int | None = None,
+    ) -> StreamingResponse:
+        """Logs of the replicas, one JSON object a line, back to their start."""
+        service = services.get(caller, name)
+        start = after if tail is None else services.log_position(service, replica, tail)
+        return log_response(
+            request,
+            lambda position: services.logs(service, replica, position, BATCH),
+            start,
+            lambda: not follow,
+            services.logged,
+        )
+
+    @router.get("/{name}/why")
+    def why(caller: Owner, name: str) -> Cause | None:
+        """The one cause for anything not ready; null when there is nothing to say."""
+        return services.why(caller, name)
+
+    return router

@@ -1,0 +1,236 @@
+"""Images: accept builds, run them, remember what they made.
+
+A build is described completely by its row, so a server that was killed in the middle of one takes it
+up again at its next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+
+from modelyard.blobs.base import BlobStore
+from modelyard.control.blobs import LEASE
+from modelyard.control.idempotency import earlier_answer, remember_answer
+from modelyard.control.operations import Operations
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import CheckReport, Image, Layer, LayerKind, Manifest
+from modelyard.domain.model import Model
+from modelyard.domain.operation import OperationKind, OperationState
+from modelyard.domain.principal import Principal
+from modelyard.domain.requirements import parse_lines
+from modelyard.domain.search import Page, Search
+from modelyard.domain.values import Reference
+from modelyard.errors import BuildFailed, InvalidRequest, ModelyardError
+from modelyard.images.builder import ImageBuilder, Log
+from modelyard.images.environment import Lock
+from modelyard.images.preflight import check_inputs
+from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
+from modelyard.store import Database, Transaction
+
+PARALLEL_BUILDS = 2
+
+_logger = logging.getLogger("modelyard.images")
+
+
+class Images:
+    """What callers may do with images."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        operations: Operations,
+        builder: ImageBuilder,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._operations = operations
+        self._builder = builder
+        self._executor = ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="build")
+
+    def build(
+        self, principal: Principal, request: BuildImage, key: str | None = None
+    ) -> AcceptedImage:
+        """Begin a build; with inputs that were built before, answer with what is there.
+
+        Raises:
+            InvalidScript: The scoring script cannot work as it is.
+            InvalidRequest: A file, a requirement or a reference is wrong.
+            NotFound: There is no such model, or a file was not uploaded.
+        """
+        check_inputs(request, self._blobs)
+        request = request.model_copy(update={"requirements": parse_lines(request.requirements)})
+        with self._database.write() as tx:
+            earlier = earlier_answer(tx, principal, key, request, AcceptedImage)
+            if earlier is not None:
+                return earlier
+            models = [
+                tx.models.get(principal.workspace, Reference.parse(text)) for text in request.models
+            ]
+            _refuse_twins(models)
+            answer = self._accept(tx, principal, request, models)
+            remember_answer(tx, principal, key, request, answer)
+        if not answer.reused:
+            self._executor.submit(self._run, answer.image)
+        return answer
+
+    def _accept(
+        self, tx: Transaction, principal: Principal, request: BuildImage, models: Sequence[Model]
+    ) -> AcceptedImage:
+        inputs = self._inputs(request, models)
+        if not request.upgrade:
+            same = tx.images.find_same(principal.workspace, inputs, request.name)
+            if same is not None:
+                operation = tx.operations.get(principal.workspace, same.operation)
+                return AcceptedImage(image=same, operation=operation, reused=True)
+        operation = tx.operations.add(
+            principal.workspace, OperationKind.IMAGE_BUILD, f"image {request.name}", principal.name
+        )
+        image = tx.images.add(
+            principal.workspace, request, models, inputs, operation.id, principal.name
+        )
+        operation = tx.operations.get(principal.workspace, operation.id)
+        return AcceptedImage(image=image, operation=operation, reused=False)
+
+    def get(self, principal: Principal, reference: Reference) -> Image:
+        """One version of an image; the latest when the reference names none."""
+        with self._database.read() as tx:
+            return tx.images.get(principal.workspace, reference)
+
+    def search(self, principal: Principal, search: Search) -> Page[Image]:
+        """Images that match, newest first."""
+        with self._database.read() as tx:
+            return tx.images.search(principal.workspace, search)
+
+    def change_labels(
+        self, principal: Principal, reference: Reference, change: ChangeLabels
+    ) -> Image:
+        """Change tags or the description; add properties."""
+        with self._database.write() as tx:
+            return tx.images.change_labels(principal.workspace, reference, change)
+
+    def delete(self, principal: Principal, reference: Reference) -> None:
+        """Delete an image; refused while a service needs it."""
+        with self._database.write() as tx:
+            tx.images.delete(principal.workspace, reference)
+
+    def resume(self) -> None:
+        """Take up the builds that a server before this one did not finish."""
+        with self._database.read() as tx:
+            unfinished = tx.images.running()
+        for image in unfinished:
+            self._operations.append(image.operation, "build", "the server was restarted: again")
+            self._executor.submit(self._run, image)
+
+    def close(self) -> None:
+        """Stop taking builds; those that run are taken up again by the next server."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, image: Image) -> None:
+        """Build one image to its end; whatever happens, its row says so."""
+        try:
+            self._finish(image, self._make(image))
+        except BuildFailed as error:
+            self._fail(image, error)
+        except ModelyardError as error:
+            self._fail(image, _unexpected(image, error.message, error.hint))
+        except Exception as error:
+            _logger.exception("building %s", image.reference)
+            self._fail(image, _unexpected(image, f"{type(error).__name__} in the server", ""))
+
+    def _make(self, image: Image) -> tuple[Manifest, Lock, CheckReport]:
+        with self._database.read() as tx:
+            request = tx.images.request(image.id)
+            models = [
+                tx.models.get(image.workspace, Reference.parse(reference))
+                for reference in image.models
+            ]
+
+        def log(text: str, source: str = "build") -> None:
+            self._operations.append(image.operation, source, text)
+
+        lock, environment = self._environment(request, log)
+        manifest = self._builder.assemble(request, models, lock, environment, log)
+        report = self._builder.check(manifest, _sample(request, models), log)
+        return manifest, lock, report
+
+    def _environment(self, request: BuildImage, log: Log) -> tuple[Lock, Layer]:
+        """The lock of the requirements and its layer: those there are, or new ones."""
+        key = self._builder.lock_key(request.requirements)
+        with self._database.read() as tx:
+            known = tx.locks.find(key)
+        if known is not None and not request.upgrade and self._blobs.exists(known.digest):
+            log("the environment is cached: the same requirements were locked before")
+            lock = Lock(known.text, known.packages)
+            return lock, Layer(kind=LayerKind.ENVIRONMENT, digest=known.digest, size=known.size)
+        lock = self._builder.lock(request.requirements, log)
+        layer = self._builder.environment(lock, log)
+        with self._database.write() as tx:
+            tx.blobs.record(layer.digest, layer.size, datetime.now(UTC) + LEASE)
+            tx.locks.put(key, lock.text, layer.digest, layer.size, lock.packages)
+        return lock, layer
+
+    def _inputs(self, request: BuildImage, models: Sequence[Model]) -> str:
+        """Digest of everything that a build depends on, the sample of its check included."""
+        document = {
+            "models": [
+                [model.reference, sorted((file.path, file.digest) for file in model.files)]
+                for model in models
+            ],
+            "files": sorted((file.path, file.digest) for file in request.files),
+            "script": request.script,
+            "environment": self._builder.lock_key(request.requirements),
+            "runtime": self._builder.runtime_digest(),
+            "sample": _sample(request, models),
+        }
+        text = json.dumps(document, sort_keys=True)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def _finish(self, image: Image, made: tuple[Manifest, Lock, CheckReport]) -> None:
+        manifest, lock, report = made
+        with self._database.write() as tx:
+            tx.images.succeed(image.id, manifest, lock.packages, report)
+            line = f"built {image.reference}, {manifest.digest}"
+            tx.operations.append_log(image.operation, "build", [line])
+            tx.operations.finish(image.operation, OperationState.SUCCEEDED)
+        self._operations.changed.notify()
+
+    def _fail(self, image: Image, error: BuildFailed) -> None:
+        cause = Cause.model_validate(error.details["cause"])
+        with self._database.write() as tx:
+            tx.images.fail(image.id, cause)
+            lines = [f"failed: {cause.message}", *cause.evidence, cause.fix]
+            tx.operations.append_log(image.operation, "build", [line for line in lines if line])
+            tx.operations.finish(image.operation, OperationState.FAILED, error.to_wire())
+        self._operations.changed.notify()
+
+
+def _sample(request: BuildImage, models: Sequence[Model]) -> JsonValue:
+    """What the check scores: the build's own sample, or the first that a model brought."""
+    samples = (request.sample, *(model.sample_input for model in models))
+    return next((sample for sample in samples if sample is not None), None)
+
+
+def _refuse_twins(models: Sequence[Model]) -> None:
+    references = [model.reference for model in models]
+    for reference in references:
+        if references.count(reference) > 1:
+            raise InvalidRequest(f"model `{reference}` is named twice", hint="name it once")
+
+
+def _unexpected(image: Image, message: str, hint: str) -> BuildFailed:
+    cause = Cause(
+        code=CauseCode.INTERNAL,
+        message=f"The build of {image.reference} could not go on: {message}.",
+        fix=hint or "The server's log (server.log in the home folder) says more; please report it.",
+    )
+    return BuildFailed(
+        cause.message, hint=cause.fix, details={"cause": cause.model_dump(mode="json")}
+    )

@@ -1,0 +1,28 @@
+"""Everything the platform does, in one value: what the REST interface is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.control.agents import Agents
+from modelyard.control.blobs import BlobTransfer
+from modelyard.control.images import Images
+from modelyard.control.models import Models
+from modelyard.control.operations import Operations
+from modelyard.control.principals import Principals
+from modelyard.control.services import Services
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The nouns of the platform."""
+
+    principals: Principals
+    blobs: BlobTransfer
+    models: Models
+    images: Images
+    services: Services
+    operations: Operations
+    agents: Agents
+    local_agent: str
+    """Name of the agent on the server's own host."""

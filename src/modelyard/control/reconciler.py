@@ -1,0 +1,164 @@
+"""Makes wanted and seen agree: looks at every service, takes one repeatable step, looks again.
+
+It remembers nothing. What is to be done follows from the rows and from what targets report, so it
+may die anywhere and another may go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from modelyard.control.agents import Agents
+from modelyard.control.operations import Operations
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.judgement import Outcome, Verdict, current, judge
+from modelyard.domain.operation import Operation, OperationKind, OperationState
+from modelyard.domain.service import Service, ServiceState
+from modelyard.errors import DeployFailed, ModelyardError
+from modelyard.store import Database
+from modelyard.targets.base import Target
+
+PERIOD = 2.0
+"""Seconds between looks when nothing happens; a report of an agent is looked at at once."""
+
+_logger = logging.getLogger("modelyard.reconciler")
+
+
+class Reconciler:
+    """One thread that settles services."""
+
+    def __init__(
+        self,
+        database: Database,
+        operations: Operations,
+        agents: Agents,
+        targets: Mapping[str, Target],
+    ) -> None:
+        self._database = database
+        self._operations = operations
+        self._agents = agents
+        self._targets = targets
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step that is being taken."""
+        self._stopping.set()
+        self._agents.observed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            seen = self._agents.observed.count
+            try:
+                self.reconcile()
+            except ModelyardError as error:
+                _logger.warning("will look again: %s", error)
+            except Exception:
+                _logger.exception("will look again")
+            self._agents.observed.wait(seen, PERIOD)
+
+    def reconcile(self) -> None:
+        """Look at every service once."""
+        with self._database.read() as tx:
+            services = tx.services.all()
+        for service in services:
+            self._settle(service)
+
+    def _settle(self, service: Service) -> None:
+        target = self._targets[service.target]
+        if service.status.state is ServiceState.DELETING:
+            if target.remove(service):
+                self._removed(service)
+            return
+        verdict = judge(service, target.observe(service), datetime.now(UTC))
+        if verdict.outcome is Outcome.FAILED:
+            self._failed(service, verdict)
+        elif verdict.outcome is Outcome.REACHED:
+            self._reached(service, verdict)
+        elif _differs(service, verdict):
+            self._record(service, verdict)
+
+    def _running(self, service: Service) -> Operation | None:
+        with self._database.read() as tx:
+            running = tx.operations.running(service.workspace, f"service {service.name}")
+        return running[0] if running else None
+
+    def _removed(self, service: Service) -> None:
+        operation = self._running(service)
+        with self._database.write() as tx:
+            tx.services.delete(service.id)
+            if operation is not None:
+                tx.operations.append_log(operation.id, "service", ["removed"])
+                tx.operations.finish(operation.id, OperationState.SUCCEEDED, None)
+        self._operations.changed.notify()
+
+    def _reached(self, service: Service, verdict: Verdict) -> None:
+        operation = self._running(service)
+        wanted = current(service)
+        leftovers = len(service.deployments) > 1
+        if operation is None and not leftovers and not _differs(service, verdict):
+            return
+        with self._database.write() as tx:
+            if not tx.services.is_current(service.id, service.generation):
+                return  # changed since it was read: look again
+            tx.services.set_status(service.id, verdict.status)
+            if wanted is not None and leftovers:
+                tx.services.retire(service.id, wanted.id)
+            if operation is not None:
+                line = f"{service.image} is ready: {len(verdict.status.replicas)} replicas"
+                tx.operations.append_log(operation.id, "service", [line])
+                tx.operations.finish(operation.id, OperationState.SUCCEEDED, None)
+        self._operations.changed.notify()
+        if leftovers:
+            self._targets[service.target].apply(service)
+
+    def _failed(self, service: Service, verdict: Verdict) -> None:
+        """End the operation with the cause; go back to the deployment that served before."""
+        operation = self._running(service)
+        if operation is None:
+            if _differs(service, verdict):
+                self._record(service, verdict)
+            return
+        cause = verdict.status.cause or Cause(code=CauseCode.INTERNAL, message="unknown")
+        error = _deploy_failed(service, cause)
+        former = operation.kind is OperationKind.SERVICE_UPDATE
+        with self._database.write() as tx:
+            if not tx.services.is_current(service.id, service.generation):
+                return
+            tx.services.set_status(service.id, verdict.status)
+            tx.operations.append_log(operation.id, "service", [error.message, *cause.evidence])
+            tx.operations.finish(operation.id, OperationState.FAILED, error.to_wire())
+            if former:
+                tx.services.revert(service.id, service.generation)
+        self._operations.changed.notify()
+        self._targets[service.target].apply(service)
+
+    def _record(self, service: Service, verdict: Verdict) -> None:
+        with self._database.write() as tx:
+            tx.services.set_status(service.id, verdict.status)
+
+
+def _deploy_failed(service: Service, cause: Cause) -> DeployFailed:
+    before = "; what served before goes on serving" if len(service.deployments) > 1 else ""
+    return DeployFailed(
+        f"`{service.name}` cannot run {service.image}: {cause.message}{before}",
+        hint=cause.fix,
+        details={"cause": cause.model_dump(mode="json")},
+    )
+
+
+def _differs(service: Service, verdict: Verdict) -> bool:
+    """Whether the verdict says more than the stored status, times and memory aside."""
+    return (service.status.state, service.status.generation, service.status.cause) != (
+        verdict.status.state,
+        verdict.status.generation,
+        verdict.status.cause,
+    )

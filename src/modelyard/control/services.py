@@ -1,0 +1,264 @@
+"""Services: accept what is wanted. The reconciler and the targets make it so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from modelyard.control.agents import Agents
+from modelyard.control.idempotency import earlier_answer, remember_answer
+from modelyard.control.operations import Operations
+from modelyard.domain.cause import Cause
+from modelyard.domain.image import Image, ImageState
+from modelyard.domain.judgement import judge
+from modelyard.domain.keys import make_key, new_key_id
+from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
+from modelyard.domain.principal import Principal
+from modelyard.domain.search import Page, Search
+from modelyard.domain.service import (
+    KeyHash,
+    KeySlot,
+    Service,
+    ServiceKeys,
+    ServiceSettings,
+    ServiceState,
+)
+from modelyard.domain.values import Reference
+from modelyard.errors import Conflict, InvalidRequest
+from modelyard.schemas import (
+    AcceptedService,
+    ChangeLabels,
+    DeployService,
+    SettingsChange,
+    UpdateService,
+)
+from modelyard.store import Database, Transaction
+from modelyard.targets.base import Target
+
+
+class Services:
+    """What callers may do with services."""
+
+    def __init__(
+        self,
+        database: Database,
+        operations: Operations,
+        agents: Agents,
+        targets: Mapping[str, Target],
+        *,
+        local_agent: str,
+        master_key: bytes,
+    ) -> None:
+        self._database = database
+        self._operations = operations
+        self._agents = agents
+        self._targets = targets
+        self._local_agent = local_agent
+        self._master_key = master_key
+        self.logged = agents.logged
+
+    def deploy(
+        self, principal: Principal, request: DeployService, key: str | None = None
+    ) -> AcceptedService:
+        """Create a service; the answer comes before it is ready.
+
+        Raises:
+            NotFound: There is no such image.
+            Conflict: The name is taken, or the image is not built.
+            InvalidRequest: There is no such target.
+        """
+        if request.target not in self._targets:
+            raise InvalidRequest(
+                f"there is no target `{request.target}`",
+                hint=f"targets here: {', '.join(sorted(self._targets))}",
+            )
+        with self._database.write() as tx:
+            earlier = earlier_answer(tx, principal, key, request, AcceptedService)
+            if earlier is not None:
+                return earlier
+            image = _built(tx, principal, request.image)
+            service = tx.services.add(
+                principal.workspace, request, self._local_agent, image, principal.name
+            )
+            tx.services.set_keys(service.id, tuple(self._new_key(slot) for slot in KeySlot))
+            operation = self._begin(tx, principal, OperationKind.SERVICE_DEPLOY, service.name)
+            line = f"deploying {image.reference}, replicas: {request.settings.replicas}"
+            tx.operations.append_log(operation.id, "service", [line])
+            answer = AcceptedService(service=service, operation=operation)
+            remember_answer(tx, principal, key, request, answer)
+        self._targets[service.target].apply(service)
+        return answer
+
+    def update(
+        self, principal: Principal, name: str, request: UpdateService, key: str | None = None
+    ) -> AcceptedService:
+        """Change the image or settings; replicas are replaced one beside the other.
+
+        A change that is still on its way is given up in favour of this one.
+
+        Raises:
+            NotFound: There is no such service or image.
+            Conflict: The service is being deleted, or the image is not built.
+            InvalidRequest: Nothing to change, or a setting out of bounds.
+        """
+        with self._database.write() as tx:
+            earlier = earlier_answer(tx, principal, key, request, AcceptedService)
+            if earlier is not None:
+                return earlier
+            service = self._changeable(tx, principal, name)
+            settings = _changed_settings(service.settings, request.settings)
+            image = _built(tx, principal, request.image) if request.image else None
+            if settings == service.settings and (image is None or image.reference == service.image):
+                raise InvalidRequest(
+                    f"`{name}` is already as asked: nothing to update",
+                    hint="name another image or setting",
+                )
+            self._supersede(tx, principal, service)
+            service = tx.services.update(principal.workspace, name, image, settings)
+            operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, name)
+            tx.operations.append_log(operation.id, "service", [f"updating to {service.image}"])
+            answer = AcceptedService(service=service, operation=operation)
+            remember_answer(tx, principal, key, request, answer)
+        self._operations.changed.notify()
+        self._targets[service.target].apply(service)
+        return answer
+
+    def delete(self, principal: Principal, name: str) -> Operation:
+        """Drain and remove a service; asked again it gives the same operation.
+
+        Raises:
+            NotFound: There is no such service.
+        """
+        with self._database.write() as tx:
+            service = tx.services.get(principal.workspace, name)
+            running = tx.operations.running(principal.workspace, f"service {name}")
+            for operation in running:
+                if operation.kind is OperationKind.SERVICE_DELETE:
+                    return operation
+            self._cancel(tx, running, "the service is being deleted")
+            tx.services.mark_deleting(principal.workspace, name)
+            operation = self._begin(tx, principal, OperationKind.SERVICE_DELETE, name)
+        self._operations.changed.notify()
+        self._targets[service.target].remove(service)
+        return operation
+
+    def get(self, principal: Principal, name: str) -> Service:
+        """One service.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        with self._database.read() as tx:
+            return self._present(tx.services.get(principal.workspace, name))
+
+    def search(self, principal: Principal, search: Search) -> Page[Service]:
+        """Services that match, newest first."""
+        with self._database.read() as tx:
+            page = tx.services.search(principal.workspace, search)
+        return Page(items=tuple(self._present(service) for service in page.items), next=page.next)
+
+    def change_labels(self, principal: Principal, name: str, change: ChangeLabels) -> Service:
+        """Change tags or the description; add properties. Restarts nothing."""
+        with self._database.write() as tx:
+            return self._present(tx.services.change_labels(principal.workspace, name, change))
+
+    def keys(self, principal: Principal, name: str) -> ServiceKeys:
+        """Both keys, derived anew: they are stored nowhere."""
+        with self._database.read() as tx:
+            service = tx.services.get(principal.workspace, name)
+            hashes = {key.slot: key for key in tx.services.keys(service.id)}
+        return ServiceKeys(
+            primary=make_key(self._master_key, hashes[KeySlot.PRIMARY].id).text,
+            secondary=make_key(self._master_key, hashes[KeySlot.SECONDARY].id).text,
+        )
+
+    def regenerate_key(self, principal: Principal, name: str, slot: KeySlot) -> ServiceKeys:
+        """Replace one key; running requests and the other key are not touched."""
+        with self._database.write() as tx:
+            service = self._changeable(tx, principal, name)
+            kept = tuple(key for key in tx.services.keys(service.id) if key.slot is not slot)
+            tx.services.set_keys(service.id, (*kept, self._new_key(slot)))
+        self._targets[service.target].apply(service)
+        return self.keys(principal, name)
+
+    def logs(
+        self, service: Service, replica: str | None, after: int, limit: int
+    ) -> Sequence[LogLine]:
+        """Stored log lines of a service, oldest first."""
+        target = self._targets[service.target]
+        return list(target.logs(service, replica=replica, after=after, limit=limit))
+
+    def log_position(self, service: Service, replica: str | None, tail: int) -> int:
+        """The sequence after which the last `tail` lines begin."""
+        with self._database.read() as tx:
+            return tx.logs.position(service.id, replica, tail)
+
+    def why(self, principal: Principal, name: str) -> Cause | None:
+        """The one cause for anything not ready; None when there is nothing to say."""
+        return self.get(principal, name).status.cause
+
+    def _present(self, service: Service) -> Service:
+        """The service with what is known of it at this moment."""
+        observation = self._targets[service.target].observe(service)
+        verdict = judge(service, observation, datetime.now(UTC))
+        base = observation.gateway.url
+        return service.model_copy(
+            update={
+                "status": verdict.status,
+                "scoring_uri": f"{base}/services/{service.name}/score" if base else None,
+                "swagger_uri": f"{base}/services/{service.name}/swagger.json" if base else None,
+            }
+        )
+
+    def _changeable(self, tx: Transaction, principal: Principal, name: str) -> Service:
+        service = tx.services.get(principal.workspace, name)
+        if service.status.state is ServiceState.DELETING:
+            raise Conflict(
+                f"`{name}` is being deleted", hint="wait until it is gone, then deploy it again"
+            )
+        return service
+
+    def _supersede(self, tx: Transaction, principal: Principal, service: Service) -> None:
+        """Give up a change that is still on its way, so that the next starts from what serves."""
+        running = tx.operations.running(principal.workspace, f"service {service.name}")
+        if running:
+            self._cancel(tx, running, "a newer change takes its place")
+            tx.services.revert(service.id, service.generation)
+
+    def _cancel(self, tx: Transaction, running: Sequence[Operation], reason: str) -> None:
+        for operation in running:
+            tx.operations.append_log(operation.id, "service", [f"cancelled: {reason}"])
+            tx.operations.finish(operation.id, OperationState.CANCELLED, None)
+
+    def _begin(
+        self, tx: Transaction, principal: Principal, kind: OperationKind, name: str
+    ) -> Operation:
+        return tx.operations.add(principal.workspace, kind, f"service {name}", principal.name)
+
+    def _new_key(self, slot: KeySlot) -> KeyHash:
+        key = make_key(self._master_key, new_key_id())
+        return KeyHash(id=key.id, slot=slot, hash=key.hash)
+
+
+def _built(tx: Transaction, principal: Principal, text: str) -> Image:
+    image = tx.images.get(principal.workspace, Reference.parse(text, "image"))
+    if image.state is not ImageState.SUCCEEDED:
+        raise Conflict(
+            f"image `{image.reference}` is not built: its state is {image.state}",
+            hint=f"see `modelyard image log {image.reference}`",
+        )
+    return image
+
+
+def _changed_settings(settings: ServiceSettings, change: SettingsChange) -> ServiceSettings:
+    wanted = {**settings.model_dump(), **change.model_dump(exclude_none=True)}
+    try:
+        return ServiceSettings(**wanted)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(
+            f"setting `{place}`: {first['msg']}", hint="see the reference of service settings"
+        ) from None

@@ -1,0 +1,55 @@
+"""Wakes what waits for a change: long-polls, log followers, the reconciler.
+
+A signal is a counter. Whoever waits names the count it has seen, so nothing is missed between
+looking and waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+
+class Signal:
+    """A counter that threads and event loops can wait on."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+
+    @property
+    def count(self) -> int:
+        """How often it was raised."""
+        return self._count
+
+    def notify(self) -> None:
+        """Wake everything that waits; callable from any thread."""
+        with self._condition:
+            self._count += 1
+            self._condition.notify_all()
+            for loop, event in self._waiters:
+                loop.call_soon_threadsafe(event.set)
+
+    def wait(self, seen: int, timeout: float) -> int:
+        """Block this thread until the count differs from `seen` or `timeout` seconds passed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._count != seen, timeout)
+            return self._count
+
+    async def wait_async(self, seen: int, timeout: float) -> int:
+        """The same without blocking the event loop."""
+        waiter = (asyncio.get_running_loop(), asyncio.Event())
+        with self._condition:
+            if self._count != seen:
+                return self._count
+            self._waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter[1].wait()
+        except TimeoutError:
+            pass
+        finally:
+            with self._condition:
+                self._waiters.discard(waiter)
+        return self._count
