@@ -1,0 +1,176 @@
+"""Puts rows of services together as the domain and as agents see them; called by `services`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from modelyard.domain.image import Manifest
+from modelyard.domain.service import (
+    Deployment,
+    DesiredDeployment,
+    DesiredService,
+    KeyHash,
+    KeySlot,
+    Service,
+    ServiceState,
+    ServiceStatus,
+)
+from modelyard.store import labels
+from modelyard.store.contents import models_inside
+from modelyard.store.labels import Labels
+from modelyard.store.rows import (
+    DeploymentRow,
+    ImageRow,
+    ServiceKeyRow,
+    ServiceLabelRow,
+    ServiceRow,
+)
+
+
+class _Built(NamedTuple):
+    """What a service needs to know of an image."""
+
+    reference: str
+    manifest: Manifest
+    models: tuple[str, ...]
+
+
+class ServiceView:
+    """Reads what belongs to many services with one query for each kind of part."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def services(self, rows: Sequence[ServiceRow]) -> list[Service]:
+        """The services, in the order of their rows."""
+        sequence = [row.seq for row in rows]
+        deployments = self._deployments(sequence)
+        images = self._images(rows, deployments)
+        entries = labels.load(self._session, ServiceLabelRow, sequence)
+        return [_to_domain(row, deployments[row.seq], images, entries[row.seq]) for row in rows]
+
+    def desired(self, rows: Sequence[ServiceRow]) -> list[DesiredService]:
+        """What agents are to run."""
+        sequence = [row.seq for row in rows]
+        deployments = self._deployments(sequence)
+        images = self._images(rows, deployments)
+        keys = self.keys(sequence)
+        return [
+            _to_desired(row, deployments[row.seq], images, keys.get(row.seq, ())) for row in rows
+        ]
+
+    def keys(self, services: Sequence[int]) -> dict[int, tuple[KeyHash, ...]]:
+        """The keys of many services, the primary first."""
+        query = select(ServiceKeyRow).where(ServiceKeyRow.service.in_(services))
+        rows = self._session.scalars(query.order_by(ServiceKeyRow.service))
+        order = list(KeySlot)
+        return {
+            service: tuple(
+                KeyHash(id=key.key_id, slot=key.slot, hash=key.hash)
+                for key in sorted(keys, key=lambda key: order.index(key.slot))
+            )
+            for service, keys in groupby(rows, key=lambda key: key.service)
+        }
+
+    def _deployments(self, services: Sequence[int]) -> dict[int, list[DeploymentRow]]:
+        query = (
+            select(DeploymentRow)
+            .where(DeploymentRow.service.in_(services))
+            .order_by(DeploymentRow.service, DeploymentRow.generation)
+        )
+        rows = self._session.scalars(query)
+        return {service: list(group) for service, group in groupby(rows, lambda row: row.service)}
+
+    def _images(
+        self, rows: Sequence[ServiceRow], deployments: Mapping[int, Iterable[DeploymentRow]]
+    ) -> dict[int, _Built]:
+        wanted = {row.image for row in rows}
+        wanted.update(one.image for group in deployments.values() for one in group)
+        models = models_inside(self._session, wanted)
+        query = select(ImageRow.seq, ImageRow.name, ImageRow.version, ImageRow.manifest)
+        found = self._session.execute(query.where(ImageRow.seq.in_(wanted)))
+        built = {}
+        for seq, name, version, manifest in found:
+            assert manifest is not None, "only built images are deployed"
+            built[seq] = _Built(f"{name}:{version}", manifest, models.get(seq, ()))
+        return built
+
+
+def _to_domain(
+    row: ServiceRow,
+    deployments: Iterable[DeploymentRow],
+    images: Mapping[int, _Built],
+    entries: Labels,
+) -> Service:
+    image = images[row.image]
+    return Service(
+        id=row.id,
+        workspace=row.workspace,
+        name=row.name,
+        target=row.target,
+        image=image.reference,
+        models=image.models,
+        settings=row.settings,
+        generation=row.generation,
+        deployments=tuple(_deployment(one, images[one.image]) for one in deployments),
+        status=_status(row),
+        description=row.description,
+        tags=entries.tags,
+        properties=entries.properties,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        created_by=row.created_by,
+    )
+
+
+def _status(row: ServiceRow) -> ServiceStatus:
+    if not row.deleting:
+        return row.status
+    return row.status.model_copy(update={"state": ServiceState.DELETING})
+
+
+def _deployment(row: DeploymentRow, image: _Built) -> Deployment:
+    return Deployment(
+        id=row.id,
+        image=image.reference,
+        digest=image.manifest.digest,
+        settings=row.settings.for_replica(),
+        weight=row.weight,
+        generation=row.generation,
+        created_at=row.created_at,
+    )
+
+
+def _to_desired(
+    row: ServiceRow,
+    deployments: Iterable[DeploymentRow],
+    images: Mapping[int, _Built],
+    keys: tuple[KeyHash, ...],
+) -> DesiredService:
+    settings = row.settings
+    return DesiredService(
+        id=row.id,
+        name=row.name,
+        generation=row.generation,
+        replicas=settings.replicas,
+        max_concurrent_requests=settings.max_concurrent_requests,
+        max_queue_wait=settings.max_queue_wait,
+        scoring_timeout=settings.scoring_timeout,
+        auth=settings.auth,
+        keys=keys,
+        deployments=tuple(
+            DesiredDeployment(
+                id=one.id,
+                image=images[one.image].reference,
+                manifest=images[one.image].manifest,
+                settings=one.settings.for_replica(),
+                weight=one.weight,
+            )
+            for one in deployments
+        ),
+    )

@@ -1,0 +1,356 @@
+"""Services: what is wanted of each, its deployments and keys, and what was last seen.
+
+Every change of what an agent is to do raises the agent's generation in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, insert, select, update
+
+from modelyard.domain.image import Image, ImageState
+from modelyard.domain.search import Page, Search
+from modelyard.domain.service import (
+    DesiredService,
+    KeyHash,
+    Service,
+    ServiceSettings,
+    ServiceState,
+    ServiceStatus,
+)
+from modelyard.domain.values import Reference
+from modelyard.errors import Conflict, NotFound
+from modelyard.schemas import ChangeLabels, DeployService
+from modelyard.store import labels, search, versions
+from modelyard.store.agents import Agents
+from modelyard.store.contents import images_with
+from modelyard.store.labels import Labels
+from modelyard.store.repository import Repository
+from modelyard.store.rows import (
+    DeploymentRow,
+    ImageRow,
+    ServiceKeyRow,
+    ServiceLabelRow,
+    ServiceRow,
+)
+from modelyard.store.service_view import ServiceView
+
+FULL_WEIGHT = 100
+
+
+class Services(Repository):
+    """Services of all targets."""
+
+    def add(
+        self,
+        workspace: str,
+        request: DeployService,
+        agent: str,
+        image: Image,
+        created_by: str,
+    ) -> Service:
+        """Create a service at generation 1, with one deployment that has all the traffic.
+
+        Raises:
+            NotFound: The image or the agent is not there (any more).
+            Conflict: The name is taken, or the image is not built.
+        """
+        self._refuse_taken(workspace, request.name)
+        entries = Labels(dict(request.tags), dict(request.properties))
+        now = self._clock()
+        row = ServiceRow(
+            id=uuid4(),
+            workspace=workspace,
+            name=request.name,
+            target=request.target,
+            agent=agent,
+            image=self._built(image),
+            settings=request.settings,
+            generation=1,
+            deleting=False,
+            status=ServiceStatus(state=ServiceState.TRANSITIONING),
+            description=request.description,
+            words=labels.words(request.name, request.description, entries),
+            created_at=now,
+            updated_at=now,
+            created_by=created_by,
+        )
+        self._agents.bump(agent)
+        self._session.add(row)
+        self._session.flush()
+        self._deploy(row)
+        labels.replace(self._session, ServiceLabelRow, workspace, row.seq, entries)
+        return self._one(row)
+
+    def update(
+        self, workspace: str, name: str, image: Image | None, settings: ServiceSettings
+    ) -> Service:
+        """Want another image (None keeps it) and these settings, one generation on.
+
+        Another image or other replica settings make a new deployment with all the traffic; the
+        former stays with weight 0 until `retire` or `revert`. Wanting what is wanted changes
+        nothing, not even the generation.
+
+        Raises:
+            NotFound: The service or the image is not there (any more).
+            Conflict: The service is being deleted, or the image is not built.
+        """
+        row = self._changeable(workspace, name)
+        wanted = row.image if image is None else self._built(image)
+        if (wanted, settings) == (row.image, row.settings):
+            return self._one(row)
+        replaced = (wanted, settings.for_replica()) != (row.image, row.settings.for_replica())
+        row.image, row.settings = wanted, settings
+        self._changed(row)
+        if replaced:
+            self._weigh(row, 0)
+            self._deploy(row)
+        else:
+            self._current(row).settings = settings
+            self._session.flush()
+        return self._one(row)
+
+    def revert(self, service: UUID, generation: int) -> Service:
+        """Go back to the deployment that served before, with its image and settings.
+
+        The failed ones are removed, the generation goes one on. Nothing changes when the service
+        is past `generation` already, or when there is no former deployment. When several are
+        kept, the oldest is the one that served: those after it were never retired to.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        row = self._row(service)
+        kept = self._deployments(row)
+        if row.generation != generation or row.deleting or len(kept) < 2:
+            return self._one(row)
+        former = kept[0]
+        for failed in kept[1:]:
+            self._session.delete(failed)
+        former.weight = FULL_WEIGHT
+        row.image, row.settings = former.image, former.settings
+        self._changed(row)
+        return self._one(row)
+
+    def retire(self, service: UUID, keep: UUID) -> Service:
+        """Remove deployments without traffic, save `keep`; the new one has taken over.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        row = self._row(service)
+        gone = [other for other in self._deployments(row) if not other.weight and other.id != keep]
+        for deployment in gone:
+            self._session.delete(deployment)
+        if gone:
+            self._agents.bump(row.agent)
+            self._session.flush()
+        return self._one(row)
+
+    def get(self, workspace: str, name: str) -> Service:
+        """One service.
+
+        Raises:
+            NotFound: There is none of this name; the hint names what there is.
+        """
+        return self._one(self._named(workspace, name))
+
+    def all(self) -> tuple[Service, ...]:
+        """The services of all workspaces, also those being deleted, oldest first."""
+        rows = self._session.scalars(select(ServiceRow).order_by(ServiceRow.seq)).all()
+        return tuple(self._view.services(rows))
+
+    def search(self, workspace: str, wanted: Search) -> Page[Service]:
+        """Services that pass every filter, newest first; by the image that is wanted of them."""
+        search.refuse("services", wanted, "framework", "version")
+        query = search.select_labelled(ServiceRow, ServiceLabelRow, workspace, wanted)
+        if wanted.model is not None:
+            query = query.where(ServiceRow.image.in_(images_with(wanted.model)))
+        if wanted.image is not None:
+            image = Reference.parse(wanted.image, "image")
+            query = query.join(ImageRow, ImageRow.seq == ServiceRow.image)
+            query = query.where(ImageRow.name == image.name)
+            if image.version is not None:
+                query = query.where(ImageRow.version == image.version)
+        return search.page(self._session, query, ServiceRow, wanted, self._view.services)
+
+    def change_labels(self, workspace: str, name: str, change: ChangeLabels) -> Service:
+        """Change tags and description, add properties; replicas do not notice.
+
+        Raises:
+            NotFound: There is no such service.
+            Conflict: A property exists with another value.
+        """
+        row = self._named(workspace, name)
+        labels.apply(self._session, ServiceLabelRow, row, f"service `{name}`", change)
+        row.updated_at = self._clock()
+        self._session.flush()
+        return self._one(row)
+
+    def is_current(self, service: UUID, generation: int) -> bool:
+        """Whether the service exists, is not being deleted, and is still at this generation."""
+        query = select(ServiceRow.seq).where(
+            ServiceRow.id == service,
+            ServiceRow.generation == generation,
+            ServiceRow.deleting.is_(False),
+        )
+        return self._session.scalar(query) is not None
+
+    def set_status(self, service: UUID, status: ServiceStatus) -> None:
+        """Keep what was last seen; a service that is gone meanwhile is no error."""
+        query = update(ServiceRow).where(ServiceRow.id == service).values(status=status)
+        self._session.execute(query)
+
+    def mark_deleting(self, workspace: str, name: str) -> Service:
+        """Take the service out of what its agent is to do; repeatable.
+
+        Raises:
+            NotFound: There is no such service.
+        """
+        row = self._named(workspace, name)
+        if not row.deleting:
+            row.deleting = True
+            self._changed(row)
+        return self._one(row)
+
+    def delete(self, service: UUID) -> None:
+        """Remove a service with its keys, deployments and logs; one that is gone is no error.
+
+        Raises:
+            Conflict: It was not marked as being deleted.
+        """
+        row = self._session.scalar(select(ServiceRow).where(ServiceRow.id == service))
+        if row is None:
+            return
+        if not row.deleting:
+            raise Conflict(
+                f"service `{row.name}` still runs", hint="drain it first: mark it as being deleted"
+            )
+        self._session.execute(delete(ServiceRow).where(ServiceRow.seq == row.seq))
+
+    def set_keys(self, service: UUID, keys: Sequence[KeyHash]) -> None:
+        """Recognise these keys from now on, and no others.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        row = self._row(service)
+        self._session.execute(delete(ServiceKeyRow).where(ServiceKeyRow.service == row.seq))
+        values = [
+            {"service": row.seq, "slot": key.slot, "key_id": key.id, "hash": key.hash}
+            for key in keys
+        ]
+        if values:
+            self._session.execute(insert(ServiceKeyRow), values)
+        self._agents.bump(row.agent)
+
+    def keys(self, service: UUID) -> tuple[KeyHash, ...]:
+        """What recognises the keys of a service, the primary first.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        row = self._row(service)
+        return self._view.keys([row.seq]).get(row.seq, ())
+
+    def desired(self, agent: str) -> tuple[DesiredService, ...]:
+        """What an agent is to run: every service of its that is not being deleted."""
+        query = select(ServiceRow).where(ServiceRow.agent == agent, ServiceRow.deleting.is_(False))
+        rows = self._session.scalars(query.order_by(ServiceRow.name)).all()
+        return tuple(self._view.desired(rows))
+
+    @property
+    def _agents(self) -> Agents:
+        return Agents(self._session, self._clock)
+
+    @property
+    def _view(self) -> ServiceView:
+        return ServiceView(self._session)
+
+    def _one(self, row: ServiceRow) -> Service:
+        return self._view.services([row])[0]
+
+    def _row(self, service: UUID) -> ServiceRow:
+        row = self._session.scalar(select(ServiceRow).where(ServiceRow.id == service))
+        if row is None:
+            raise NotFound(f"service `{service}` not found", hint="it may have been deleted")
+        return row
+
+    def _named(self, workspace: str, name: str) -> ServiceRow:
+        row = self._session.scalar(
+            select(ServiceRow).where(ServiceRow.workspace == workspace, ServiceRow.name == name)
+        )
+        if row is None:
+            raise NotFound(
+                f"service `{name}` not found in workspace `{workspace}`",
+                hint=versions.names_hint(self._session, ServiceRow, workspace, name),
+                details={"kind": "service", "reference": name},
+            )
+        return row
+
+    def _changeable(self, workspace: str, name: str) -> ServiceRow:
+        row = self._named(workspace, name)
+        if row.deleting:
+            raise Conflict(
+                f"service `{name}` is being deleted",
+                hint="wait until it is gone, then deploy it again",
+            )
+        return row
+
+    def _refuse_taken(self, workspace: str, name: str) -> None:
+        query = select(ServiceRow.deleting).where(
+            ServiceRow.workspace == workspace, ServiceRow.name == name
+        )
+        deleting = self._session.scalar(query)
+        if deleting is None:
+            return
+        raise Conflict(
+            f"service `{name}` exists already" + (" and is being deleted" if deleting else ""),
+            hint="wait until it is gone" if deleting else "update it, or take another name",
+        )
+
+    def _built(self, image: Image) -> int:
+        query = select(ImageRow.seq, ImageRow.state).where(ImageRow.id == image.id)
+        found = self._session.execute(query).one_or_none()
+        if found is None:
+            raise NotFound(f"image `{image.reference}` not found", hint="it was deleted meanwhile")
+        seq, state = found
+        if state is not ImageState.SUCCEEDED:
+            raise Conflict(
+                f"image `{image.reference}` is not built: its state is {state}",
+                hint="wait for its build, or see why it failed",
+            )
+        return seq
+
+    def _deployments(self, row: ServiceRow) -> list[DeploymentRow]:
+        query = select(DeploymentRow).where(DeploymentRow.service == row.seq)
+        return list(self._session.scalars(query.order_by(DeploymentRow.generation)))
+
+    def _current(self, row: ServiceRow) -> DeploymentRow:
+        return next(other for other in self._deployments(row) if other.weight)
+
+    def _weigh(self, row: ServiceRow, weight: int) -> None:
+        query = update(DeploymentRow).where(DeploymentRow.service == row.seq)
+        self._session.execute(query.values(weight=weight))
+
+    def _deploy(self, row: ServiceRow) -> None:
+        self._session.add(
+            DeploymentRow(
+                id=uuid4(),
+                service=row.seq,
+                image=row.image,
+                settings=row.settings,
+                weight=FULL_WEIGHT,
+                generation=row.generation,
+                created_at=self._clock(),
+            )
+        )
+        self._session.flush()
+
+    def _changed(self, row: ServiceRow) -> None:
+        row.generation += 1
+        row.updated_at = self._clock()
+        self._agents.bump(row.agent)
+        self._session.flush()

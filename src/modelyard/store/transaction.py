@@ -1,0 +1,78 @@
+"""One transaction: every repository, on the same session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+
+from sqlalchemy.orm import Session
+
+from modelyard.store.agents import Agents
+from modelyard.store.blobs import Blobs
+from modelyard.store.idempotency import Idempotency
+from modelyard.store.images import Images
+from modelyard.store.locks import Locks
+from modelyard.store.logs import Logs
+from modelyard.store.models import Models
+from modelyard.store.operations import Operations
+from modelyard.store.principals import Principals
+from modelyard.store.services import Services
+
+
+class Transaction:
+    """The repositories. They are of no use once the transaction has ended."""
+
+    def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
+        self._session = session
+        self._clock = clock
+
+    @cached_property
+    def principals(self) -> Principals:
+        """Callers and the hashes of their tokens."""
+        return Principals(self._session, self._clock)
+
+    @cached_property
+    def models(self) -> Models:
+        """Models and their files."""
+        return Models(self._session, self._clock)
+
+    @cached_property
+    def images(self) -> Images:
+        """Images, their layers and the models inside."""
+        return Images(self._session, self._clock)
+
+    @cached_property
+    def locks(self) -> Locks:
+        """Locked environments."""
+        return Locks(self._session, self._clock)
+
+    @cached_property
+    def services(self) -> Services:
+        """Services, their deployments and keys."""
+        return Services(self._session, self._clock)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Agents, what they were told and what they said."""
+        return Agents(self._session, self._clock)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """Long-running requests and their logs."""
+        return Operations(self._session, self._clock)
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """Answers to requests that carried a key."""
+        return Idempotency(self._session, self._clock)
+
+    @cached_property
+    def logs(self) -> Logs:
+        """Logs of replicas."""
+        return Logs(self._session, self._clock)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Which blobs there are and which are still needed."""
+        return Blobs(self._session, self._clock)
