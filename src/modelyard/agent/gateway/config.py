@@ -66,7 +66,9 @@ class ServiceRoute:
     """Seconds a request may wait for a replica to be free; 0 refuses at once."""
     upstreams: tuple[Upstream, ...]
     unavailable: str = ""
-    """Why no replica is ready: the sentence callers get when `upstreams` is empty."""
+    """Why no replica is ready: what callers read when `upstreams` is empty."""
+    max_queued_requests: int = 1000
+    """Requests that may wait for a replica to be free; further ones are refused at once."""
 
     def __post_init__(self) -> None:
         if self.max_concurrent_requests < 1 or self.scoring_timeout <= 0 or self.max_queue_wait < 0:

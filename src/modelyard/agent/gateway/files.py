@@ -1,4 +1,4 @@
-"""Replaces the gateway's small files so that no reader and no crash ever sees half of one."""
+"""The files in a gateway's folder, and how one is replaced so that nobody ever sees half of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import os
 import tempfile
 from pathlib import Path
 
+CONFIG = "config.json"
+"""Written by the agent: `config.GatewayConfig`."""
+STATUS = "status.json"
+"""Written by the gateway: `status.GatewayStatus`."""
+PORT = "port"
+"""Written by the gateway: the free port it took, which it takes again when it is restarted."""
+LOCK = "lock"
+"""Locked by the gateway as long as it runs."""
 
-def replace_file(path: Path, text: str) -> None:
-    """Replace the file at `path` at once and durably; only its owner may read it.
+
+def replace_file(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace the file at `path` at once; only its owner may read it.
+
+    A durable one survives a power cut from here on; another may be lost then, but costs no wait
+    for the disk.
 
     Raises:
         OSError: It could not be written; the old file is untouched.
@@ -18,12 +30,14 @@ def replace_file(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_directory(path.parent)
+    if durable:
+        _sync_directory(path.parent)
 
 
 def _sync_directory(folder: Path) -> None:

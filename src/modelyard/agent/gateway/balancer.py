@@ -1,0 +1,257 @@
+"""The traffic of one service: which replica gets a request, which requests wait, what ends them.
+
+A request goes to the replica with the fewest in flight. When all are at the service's limit it
+waits, first in, first out, for a bounded time among a bounded number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict
+
+from modelyard.agent.gateway.answers import own_answer, try_again
+from modelyard.agent.gateway.config import ServiceRoute, Upstream
+from modelyard.agent.gateway.deadlines import Deadlines
+from modelyard.agent.gateway.reader import Fields
+from modelyard.agent.gateway.upstream import Exchange, Replica
+from modelyard_runtime.http import Response
+
+_ATTEMPTS = 3  # how often a request is sent to replicas that end the connection without reading it
+_FIRST_REST = 0.1  # seconds that a replica is set aside when it cannot be reached; then doubled
+_LONGEST_REST = 1.0
+_LAST_REST = 0.05  # the same for the last replica, which is never set aside for long
+
+_log = logging.getLogger("modelyard.gateway")
+
+
+class Balancer:
+    """Sends the requests of one service to its replicas, and is told what becomes of them."""
+
+    def __init__(self, route: ServiceRoute, loop: asyncio.AbstractEventLoop) -> None:
+        self.route = route
+        self._loop = loop
+        self._known: dict[tuple[str, str, str], Replica] = {}
+        self._active: list[Replica] = []
+        self._retired: list[Replica] = []
+        self._turn = 0
+        self._waiting: OrderedDict[Exchange, None] = OrderedDict()
+        self._change_clocks()
+        self.change(route)
+
+    def change(self, route: ServiceRoute) -> None:
+        """Serve by another route from now on; what has begun ends by the old one's times."""
+        old, self.route = self.route, route
+        if (old.max_queue_wait, old.scoring_timeout) != (
+            route.max_queue_wait,
+            route.scoring_timeout,
+        ):
+            self._change_clocks()
+        wanted = {_identity(upstream): upstream for upstream in route.upstreams if upstream.weight}
+        for identity in self._known.keys() - wanted.keys():
+            self._retire(self._known.pop(identity))
+        for identity in wanted.keys() - self._known.keys():
+            self._known[identity] = Replica(wanted[identity])
+        self._active = [self._known[identity] for identity in wanted]
+        self._serve_waiting()
+
+    def close(self) -> None:
+        """The service is gone: refuse what waits; what is in flight ends as it would have."""
+        while self._known:
+            self._retire(self._known.popitem()[1])
+        self._active = []
+        for exchange in list(self._waiting):
+            message = f"service `{self.route.name}` has been deleted"
+            self._end(exchange, own_answer(404, "not_found", message, exchange.request_id))
+
+    def draining(self) -> dict[str, int]:
+        """Replicas that get nothing new and have requests in flight, with how many."""
+        self._retired = [replica for replica in self._retired if replica.in_flight]
+        counts: Counter[str] = Counter()
+        for replica in self._retired:
+            counts[replica.upstream.replica] += replica.in_flight
+        return counts
+
+    def submit(self, exchange: Exchange) -> None:
+        """See to it that a request is answered: by a replica, perhaps after a wait, or by us."""
+        replica = self._take()
+        if replica is not None:
+            self._send(exchange, replica)
+        else:
+            self._enqueue(exchange)
+
+    def answered(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> None:
+        """Pass the replica's answer on."""
+        replica = self._leave(exchange)
+        replica.failures = 0
+        fields.append(replica.field)
+        self._end(exchange, Response(status, body, fields))
+
+    def unreachable(self, exchange: Exchange, reason: str) -> None:
+        """Set the replica aside for a while, and send the request elsewhere."""
+        replica = self._leave(exchange)
+        if not replica.failures:  # the first in a row
+            self._report(exchange, replica, f"cannot be reached: {reason}")
+        if not replica.resting:
+            self._set_aside(replica)
+        self._send_again(exchange, self._take())
+
+    def unread(self, exchange: Exchange) -> None:
+        """Send the request elsewhere, or else over a new connection to the same replica."""
+        replica = self._leave(exchange)
+        if exchange.attempts < _ATTEMPTS:
+            self._send_again(exchange, self._take(avoid=replica) or self._take())
+        else:
+            self._refuse(exchange, "unavailable", "its replicas close their connections")
+
+    def lost(self, exchange: Exchange, code: str, reason: str) -> None:
+        """Answer 502: it may have run, so it is not sent again."""
+        replica = self._leave(exchange)
+        self._report(exchange, replica, reason)
+        message = f"a replica of service `{self.route.name}` failed: {reason}"
+        self._end(exchange, own_answer(502, code, message, exchange.request_id))
+
+    def _take(self, avoid: Replica | None = None) -> Replica | None:
+        """The replica with the fewest in flight, if any is below the limit; ties go round."""
+        active = self._active
+        count = len(active)
+        if not count:
+            return None
+        self._turn = turn = (self._turn + 1) % count
+        best, fewest = None, self.route.max_concurrent_requests
+        for index in range(turn - count, turn):  # negative ones count from the end: a full circle
+            replica = active[index]
+            if replica.in_flight < fewest and not replica.resting and replica is not avoid:
+                best, fewest = replica, replica.in_flight
+                if not fewest:
+                    break
+        return best
+
+    def _send(self, exchange: Exchange, replica: Replica) -> None:
+        replica.in_flight += 1
+        exchange.clock = clock = self._running
+        clock.add(exchange)
+        replica.send(exchange)
+
+    def _send_again(self, exchange: Exchange, replica: Replica | None) -> None:
+        if replica is not None:
+            self._send(exchange, replica)
+        else:
+            self._enqueue(exchange)
+        self._serve_waiting()
+
+    def _leave(self, exchange: Exchange) -> Replica:
+        """The exchange is no longer at its replica."""
+        replica, clock = exchange.replica, exchange.clock
+        assert replica is not None
+        assert clock is not None
+        clock.discard(exchange)
+        replica.in_flight -= 1
+        return replica
+
+    def _end(self, exchange: Exchange, response: Response) -> None:
+        exchange.over = True
+        if not exchange.answer.done():  # the client is still there
+            exchange.answer.set_result(response)
+        if self._waiting:
+            self._serve_waiting()
+
+    def _refuse(self, exchange: Exchange, code: str, reason: str) -> None:
+        message = f"service `{self.route.name}` cannot take the request: {reason}"
+        self._end(exchange, try_again(code, message, exchange.request_id))
+
+    def _refuse_for_shortage(self, exchange: Exchange) -> None:
+        if not self._active:
+            self._refuse(exchange, "unavailable", self.route.unavailable or "no replica is ready")
+        elif all(replica.failures for replica in self._active):
+            self._refuse(exchange, "unavailable", "none of its replicas can be reached")
+        else:
+            self._refuse(exchange, "overloaded", "too many requests (overloaded)")
+
+    def _enqueue(self, exchange: Exchange) -> None:
+        if not self._active:
+            self._refuse_for_shortage(exchange)
+        elif exchange.patience_ends:
+            self._enqueue_again(exchange)
+        elif not self.route.max_queue_wait or len(self._waiting) >= self.route.max_queued_requests:
+            self._refuse_for_shortage(exchange)
+        else:
+            exchange.patience_ends = self._loop.time() + self.route.max_queue_wait
+            exchange.clock = self._patience
+            exchange.clock.add(exchange)
+            self._waiting[exchange] = None
+            exchange.answer.add_done_callback(lambda _: self._stop_waiting(exchange))
+
+    def _enqueue_again(self, exchange: Exchange) -> None:
+        """It had its turn, but not a replica: it is first in line, and its time runs on."""
+        self._loop.call_at(exchange.patience_ends, self._waited_too_long, exchange)
+        self._waiting[exchange] = None
+        self._waiting.move_to_end(exchange, last=False)
+
+    def _stop_waiting(self, exchange: Exchange) -> bool:
+        """Whether it was waiting."""
+        if exchange not in self._waiting:
+            return False
+        del self._waiting[exchange]
+        assert exchange.clock is not None
+        exchange.clock.discard(exchange)
+        return True
+
+    def _serve_waiting(self) -> None:
+        while self._waiting:
+            replica = self._take()
+            if replica is None:
+                return
+            exchange, _ = self._waiting.popitem(last=False)
+            assert exchange.clock is not None
+            exchange.clock.discard(exchange)
+            self._send(exchange, replica)
+
+    def _waited_too_long(self, exchange: Exchange) -> None:
+        if self._stop_waiting(exchange):
+            self._refuse_for_shortage(exchange)
+
+    def _ran_too_long(self, exchange: Exchange) -> None:
+        """Answer 504. Closing the connection is what tells the replica."""
+        self._leave(exchange)
+        if exchange.connection is not None:
+            exchange.connection.close()
+        message = (
+            f"service `{self.route.name}` did not answer within its scoring timeout "
+            f"of {self.route.scoring_timeout:g} s"
+        )
+        self._end(exchange, own_answer(504, "scoring_timeout", message, exchange.request_id))
+
+    def _set_aside(self, replica: Replica) -> None:
+        if any(not other.resting and other is not replica for other in self._active):
+            rest = min(_FIRST_REST * 2**replica.failures, _LONGEST_REST)
+        else:
+            rest = _LAST_REST
+        replica.failures += 1
+        replica.resting = True
+        self._loop.call_later(rest, self._rested, replica)
+
+    def _rested(self, replica: Replica) -> None:
+        replica.resting = False
+        self._serve_waiting()
+
+    def _retire(self, replica: Replica) -> None:
+        replica.retire()
+        self._retired.append(replica)
+
+    def _change_clocks(self) -> None:
+        self._patience = Deadlines(self.route.max_queue_wait, self._waited_too_long, self._loop)
+        self._running = Deadlines(self.route.scoring_timeout, self._ran_too_long, self._loop)
+
+    def _report(self, exchange: Exchange, replica: Replica, reason: str) -> None:
+        _log.warning(
+            "replica %s of service `%s` %s (request %s)",
+            replica.upstream.replica,
+            self.route.name,
+            reason,
+            exchange.request_id.decode("latin-1"),
+        )
+
+
+def _identity(upstream: Upstream) -> tuple[str, str, str]:
+    return upstream.socket, upstream.deployment, upstream.replica
