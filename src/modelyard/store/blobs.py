@@ -73,28 +73,26 @@ class Blobs(Repository):
             found.update((digest, size) for digest, size in self._session.execute(query))
         return found
 
-    def hold(self, digests: Iterable[str], lease: datetime | None = None) -> None:
-        """Take blobs off the way out, as something is about to refer to them.
+    def hold(self, digests: Iterable[str], lease: datetime | None = None) -> dict[str, int]:
+        """Take blobs off the way out, as something is about to refer to them; their sizes.
+
+        With `lease` they stay off it until then, also when nothing refers to them after all.
 
         Raises:
             NotFound: Some are not there; `details["missing"]` lists them.
         """
         wanted = set(digests)
-        missing = sorted(wanted - self.sizes(wanted).keys())
+        sizes = self.sizes(wanted)
+        missing = sorted(wanted - sizes.keys())
         if missing:
             raise NotFound(
                 f"{len(missing)} blobs are not there, the first is `{missing[0]}`",
                 hint="upload the files again",
                 details={"missing": missing[:100]},
             )
-        changes: dict[str, object] = {"state": BlobState.LIVE, "condemned_at": None}
-        if lease is not None:
-            changes["leased_until"] = lease
         for chunk in _chunks(wanted):
-            query = update(BlobRow).where(BlobRow.digest.in_(chunk))
-            if lease is None:
-                query = query.where(BlobRow.state == BlobState.CONDEMNED)
-            self._session.execute(query.values(changes))
+            self._revive(chunk, lease)
+        return sizes
 
     def unreferenced(self, now: datetime) -> list[str]:
         """Digests that nothing refers to and no lease holds."""
@@ -120,6 +118,14 @@ class Blobs(Repository):
                     BlobRow.digest.in_(chunk), BlobRow.state == BlobState.DELETING
                 )
             )
+
+    def _revive(self, digests: Sequence[str], lease: datetime | None) -> None:
+        query = update(BlobRow).where(BlobRow.digest.in_(digests))
+        condemned = query.where(BlobRow.state == BlobState.CONDEMNED)
+        self._session.execute(condemned.values(state=BlobState.LIVE, condemned_at=None))
+        if lease is not None:
+            shorter = query.where(BlobRow.leased_until < lease)
+            self._session.execute(shorter.values(leased_until=lease))
 
     def _advance(
         self,

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from sqlalchemy import delete, exists
 
-from modelyard.domain.image import Package
+from modelyard.domain.image import ImageState, Package
 from modelyard.store.blobs import LEASE, Blobs
 from modelyard.store.dialect import upsert
 from modelyard.store.repository import Repository
-from modelyard.store.rows import ImageLayerRow, LockRow
+from modelyard.store.rows import ImageLayerRow, ImageRow, LockRow
 
 
 class Lock(NamedTuple):
@@ -52,6 +52,7 @@ class Locks(Repository):
         upsert(self._session, LockRow, {"key": key, **content}, content)
 
     def expire(self, before: datetime) -> None:
-        """Drop environments kept before then that no image carries."""
+        """Drop environments kept before then that no image carries; nothing while images build."""
         used = exists().where(ImageLayerRow.digest == LockRow.digest)
-        self._session.execute(delete(LockRow).where(LockRow.created_at < before, ~used))
+        building = exists().where(ImageRow.state == ImageState.RUNNING)
+        self._session.execute(delete(LockRow).where(LockRow.created_at < before, ~used, ~building))
