@@ -1,0 +1,1 @@
+"""What starts one replica: one module per way, one interface in `base`."""
