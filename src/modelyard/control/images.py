@@ -1,7 +1,7 @@
 """Images: accept builds, run them, remember what they made.
 
-A build is described completely by its row, so a server that was killed in the middle of one takes it
-up again at its next start.
+A build is described completely by its row, so a server that was killed in the middle of one takes
+it up again at its next start.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Images:
             known = tx.locks.find(key)
         if known is not None and not request.upgrade and self._blobs.exists(known.digest):
             log("the environment is cached: the same requirements were locked before")
-            lock = Lock(known.text, known.packages)
+            lock = Lock(known.text)
             return lock, Layer(kind=LayerKind.ENVIRONMENT, digest=known.digest, size=known.size)
         lock = self._builder.lock(request.requirements, log)
         layer = self._builder.environment(lock, log)

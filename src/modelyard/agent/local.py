@@ -1,0 +1,90 @@
+"""The server's side of the agent on its own host: keeps it running, ends it with everything.
+
+Used by the composition root only. The agent itself knows nothing of this.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import modelyard
+from modelyard.agent.home import AgentHome, is_locked
+from modelyard.agent.shutdown import running_agent, stop_agent, stop_everything
+from modelyard.errors import ModelyardError
+
+log = logging.getLogger(__name__)
+
+_LOOK = 1.0  # seconds between two looks
+_LARGEST_LOG = 8 << 20
+
+
+class LocalAgent:
+    """The agent of one home folder.
+
+    Args:
+        home: The home folder of the server.
+        url: Address of the server.
+        gateway_host: Address that the gateway listens on.
+        gateway_port: Port that the gateway listens on; 0 takes a free one and keeps it.
+    """
+
+    def __init__(self, home: Path, url: str, gateway_host: str, gateway_port: int) -> None:
+        self._home = AgentHome(home)
+        self._folder = home
+        self._url = url
+        self._gateway = (gateway_host, gateway_port)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Event()
+
+    def keep_running(self) -> None:
+        """Start the agent whenever there is none, until `stop_watching`; blocks."""
+        while not self._ending.is_set():
+            try:
+                self._ensure()
+            except (ModelyardError, OSError):
+                log.exception("the agent cannot be started; trying again")
+            self._ending.wait(_LOOK)
+
+    def stop_watching(self) -> None:
+        """Have `keep_running` return; the agent runs on."""
+        self._ending.set()
+
+    def stop_everything(self) -> None:
+        """End the agent, its gateway and all replicas, with time for requests in flight."""
+        stop_everything(self._folder)
+
+    def _ensure(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            return
+        if is_locked(self._home.lock):
+            agent = running_agent(self._home)
+            if agent is None or (agent.url, agent.version) == (self._url, modelyard.__version__):
+                return
+            log.info("the agent belongs to another server or version: replacing it")
+            stop_agent(self._home)
+        self._start()
+
+    def _start(self) -> None:
+        self._home.create()
+        path = self._home.folder / "agent.log"
+        if path.exists() and path.stat().st_size > _LARGEST_LOG:
+            path.replace(path.with_suffix(".log.1"))
+        host, port = self._gateway
+        # `-P` keeps the current folder off its import path.
+        command = [sys.executable, "-P", "-m", "modelyard.agent"]
+        command += ["--home", str(self._folder.absolute()), "--url", self._url]
+        command += ["--gateway-host", host, "--gateway-port", str(port)]
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+            self._child = subprocess.Popen(
+                command,
+                cwd=self._home.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )

@@ -1,0 +1,92 @@
+"""A running product in a home of its own, with environments from the wheelhouse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import modelyard
+
+ROOT = Path(__file__).parents[2]
+
+BREAKABLE = """
+import os, sys, time
+
+BREAK = os.environ.get("BREAK", "")
+if BREAK == "import":
+    raise ValueError("the moon is wrong")
+if BREAK == "package":
+    import not_installed_anywhere
+
+def init():
+    global answer
+    folder = os.environ["MODELYARD_MODEL_DIR"]
+    with open(os.path.join(folder, "gone.txt" if BREAK == "file" else "answer.txt")) as file:
+        answer = file.read().strip()
+    if BREAK == "raise":
+        raise KeyError("weights")
+    if BREAK == "exit":
+        sys.exit(7)
+    if BREAK == "hang":
+        time.sleep(3600)
+    if BREAK == "memory":
+        global hoard
+        hoard = [bytearray(b"x" * (1 << 20)) for _ in range(2000)]
+        time.sleep(3600)
+
+def run(data: dict):
+    if data.get("sleep"):
+        time.sleep(data["sleep"])
+    return {"answer": answer, "pid": os.getpid(), "got": data}
+"""
+"""A script that works, and breaks in a way that an environment variable chooses."""
+
+
+@pytest.fixture(scope="session")
+def environment() -> Iterator[dict[str, str]]:
+    """Environment variables of one server for the whole session."""
+    folder = Path(tempfile.mkdtemp(prefix="my-"))
+    yield {
+        "HOME": str(folder),
+        "MODELYARD_HOME": str(folder / "home"),
+        "MODELYARD_SERVER_PORT": "0",
+        "MODELYARD_GATEWAY_PORT": "0",
+        "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
+    }
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def yard(environment: dict[str, str]) -> Iterator[modelyard.Client]:
+    """A client of that server; everything is stopped at the end."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ |= environment
+    try:
+        with modelyard.connect() as client:
+            yield client
+            client.stop_server(everything=True)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def breakable(yard: modelyard.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Reference of an image with the breakable script."""
+    return build_breakable(yard, tmp_path_factory.mktemp("breakable"), "forty-two").reference
+
+
+def build_breakable(yard: modelyard.Client, folder: Path, answer: str) -> modelyard.Image:
+    """An image whose service answers `answer`."""
+    (folder / "answer.txt").write_text(answer)
+    (folder / "score.py").write_text(BREAKABLE)
+    model = yard.models.register("breakable", folder / "answer.txt", sample_input={"sleep": 0})
+    return yard.images.build("breakable", models=[model.reference], script=folder / "score.py")

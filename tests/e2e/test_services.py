@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import build_breakable
+
+import modelyard
+from modelyard.domain.service import ServiceState
+
+
+def scores_until(
+    stop: threading.Event, yard: modelyard.Client, service: str
+) -> tuple[list[object], list[Exception]]:
+    """Score in a loop; every answer and every failure."""
+    answers: list[object] = []
+    failures: list[Exception] = []
+    while not stop.is_set():
+        try:
+            answers.append(yard.services.score(service, {})["answer"])
+        except modelyard.ModelyardError as error:
+            failures.append(error)
+    return answers, failures
+
+
+def test_replicas_share_the_load(yard: modelyard.Client, breakable: str) -> None:
+    service = yard.services.deploy("spread", breakable, replicas=2)
+    assert service.status.state is ServiceState.HEALTHY
+    pids = {yard.services.score("spread", {})["pid"] for _ in range(20)}
+    assert len(pids) == 2
+    assert len(service.status.replicas) == 2
+    yard.services.delete("spread")
+    with pytest.raises(modelyard.NotFound):
+        yard.services.get("spread")
+
+
+def test_update_replaces_replicas_without_a_failed_request(
+    yard: modelyard.Client, tmp_path: Path
+) -> None:
+    first = build_breakable(yard, tmp_path, "first")
+    second = build_breakable(yard, tmp_path, "second")
+    yard.services.deploy("rolling", first.reference)
+    stop = threading.Event()
+    results: list[tuple[list[object], list[Exception]]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(scores_until(stop, yard, "rolling")))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for image in (second, first, second):
+            yard.services.update("rolling", image=image.reference)
+            assert yard.services.score("rolling", {})["answer"] == (
+                "second" if image is second else "first"
+            )
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        yard.services.delete("rolling")
+    assert [failures for _, failures in results] == [[]] * 4
+    assert {answer for answers, _ in results for answer in answers} == {"first", "second"}
+
+
+def test_scaling_restarts_nothing(yard: modelyard.Client, breakable: str) -> None:
+    before = yard.services.deploy("scaled", breakable)
+    after = yard.services.scale("scaled", 3)
+    kept = {replica.id for replica in before.status.replicas}
+    assert len(after.status.replicas) == 3
+    assert kept <= {replica.id for replica in after.status.replicas}
+    assert all(replica.restarts == 0 for replica in after.status.replicas)
+    fewer = yard.services.scale("scaled", 1)
+    assert len(fewer.status.replicas) == 1
+    yard.services.delete("scaled")
+
+
+def test_a_broken_update_leaves_what_served_before(yard: modelyard.Client, breakable: str) -> None:
+    yard.services.deploy("kept", breakable)
+    with pytest.raises(modelyard.DeployFailed) as failed:
+        yard.services.update("kept", environment={"BREAK": "raise"})
+    assert failed.value.details["cause"]["code"] == "init_raised"
+    assert yard.services.score("kept", {})["answer"] == "forty-two"
+    service = yard.services.get("kept")
+    assert service.settings.environment == {}
+    yard.services.delete("kept")
+
+
+def test_a_regenerated_key_works_at_once_and_the_old_one_no_longer(
+    yard: modelyard.Client, breakable: str
+) -> None:
+    service = yard.services.deploy("keyed", breakable)
+    before = yard.services.keys("keyed")
+    after = yard.services.regenerate_key("keyed", "primary")
+    assert after.primary != before.primary
+    assert after.secondary == before.secondary
+
+    def status(key: str) -> int:
+        assert service.scoring_uri is not None
+        request = urllib.request.Request(
+            service.scoring_uri, b"{}", {"Authorization": f"Bearer {key}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    deadline = time.monotonic() + 30
+    while status(before.primary) != 401 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert status(before.primary) == 401
+    assert status(after.primary) == 200
+    assert status(before.secondary) == 200
+    yard.services.delete("keyed")
+
+
+def test_which_services_run_this_model_is_one_call(yard: modelyard.Client, breakable: str) -> None:
+    yard.services.deploy("found", breakable, tags={"team": "blue"})
+    image = yard.images.get(breakable)
+    by_model = [service.name for service in yard.services.search(model=image.models[0])]
+    by_image = [service.name for service in yard.services.search(image=breakable)]
+    by_tag = [service.name for service in yard.services.search(tag=["team=blue"])]
+    assert "found" in by_model
+    assert "found" in by_image
+    assert by_tag == ["found"]
+    with pytest.raises(modelyard.InUse) as refused:
+        yard.images.delete(breakable)
+    assert refused.value.details["users"] == ["found"]
+    with pytest.raises(modelyard.InUse) as refused:
+        yard.models.delete(image.models[0])
+    assert breakable in refused.value.details["users"]
+    yard.services.delete("found")
+
+
+def test_logs_go_back_to_the_start(yard: modelyard.Client, breakable: str) -> None:
+    service = yard.services.deploy("logged", breakable)
+    deadline = time.monotonic() + 30
+    lines: list[str] = []
+    while not lines and time.monotonic() < deadline:
+        lines = [line.text for line in yard.services.logs("logged")]
+        time.sleep(0.05)
+    assert lines
+    sources = {line.source for line in yard.services.logs("logged")}
+    assert sources == {service.status.replicas[0].id}
+    yard.services.delete("logged")

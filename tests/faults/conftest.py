@@ -1,0 +1,5 @@
+"""The same running product as the end-to-end tests."""
+
+from tests.e2e.conftest import environment, yard
+
+__all__ = ["environment", "yard"]

@@ -1,0 +1,140 @@
+"""`kill -9` of server, agent and replica while clients score in a loop; failures are counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import build_breakable
+
+import modelyard
+
+CLIENTS = 4
+
+
+class Load:
+    """Clients that score in a loop; they know nothing but HTTP and the key."""
+
+    def __init__(self, uri: str, key: str) -> None:
+        self._request = (uri, b"{}", {"Authorization": f"Bearer {key}"})
+        self._stop = threading.Event()
+        self.answered = 0
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with urllib.request.urlopen(
+                    urllib.request.Request(*self._request), timeout=30
+                ) as answer:
+                    answer.read()
+                self.answered += 1
+            except urllib.error.HTTPError as error:
+                with error:
+                    self.failures.append(f"{error.code} {error.read()[:200]!r}")
+            except OSError as error:
+                self.failures.append(repr(error))
+
+    def more(self, count: int) -> None:
+        """Wait until `count` more requests were answered."""
+        goal = self.answered + count
+        deadline = time.monotonic() + 60
+        while self.answered < goal:
+            assert time.monotonic() < deadline, f"no answers; failures {self.failures[:3]}"
+            time.sleep(0.005)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in self._threads:
+                thread.join()
+
+
+@pytest.fixture
+def loaded(yard: modelyard.Client, tmp_path: Path) -> Iterator[Load]:
+    image = build_breakable(yard, tmp_path, "steady")
+    service = yard.services.deploy("steady", image.reference, replicas=2)
+    assert service.scoring_uri is not None
+    load = Load(service.scoring_uri, yard.services.keys("steady").primary)
+    with load.running():
+        load.more(50)
+        yield load
+    with modelyard.connect() as again:
+        again.services.delete("steady")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def home() -> Path:
+    return Path(os.environ["MODELYARD_HOME"])
+
+
+def server_pid() -> int:
+    return int(json.loads((home() / "server.json").read_text())["pid"])
+
+
+def agent_pid() -> int:
+    return int(json.loads((home() / "agent" / "agent.json").read_text())["pid"])
+
+
+def test_killing_the_server_costs_nothing(loaded: Load) -> None:
+    killed = server_pid()
+    with modelyard.connect() as before:
+        before.services.change_labels("steady", add_tags={"told": "before"})
+    os.kill(killed, signal.SIGKILL)
+    loaded.more(200)
+    with modelyard.connect() as again:  # starts another server
+        assert again.services.get("steady").tags == {"told": "before"}
+    assert server_pid() != killed
+    loaded.more(200)
+    assert loaded.failures == []
+
+
+def test_killing_the_agent_costs_nothing(loaded: Load) -> None:
+    with modelyard.connect() as client:
+        before = {replica.id for replica in client.services.get("steady").status.replicas}
+        killed = agent_pid()
+        os.kill(killed, signal.SIGKILL)
+        loaded.more(200)
+        wait_for(lambda: agent_pid() != killed)
+        scaled = client.services.scale("steady", 3)
+    assert before <= {replica.id for replica in scaled.status.replicas}
+    assert all(replica.restarts == 0 for replica in scaled.status.replicas)
+    loaded.more(200)
+    assert loaded.failures == []
+
+
+def test_killing_a_replica_costs_only_what_it_was_doing(loaded: Load) -> None:
+    with modelyard.connect() as client:
+        pid = client.services.score("steady", {})["pid"]
+        os.kill(os.getpgid(pid), signal.SIGKILL)
+        loaded.more(400)
+        wait_for(
+            lambda: all(
+                replica.state == "Ready"
+                for replica in client.services.get("steady").status.replicas
+            )
+        )
+    # Each client has one request in flight: what the replica was doing is lost, and no more.
+    assert len(loaded.failures) <= CLIENTS
+    assert all("replica_lost" in failure for failure in loaded.failures)

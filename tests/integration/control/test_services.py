@@ -1,0 +1,268 @@
+"""Services and the reconciler on a real database; the agent is played by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from tests.factories import add_image
+
+from modelyard.control.agents import Agents
+from modelyard.control.operations import Operations
+from modelyard.control.reconciler import Reconciler
+from modelyard.control.services import Services
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import Image
+from modelyard.domain.keys import parse_key, verify_key
+from modelyard.domain.operation import Operation, OperationState
+from modelyard.domain.principal import Principal, Role
+from modelyard.domain.search import Search
+from modelyard.domain.service import (
+    KeySlot,
+    ObservedDeployment,
+    ObservedGateway,
+    ObservedService,
+    ObservedState,
+    ServiceSettings,
+    ServiceState,
+)
+from modelyard.errors import Conflict, InvalidRequest, NotFound
+from modelyard.schemas import DeployService, SettingsChange, UpdateService
+from modelyard.store import Database
+from modelyard.targets.agent import LocalTarget
+
+OWNER = Principal(id=uuid4(), workspace="default", name="owner", role=Role.OWNER)
+AGENT = Principal(id=uuid4(), workspace="default", name="local", role=Role.AGENT)
+BROKEN = Cause(code=CauseCode.INIT_RAISED, message="`init()` raised KeyError", fix="mend it")
+
+
+class Yard:
+    """A control plane without a server, and an agent that does as the test says."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.operations = Operations(database)
+        self.agents = Agents(database)
+        self.agents.take_over("default", "local")
+        targets = {"local": LocalTarget(self.agents, "local")}
+        self.services = Services(
+            database,
+            self.operations,
+            self.agents,
+            targets,
+            local_agent="local",
+            master_key=b"m" * 32,
+        )
+        self.reconciler = Reconciler(database, self.operations, self.agents, targets)
+
+    def image(self, name: str = "iris") -> Image:
+        with self.database.write() as tx:
+            return add_image(tx, name)
+
+    def report(self, *, ready: bool = True, failed: Cause | None = None) -> None:
+        """Report every wanted service; `failed` is why the newest deployment cannot run."""
+        desired = self.agents.desired(AGENT, "local")
+        services = []
+        for service in desired.services:
+            newest = max(service.deployments, key=lambda each: each.weight)
+            services.append(
+                ObservedService(
+                    id=service.id,
+                    name=service.name,
+                    generation=service.generation if ready else 0,
+                    deployments=tuple(
+                        ObservedDeployment(
+                            id=deployment.id,
+                            ready=ready or deployment is not newest,
+                            failed=failed if deployment is newest else None,
+                        )
+                        for deployment in service.deployments
+                    ),
+                )
+            )
+        self.agents.observe(
+            AGENT,
+            "local",
+            ObservedState(
+                agent="local",
+                fence=desired.fence,
+                generation=desired.generation,
+                gateway=ObservedGateway(url="http://127.0.0.1:1"),
+                services=tuple(services),
+            ),
+        )
+        self.reconciler.reconcile()
+
+    def operation(self, operation: Operation) -> Operation:
+        return self.operations.get(OWNER, operation.id)
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    database = Database(f"sqlite:///{tmp_path / 'yard.db'}")
+    database.migrate()
+    yield Yard(database)
+    database.close()
+
+
+def request(image: Image, /, **changes: object) -> DeployService:
+    fields = {"name": "iris", "image": image.reference, **changes}
+    return DeployService.model_validate(fields)
+
+
+def test_a_deploy_ends_when_the_agent_is_there(yard: Yard) -> None:
+    accepted = yard.services.deploy(OWNER, request(yard.image()))
+    assert accepted.operation.state is OperationState.RUNNING
+    yard.report(ready=False)
+    assert yard.operation(accepted.operation).state is OperationState.RUNNING
+    yard.report()
+    assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+    service = yard.services.get(OWNER, "iris")
+    assert service.status.state is ServiceState.HEALTHY
+    assert service.scoring_uri == "http://127.0.0.1:1/services/iris/score"
+    assert yard.services.why(OWNER, "iris") is None
+
+
+def test_a_failed_deploy_says_why_in_operation_and_service(yard: Yard) -> None:
+    accepted = yard.services.deploy(OWNER, request(yard.image()))
+    yard.report(ready=False, failed=BROKEN)
+    operation = yard.operation(accepted.operation)
+    assert operation.state is OperationState.FAILED
+    assert operation.error is not None
+    assert operation.error["code"] == "deploy_failed"
+    assert operation.error["details"]["cause"]["code"] == "init_raised"
+    assert yard.services.why(OWNER, "iris") == BROKEN
+
+
+def test_a_repeated_deploy_gets_the_first_answer(yard: Yard) -> None:
+    wanted = request(yard.image())
+    first = yard.services.deploy(OWNER, wanted, "the-same-key")
+    assert yard.services.deploy(OWNER, wanted, "the-same-key") == first
+    with pytest.raises(Conflict):
+        yard.services.deploy(OWNER, request(yard.image("other")), "the-same-key")
+
+
+def test_a_taken_name_is_refused(yard: Yard) -> None:
+    image = yard.image()
+    yard.services.deploy(OWNER, request(image))
+    with pytest.raises(Conflict):
+        yard.services.deploy(OWNER, request(image))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"), [({"target": "moon"}, InvalidRequest), ({"image": "gone:1"}, NotFound)]
+)
+def test_a_deploy_of_what_is_not_there_changes_nothing(
+    yard: Yard, changes: dict[str, str], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        yard.services.deploy(OWNER, request(yard.image(), **changes))
+    assert yard.services.search(OWNER, Search()).items == ()
+
+
+def test_an_update_retires_the_former_deployment(yard: Yard) -> None:
+    first, second = yard.image(), yard.image()
+    yard.services.deploy(OWNER, request(first))
+    yard.report()
+    accepted = yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    assert [d.weight for d in accepted.service.deployments] == [0, 100]
+    yard.report()
+    service = yard.services.get(OWNER, "iris")
+    assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+    assert [d.image for d in service.deployments] == [second.reference]
+    assert service.image == second.reference
+
+
+def test_a_failed_update_goes_back_by_itself(yard: Yard) -> None:
+    first, second = yard.image(), yard.image()
+    yard.services.deploy(OWNER, request(first))
+    yard.report()
+    accepted = yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    yard.report(ready=False, failed=BROKEN)
+    operation = yard.operation(accepted.operation)
+    assert operation.state is OperationState.FAILED
+    assert operation.error is not None
+    assert "goes on serving" in operation.error["message"]
+    yard.report()
+    service = yard.services.get(OWNER, "iris")
+    assert (service.image, service.status.state) == (first.reference, ServiceState.HEALTHY)
+
+
+def test_a_newer_update_takes_the_place_of_one_on_its_way(yard: Yard) -> None:
+    first, second, third = yard.image(), yard.image(), yard.image()
+    yard.services.deploy(OWNER, request(first))
+    yard.report()
+    stuck = yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    newer = yard.services.update(OWNER, "iris", UpdateService(image=third.reference))
+    assert yard.operation(stuck.operation).state is OperationState.CANCELLED
+    assert [d.image for d in newer.service.deployments] == [first.reference, third.reference]
+    yard.report(ready=False, failed=BROKEN)
+    assert yard.services.get(OWNER, "iris").image == first.reference
+
+
+def test_scaling_keeps_the_deployment(yard: Yard) -> None:
+    before = yard.services.deploy(OWNER, request(yard.image())).service
+    yard.report()
+    change = UpdateService(settings=SettingsChange(replicas=3))
+    after = yard.services.update(OWNER, "iris", change).service
+    assert after.settings == ServiceSettings(replicas=3)
+    assert after.deployments[0].id == before.deployments[0].id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        UpdateService(),
+        UpdateService(settings=SettingsChange(replicas=1)),
+        UpdateService(settings=SettingsChange(replicas=0)),
+        UpdateService(settings=SettingsChange(environment={"LD_PRELOAD": "x"})),
+    ],
+)
+def test_an_update_to_nothing_or_nonsense_is_refused(yard: Yard, change: UpdateService) -> None:
+    yard.services.deploy(OWNER, request(yard.image()))
+    with pytest.raises(InvalidRequest):
+        yard.services.update(OWNER, "iris", change)
+    assert yard.services.get(OWNER, "iris").generation == 1
+
+
+def test_a_delete_ends_when_the_agent_has_nothing_left(yard: Yard) -> None:
+    yard.services.deploy(OWNER, request(yard.image()))
+    yard.report()
+    operation = yard.services.delete(OWNER, "iris")
+    assert yard.services.delete(OWNER, "iris") == operation
+    yard.reconciler.reconcile()
+    assert yard.services.get(OWNER, "iris").status.state is ServiceState.DELETING
+    with pytest.raises(Conflict):
+        yard.services.update(OWNER, "iris", UpdateService(settings=SettingsChange(replicas=2)))
+    yard.report()
+    assert yard.operation(operation).state is OperationState.SUCCEEDED
+    with pytest.raises(NotFound):
+        yard.services.get(OWNER, "iris")
+
+
+def test_keys_can_be_shown_again_and_only_one_changes(yard: Yard) -> None:
+    yard.services.deploy(OWNER, request(yard.image()))
+    before = yard.services.keys(OWNER, "iris")
+    assert yard.services.keys(OWNER, "iris") == before
+    after = yard.services.regenerate_key(OWNER, "iris", KeySlot.PRIMARY)
+    assert after.primary != before.primary
+    assert after.secondary == before.secondary
+
+
+def test_the_agent_gets_hashes_and_no_keys(yard: Yard) -> None:
+    yard.services.deploy(OWNER, request(yard.image()))
+    keys = yard.services.keys(OWNER, "iris")
+    document = yard.agents.desired(AGENT, "local")
+    key = parse_key(keys.primary)
+    assert key is not None
+    assert key.secret not in document.model_dump_json()
+    hashes = {each.id: each.hash for each in document.services[0].keys}
+    assert verify_key(key, hashes[key.id])
+
+
+def test_a_new_server_makes_documents_of_the_one_before_stale(yard: Yard) -> None:
+    before = yard.agents.desired(AGENT, "local")
+    yard.agents.take_over("default", "local")
+    assert yard.agents.desired(AGENT, "local").fence > before.fence
