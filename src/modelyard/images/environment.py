@@ -1,0 +1,218 @@
+"""The environment of an image: requirements are locked with hashes, then laid out as a tree.
+
+uv does both. Its own configuration files are not read, and of its variables only those that say
+where packages come from, so that the same requirements give the same lock under any account.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+
+from modelyard.blobs.base import BlobStore
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import Layer, LayerKind, Package, Platform
+from modelyard.domain.requirements import parse_lines
+from modelyard.errors import InvalidRequest
+from modelyard.images.bytecode import compile_sources
+from modelyard.images.failures import build_failed, explain_install, explain_lock
+from modelyard.images.launch import ENVIRONMENT_ROOT, base_python, current_platform
+from modelyard.images.layers import LayerCache, files_below, write_tree
+from modelyard.settings import Settings
+
+_LONGEST_RUN = 3600.0
+"""Seconds; a package index that stops in the middle must not hold a build for ever."""
+_TARGETS = {
+    "linux/amd64": "x86_64-manylinux_2_28",
+    "linux/arm64": "aarch64-manylinux_2_28",
+    "darwin/amd64": "x86_64-apple-darwin",
+    "darwin/arm64": "aarch64-apple-darwin",
+}
+_PASSED_ON = re.compile(
+    r"PATH|HOME|TMPDIR|NETRC|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy"
+    r"|UV_(DEFAULT_INDEX|INDEX.*|EXTRA_INDEX_URL|KEYRING_PROVIDER|NATIVE_TLS|SYSTEM_CERTS"
+    r"|INSECURE_HOST|HTTP_.*|OFFLINE)"
+)
+_MACHINE_FILES = frozenset({".lock"})
+_MACHINE_RECORDS = frozenset({"uv_cache.json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Exact packages with the hashes of their wheels, for one Python and one platform."""
+
+    text: str
+    """As the installer reads it."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` of the text."""
+        return f"sha256:{hashlib.sha256(self.text.encode()).hexdigest()}"
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """Every package by name."""
+        pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", self.text, re.MULTILINE)
+        return tuple(Package(name=name, version=version) for name, version in pins)
+
+
+def runtime_requirements() -> tuple[str, ...]:
+    """What the runtime itself needs in every environment."""
+    return tuple(importlib.metadata.requires("modelyard-runtime") or ())
+
+
+class Environments:
+    """Locks requirements and lays environments out, for this host's Python and platform."""
+
+    def __init__(self, blobs: BlobStore, layers: LayerCache, settings: Settings) -> None:
+        self._blobs = blobs
+        self._layers = layers
+        self._cache = settings.home / "cache" / "uv"
+        self._wheels = settings.wheels
+
+    def lock(self, requirements: Sequence[str]) -> Lock:
+        """Lock the user's requirements together with the runtime's.
+
+        Raises:
+            BuildFailed: They cannot be met; `details["cause"]` says which and why.
+        """
+        runtime = runtime_requirements()
+        lines = [*_accepted(requirements), *runtime]
+        done = self._uv("compile", "-", "--generate-hashes", "--no-header", "--no-annotate",
+                        text="\n".join(lines) + "\n")  # fmt: skip
+        if done.returncode:
+            raise build_failed(explain_lock(done.stderr, runtime))
+        _, python = base_python()
+        return Lock(f"# Python {python}, {current_platform()}\n{done.stdout}")
+
+    def layer(self, lock: Lock, log: Callable[[str], None]) -> Layer:
+        """Install what is locked, make it the same everywhere, store and unpack it.
+
+        Raises:
+            BuildFailed: A package cannot be fetched, or is not what was locked.
+            IntegrityError: A package has something that must not be in a layer.
+            InsufficientStorage: The disk is full.
+        """
+        with self._layers.staging() as tree:
+            root = tree / ENVIRONMENT_ROOT
+            root.mkdir(parents=True)
+            self._install(lock, root)
+            log(f"installed {len(lock.packages)} packages")
+            _normalise(root)
+            sources = [file.path for file in files_below(root) if file.path.endswith(".py")]
+            compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}")
+            log(f"compiled {len(sources)} modules")
+            return write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
+
+    def _install(self, lock: Lock, root: Path) -> None:
+        # Copies, because a hard link would share its mode and content with the cache.
+        done = self._uv("install", "-r", "-", "--target", str(root), "--require-hashes",
+                        "--no-deps", "--link-mode", "copy", text=lock.text)  # fmt: skip
+        if done.returncode:
+            raise build_failed(explain_install(done.stderr))
+
+    def _uv(self, command: str, *arguments: str, text: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                [uv.find_uv_bin(), "pip", command, *arguments, *self._options()],
+                input=text,
+                env={
+                    name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)
+                },
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=_LONGEST_RUN,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise build_failed(
+                Cause(
+                    code=CauseCode.INSTALL_FAILED,
+                    message=f"The package installer did not end within {_LONGEST_RUN:.0f} seconds.",
+                    fix="Check the server's network and its package index, then build again.",
+                )
+            ) from error
+
+    def _options(self) -> list[str]:
+        executable, python = base_python()
+        options = ["--no-config", "--no-progress", "--color", "never"]
+        options += ["--cache-dir", str(self._cache), "--only-binary", ":all:"]
+        options += ["--python", str(executable), "--python-version", python]
+        options += ["--python-platform", _target(current_platform())]
+        if self._wheels is not None:
+            options += ["--no-index", "--find-links", str(self._wheels)]
+        return options
+
+
+def _accepted(requirements: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return parse_lines(requirements)
+    except InvalidRequest as error:
+        raise build_failed(
+            Cause(
+                code=CauseCode.INVALID_REQUIREMENT,
+                message=f"{error.message}.",
+                fix=f"{error.hint[:1].upper()}{error.hint[1:]}.",
+            )
+        ) from error
+
+
+def _target(platform: Platform) -> str:
+    try:
+        return _TARGETS[str(platform)]
+    except KeyError:
+        raise build_failed(
+            Cause(
+                code=CauseCode.WRONG_PLATFORM,
+                message=f"There are no environments for {platform}.",
+                fix=f"Build on one of {', '.join(_TARGETS)}.",
+            )
+        ) from None
+
+
+def _normalise(root: Path) -> None:
+    """Take out what differs from machine to machine, and the lines that list it."""
+    removed = set(_machine_files(root))
+    for path in removed:
+        (root / path).unlink()
+    for record in root.glob("*.dist-info/RECORD"):
+        _drop_lines(record, removed)
+    for folder in list(root.rglob("__pycache__")):
+        shutil.rmtree(folder)
+    if (root / "bin").is_dir() and not any((root / "bin").iterdir()):
+        (root / "bin").rmdir()
+
+
+def _machine_files(root: Path) -> Iterable[str]:
+    yield from (name for name in _MACHINE_FILES if (root / name).exists())
+    yield from (f"bin/{path.name}" for path in root.glob("bin/*") if _is_script(path))
+    for name in _MACHINE_RECORDS:
+        yield from (path.relative_to(root).as_posix() for path in root.glob(f"*.dist-info/{name}"))
+
+
+def _is_script(path: Path) -> bool:
+    """Whether its first line names an interpreter, which is one of this machine."""
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
+def _drop_lines(record: Path, removed: set[str]) -> None:
+    text = record.read_text(encoding="utf-8", errors="surrogateescape")
+    rows = list(csv.reader(io.StringIO(text)))
+    kept = [row for row in rows if not row or row[0] not in removed]
+    if len(kept) < len(rows):
+        with record.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(kept)
