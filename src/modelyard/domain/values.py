@@ -97,8 +97,8 @@ class Reference(NamedTuple):
             InvalidRequest: The text is neither.
         """
         name, colon, version = text.partition(":")
-        if not re.match(NAME_PATTERN, name) or (
-            colon and not re.match(r"^[1-9][0-9]{0,8}$", version)
+        if not re.fullmatch(NAME_PATTERN, name) or (
+            colon and not re.fullmatch(r"[1-9][0-9]{0,8}", version)
         ):
             raise InvalidRequest(
                 f"`{text[:200]}` is not a {kind} reference",
@@ -134,8 +134,13 @@ def parse_bytes(text: object) -> object:
     return int(float(match[1]) * _FACTOR[match[2]])
 
 
-Seconds = Annotated[float, BeforeValidator(parse_duration)]
+_DurationText = Annotated[str, StringConstraints(pattern=_DURATION.pattern)]
+_BytesText = Annotated[str, StringConstraints(pattern=_BYTES.pattern)]
+
+Seconds = Annotated[
+    float, BeforeValidator(parse_duration, json_schema_input_type=float | _DurationText)
+]
 """A duration: text with a unit (`"10ms"`) or a number of seconds; kept as seconds."""
 
-Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | _BytesText)]
 """A size: text with a unit (`"512MiB"`) or a number of bytes; kept as bytes."""

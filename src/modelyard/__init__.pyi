@@ -1,0 +1,70 @@
+from modelyard.client import Action, Client, Deployed, Step, connect
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import Image, ImageState
+from modelyard.domain.model import Model, ModelFormat
+from modelyard.domain.operation import LogLine, Operation, OperationState
+from modelyard.domain.search import Page
+from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
+from modelyard.domain.service_file import ModelSource, ServiceFile
+from modelyard.errors import (
+    BuildFailed,
+    Conflict,
+    DeployFailed,
+    InsufficientStorage,
+    IntegrityError,
+    InUse,
+    InvalidRequest,
+    InvalidScript,
+    ModelyardError,
+    NotFound,
+    OperationFailed,
+    OperationTimedOut,
+    PermissionDenied,
+    ScoringFailed,
+    ServerUnreachable,
+    Unauthenticated,
+    Unavailable,
+)
+
+__version__: str
+
+__all__ = [
+    "Action",
+    "BuildFailed",
+    "Cause",
+    "CauseCode",
+    "Client",
+    "Conflict",
+    "DeployFailed",
+    "Deployed",
+    "Image",
+    "ImageState",
+    "InUse",
+    "InsufficientStorage",
+    "IntegrityError",
+    "InvalidRequest",
+    "InvalidScript",
+    "LogLine",
+    "Model",
+    "ModelFormat",
+    "ModelSource",
+    "ModelyardError",
+    "NotFound",
+    "Operation",
+    "OperationFailed",
+    "OperationState",
+    "OperationTimedOut",
+    "Page",
+    "PermissionDenied",
+    "ScoringFailed",
+    "ServerUnreachable",
+    "Service",
+    "ServiceFile",
+    "ServiceKeys",
+    "ServiceSettings",
+    "ServiceState",
+    "Step",
+    "Unauthenticated",
+    "Unavailable",
+    "connect",
+]

@@ -1,0 +1,189 @@
+"""`modelyard deploy`: everything from local files to a service that answers, in one command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from modelyard.cli import output, parameters, progress, session
+from modelyard.client import Action, Client, Deployed, Step
+from modelyard.domain.service import Authentication, Service
+from modelyard.domain.service_file import ModelSource
+
+app = parameters.commands()
+
+_NAMED_PATH = re.compile(r"([a-z0-9][a-z0-9._-]*)=(.+)")
+_WORDS = {
+    Action.REGISTER: "registered",
+    Action.BUILD: "built",
+    Action.DEPLOY: "deployed",
+    Action.UPDATE: "updated",
+    Action.KEEP: "unchanged",
+}
+
+
+@app.command()
+def deploy(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Name of the service, and of its model and image.", metavar="NAME"),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="File or folder to register, or a registered `name:version`; repeat as "
+            "`name=path` for several.",
+            metavar="PATH",
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(help="Scoring script with `init()` and `run(data)`.", metavar="FILE"),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(help="requirements.txt, conda .yml or pyproject.toml.", metavar="FILE"),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", help="File or folder that the script needs; repeat.", metavar="PATH"
+        ),
+    ] = None,
+    service_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--service-file", "-f", help="Take everything from a service file.", metavar="FILE"
+        ),
+    ] = None,
+    sample: parameters.Sample = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image", help="Name of the image; unset takes the service's.", metavar="NAME"
+        ),
+    ] = None,
+    replicas: parameters.Replicas = None,
+    cpu: parameters.Cpu = None,
+    memory: parameters.Memory = None,
+    scoring_timeout: parameters.ScoringTimeout = None,
+    startup_timeout: parameters.StartupTimeout = None,
+    env: parameters.Environment = None,
+    max_concurrent_requests: parameters.MaxConcurrentRequests = None,
+    max_queue_wait: parameters.MaxQueueWait = None,
+    auth: parameters.Auth = None,
+    tags: parameters.Tags = None,
+    properties: parameters.Properties = None,
+    description: parameters.Description = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done.")] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Bring a service up from files, doing what differs.
+
+    Registers the model, builds the image, deploys or updates the service, waits until it is ready,
+    and prints a curl line that scores. Run again it changes only what differs.
+    """
+    options: dict[str, Any] = parameters.given(
+        script=script,
+        models=[_model(text) for text in models or ()],
+        requirements=requirements,
+        files=files,
+        sample=parameters.json_value(sample),
+        image=image,
+        replicas=replicas,
+        cpu=cpu,
+        memory=memory,
+        scoring_timeout=scoring_timeout,
+        startup_timeout=startup_timeout,
+        environment=parameters.pairs(env),
+        max_concurrent_requests=max_concurrent_requests,
+        max_queue_wait=max_queue_wait,
+        auth=auth,
+        tags=parameters.pairs(tags),
+        properties=parameters.pairs(properties),
+        description=description,
+    )
+    _check_usage(name, service_file, options)
+    with session.client() as yard:
+        done = _run(yard, name, service_file, options, plan)
+        if form is output.Format.JSON:
+            output.data_json(done.model_dump(mode="json"))
+        elif plan:
+            _show_plan(done)
+        elif done.service is not None:
+            output.data(_curl_line(yard, done.service, options.get("sample")))
+
+
+def _check_usage(name: str | None, service_file: Path | None, options: dict[str, Any]) -> None:
+    if service_file is not None and (name or options):
+        raise typer.BadParameter(
+            "with --service-file everything is said in the file", param_hint="--service-file"
+        )
+    if service_file is None and (name is None or "script" not in options):
+        raise typer.BadParameter("give a name and --script, or --service-file", param_hint="NAME")
+
+
+def _run(
+    yard: Client, name: str | None, service_file: Path | None, options: dict[str, Any], plan: bool
+) -> Deployed:
+    with progress.transfer("looking at the files") as on_bytes:
+        told: dict[str, Any] = {
+            "plan": plan,
+            "progress": on_bytes,
+            "on_log": progress.log_line,
+            "on_step": None if plan else _say_step,
+        }
+        if service_file is not None:
+            return yard.deploy_file(service_file, **told)
+        return yard.deploy(name or "", **options, **told)
+
+
+def _model(text: str) -> str | ModelSource:
+    """`name=path`, a path, or a registered `name:version`."""
+    match = _NAMED_PATH.fullmatch(text)
+    if match is None or Path(text).exists():
+        return text
+    return ModelSource(name=match[1], path=match[2])
+
+
+def _say_step(step: Step) -> None:
+    output.say(f"{step.kind} {step.reference or step.name}: {_WORDS[step.action]}{_reasons(step)}")
+
+
+def _reasons(step: Step) -> str:
+    return f" ({'; '.join(step.changes)})" if step.changes else ""
+
+
+def _show_plan(planned: Deployed) -> None:
+    rows = [
+        (step.action, step.kind, step.reference or step.name, "; ".join(step.changes))
+        for step in planned.steps
+    ]
+    output.table(("ACTION", "KIND", "NAME", "BECAUSE"), rows)
+
+
+def _curl_line(yard: Client, service: Service, sample: Any) -> str:
+    """A command that scores when it is pasted into a shell."""
+    words = ["curl", "-sS"]
+    if service.settings.auth is Authentication.KEY:
+        words += ["-H", f"Authorization: Bearer {yard.services.keys(service.name).primary}"]
+    words += ["-H", "Content-Type: application/json"]
+    words += ["--data", _body(yard, service, sample), service.scoring_uri or ""]
+    return shlex.join(words)
+
+
+def _body(yard: Client, service: Service, sample: Any) -> str:
+    """The sample as JSON: as given, or what the check of the image scored."""
+    if sample is None:
+        check = yard.images.get(service.image).check
+        sample = None if check is None else check.sample
+    if sample is None:
+        output.say("put a request into the file request.json, or give --sample to have it here")
+        return "@request.json"
+    return json.dumps(sample)

@@ -1,0 +1,208 @@
+"""`modelyard image …`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelyard.cli import logs, output, parameters, progress, session
+from modelyard.cli.listing import (
+    label_change,
+    search_filters,
+    show_all,
+    show_deleted,
+    show_labels,
+    show_reference,
+)
+from modelyard.domain.image import Image
+
+app = parameters.commands()
+
+
+@app.command()
+def build(
+    name: Annotated[str, typer.Argument(help="Name of the image.", metavar="NAME")],
+    script: Annotated[
+        Path, typer.Option(help="Scoring script with `init()` and `run(data)`.", metavar="FILE")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="Model to put inside, `name[:version]`; repeat.", metavar="REF"
+        ),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(help="requirements.txt, conda .yml or pyproject.toml.", metavar="FILE"),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", help="File or folder that the script needs; repeat.", metavar="PATH"
+        ),
+    ] = None,
+    sample: parameters.Sample = None,
+    tags: parameters.Tags = None,
+    properties: parameters.Properties = None,
+    description: parameters.Description = None,
+    upgrade: parameters.Upgrade = False,
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Build the next version of an image and print its reference.
+
+    The same inputs give the image that is there. The build log goes to stderr.
+    """
+    body = parameters.json_value(sample)
+    with session.client() as yard:
+        image = yard.images.build(
+            name,
+            models=models or (),
+            script=script,
+            files=files or (),
+            requirements=requirements,
+            sample=body,
+            tags=parameters.pairs(tags),
+            properties=parameters.pairs(properties),
+            description=description or "",
+            upgrade=upgrade,
+            wait=wait,
+            on_log=progress.log_line,
+        )
+    output.say(f"{'built' if wait else 'building'} {image.reference}")
+    show_reference(image, form)
+
+
+@app.command("list")
+def list_images(
+    name: parameters.ByName = None,
+    version: parameters.ByVersion = None,
+    tag: parameters.ByTag = None,
+    property_: parameters.ByProperty = None,
+    model: parameters.ByModel = None,
+    created_after: parameters.After = None,
+    created_before: parameters.Before = None,
+    text: parameters.ByText = None,
+    limit: parameters.Limit = 50,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """List images, newest first.
+
+    Every filter given must match.
+    """
+    filters = search_filters(
+        name=name,
+        version=version,
+        tag=tag,
+        property=property_,
+        model=model,
+        created_after=created_after,
+        created_before=created_before,
+        text=text,
+    )
+    with session.client() as yard:
+        images = yard.images.list(limit=limit or None, **filters)
+    show_all(form, images, ("IMAGE", "STATE", "MODELS", "SIZE", "CREATED (UTC)", "TAGS"), _row)
+
+
+@app.command()
+def show(image: parameters.ImageReference, form: output.Output = output.Format.TABLE) -> None:
+    """Show everything about one version."""
+    with session.client() as yard:
+        found = yard.images.get(image)
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    else:
+        output.fields([*_facts(found), *_check(found), *_contents(found)])
+
+
+@app.command()
+def log(
+    image: parameters.ImageReference,
+    follow: parameters.Follow = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Print the build log."""
+    with session.client() as yard:
+        logs.show(yard.images.log(image, follow=follow), form)
+
+
+@app.command()
+def tag(
+    image: parameters.ImageReference,
+    tags: parameters.NewTags = None,
+    remove: parameters.RemovedTags = None,
+    replace: parameters.ReplaceTags = False,
+    properties: parameters.Properties = None,
+    description: parameters.Description = None,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Change tags or description; add properties."""
+    change = label_change(tags, remove, replace, properties, description)
+    with session.client() as yard:
+        changed = yard.images.change_labels(image, change)
+    show_labels(changed, form)
+
+
+@app.command()
+def delete(
+    image: parameters.ImageReference,
+    yes: parameters.Yes = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Delete a version; refused while a service needs it."""
+    with session.client() as yard:
+        found = yard.images.get(image)
+        parameters.confirm(yes, f"Delete image {found.reference}?")
+        yard.images.delete(found.reference)
+    show_deleted(found.reference, form)
+
+
+def _row(image: Image) -> list[output.Cell]:
+    return [
+        image.reference,
+        image.state,
+        ", ".join(image.models),
+        output.size(image.size),
+        image.created_at,
+        output.labels(image.tags),
+    ]
+
+
+def _facts(image: Image) -> Iterator[tuple[str, output.Cell]]:
+    yield "image", image.reference
+    yield "state", image.state
+    if image.cause is not None:
+        yield "cause", image.cause.message
+        yield from (("evidence", line) for line in image.cause.evidence)
+        yield "fix", image.cause.fix
+    yield "digest", image.digest
+    yield "models", ", ".join(image.models)
+    yield "script", image.script
+    yield "description", image.description
+    yield "tags", output.labels(image.tags)
+    yield "properties", output.labels(image.properties)
+    yield "created", image.created_at
+    yield "created by", image.created_by
+
+
+def _check(image: Image) -> Iterator[tuple[str, output.Cell]]:
+    if image.check is None:
+        return
+    yield "cold start", f"{image.check.cold_start:.2f} s with {image.check.workers} workers"
+    yield "memory", output.size(image.check.memory)
+    if image.check.scoring_time is not None:
+        yield "scoring", f"{image.check.scoring_time * 1000:.1f} ms for the sample"
+
+
+def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:
+    yield "size", output.size(image.size)
+    if image.manifest is not None:
+        yield "platform", f"{image.manifest.platform}, Python {image.manifest.python}"
+        yield from (
+            ("layer", f"{layer.kind}  {output.size(layer.size)}") for layer in image.manifest.layers
+        )
+    yield from (("package", f"{package.name} {package.version}") for package in image.packages)

@@ -1,0 +1,147 @@
+"""What commands print: data on stdout, talk on stderr, nothing that can steer a terminal."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.cells import cell_len
+
+from modelyard.errors import ModelyardError
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="How to print data on stdout.", metavar="FORMAT")
+]
+"""The option every command has."""
+
+_RED, _CYAN, _PLAIN = "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
+
+Cell = str | int | float | datetime | None
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that is not a visible character, a space or a tab."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def say(text: str, label: str = "", colour: str = "") -> None:
+    """Print talk, behind a label that has a colour where colours are wanted."""
+    if colour and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        label = f"{colour}{label}{_PLAIN}"
+    _write(label + _lines(text), sys.stderr)
+
+
+def data(text: str) -> None:
+    """Print data as it is meant for people."""
+    _write(_lines(text))
+
+
+def data_json(value: Any) -> None:
+    """Print data for programs."""
+    _write(json.dumps(value, indent=2))
+
+
+def data_json_line(value: Any) -> None:
+    """Print one of many data for programs, on one line."""
+    _write(json.dumps(value))
+
+
+def data_bytes(value: bytes) -> None:
+    """Print bytes as they are; a terminal gets only what it can show."""
+    if sys.stdout.isatty():
+        data(value.decode(errors="replace"))
+    else:
+        sys.stdout.buffer.write(value)
+        sys.stdout.flush()
+
+
+def json_safe(value: Any) -> Any:
+    """The value for JSON; bytes become an object with their base64."""
+    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print aligned columns; nothing is cut off, so that they can be searched."""
+    shown = [list(columns), *([cell(value) for value in row] for row in rows)]
+    widths = [max(cell_len(row[i]) for row in shown) for i in range(len(columns))]
+    for row in shown:
+        padded = [
+            text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)
+        ]
+        _write("  ".join(padded).rstrip())
+
+
+def fields(pairs: Iterable[tuple[str, Cell]]) -> None:
+    """Print names and values below each other; what has no value is left out."""
+    shown = [(name, cell(value)) for name, value in pairs if value not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        _write(f"{name.ljust(width)}  {value}")
+
+
+def cell(value: Cell) -> str:
+    """One value as it stands in a table."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return printable(f"{value:.3g}" if isinstance(value, float) else str(value))
+
+
+def labels(values: dict[str, str]) -> str:
+    """Tags or properties as they are written on the command line."""
+    return ", ".join(key if not value else f"{key}={value}" for key, value in values.items())
+
+
+def size(count: int) -> str:
+    """Bytes with a unit."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def report(error: ModelyardError) -> None:
+    """Print an error for people: what happened, what was seen, what to do."""
+    say(error.message, "error: ", _RED)
+    for line in _evidence(error):
+        say(f"  {line}")
+    if error.hint:
+        say(error.hint, "hint: ", _CYAN)
+
+
+def _evidence(error: ModelyardError) -> list[str]:
+    cause = error.details.get("cause")
+    evidence = cause.get("evidence", ()) if isinstance(cause, dict) else ()
+    return [str(line) for line in (*evidence, *error.details.get("users", ()))]
+
+
+def _lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _write(text: str, stream: TextIO | None = None) -> None:
+    target = stream or sys.stdout
+    target.write(f"{text}\n")
+    target.flush()

@@ -1,0 +1,164 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def commands() -> typer.Typer:
+    """An empty set of commands."""
+    return typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def pairs(texts: Iterable[str] | None) -> dict[str, str]:
+    """Read `key=value` texts; a bare `key` has an empty value."""
+    return {key: value for key, _, value in (text.partition("=") for text in texts or ())}
+
+
+def json_value(text: str | None) -> Any:
+    """Read JSON: as given, from the file in `@path`, or from stdin for `-`; None stays None."""
+    if text is None:
+        return None
+    try:
+        return json.loads(content(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}") from None
+
+
+def content(text: str) -> bytes:
+    """The bytes that a parameter stands for: its own, the file's in `@path`, or stdin's for `-`."""
+    if text == "-":
+        return sys.stdin.buffer.read()
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read `{text[1:]}`: {error.strerror}") from None
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+
+def nothing_given(advice: str) -> typer.BadParameter:
+    """The usage error of a command that was told nothing to do."""
+    return typer.BadParameter(f"nothing to do: {advice}")
+
+
+def confirm(yes: bool, question: str) -> None:
+    """Ask before something that cannot be undone; without a terminal only `--yes` answers."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody is there to ask: say --yes", param_hint="--yes")
+    typer.confirm(question, abort=True, err=True)
+
+
+ServiceName = Annotated[str, typer.Argument(help="Name of the service.", metavar="SERVICE")]
+ModelReference = Annotated[
+    str, typer.Argument(help="`name:version`, or `name` for the latest.", metavar="MODEL")
+]
+ImageReference = Annotated[
+    str, typer.Argument(help="`name:version`, or `name` for the latest.", metavar="IMAGE")
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="Tag `key=value`; repeat for several.", metavar="TAG"),
+]
+Properties = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--property", help="Property `key=value`, which never changes; repeat.", metavar="PROPERTY"
+    ),
+]
+Description = Annotated[str | None, typer.Option(help="Free text.", metavar="TEXT")]
+Sample = Annotated[
+    str | None,
+    typer.Option(help="A request body as JSON, or `@file`, or `-` for stdin.", metavar="JSON"),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Wait = Annotated[bool, typer.Option(help="Return when it is done, or at once.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
+Upgrade = Annotated[bool, typer.Option("--upgrade", help="Resolve the requirements anew.")]
+
+NewTags = Annotated[
+    list[str] | None, typer.Argument(help="Tags `key=value` to add.", metavar="[TAG]...")
+]
+RemovedTags = Annotated[
+    list[str] | None,
+    typer.Option("--remove", help="Key of a tag to remove; repeat.", metavar="KEY"),
+]
+ReplaceTags = Annotated[
+    bool, typer.Option("--replace", help="Put the given tags in place of all others.")
+]
+
+# Filters of `list`; every one given must match.
+ByName = Annotated[str | None, typer.Option("--name", help="Exact name.", metavar="NAME")]
+ByVersion = Annotated[int | None, typer.Option("--version", help="Exact version.", metavar="N")]
+ByTag = Annotated[
+    list[str] | None, typer.Option("--tag", help="`key` or `key=value`; repeat.", metavar="TAG")
+]
+ByProperty = Annotated[
+    list[str] | None,
+    typer.Option("--property", help="`key` or `key=value`; repeat.", metavar="PROPERTY"),
+]
+ByFramework = Annotated[str | None, typer.Option("--framework", metavar="NAME", help="Framework.")]
+ByModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Those with this model inside: `name[:version]`.", metavar="REF"),
+]
+ByImage = Annotated[
+    str | None,
+    typer.Option("--image", help="Those that run this image: `name[:version]`.", metavar="REF"),
+]
+After = Annotated[
+    datetime | None, typer.Option("--created-after", help="Created after.", metavar="TIME")
+]
+Before = Annotated[
+    datetime | None, typer.Option("--created-before", help="Created before.", metavar="TIME")
+]
+ByText = Annotated[
+    str | None,
+    typer.Option("--text", help="Part of a name, description, tag or property.", metavar="TEXT"),
+]
+Limit = Annotated[int, typer.Option(help="Most to show, newest first; 0 for all.", min=0)]
+
+Target = Annotated[str, typer.Option(help="Where replicas run.", metavar="NAME")]
+
+# Settings of a service.
+Replicas = Annotated[int | None, typer.Option(help="Running copies.", metavar="N")]
+Cpu = Annotated[float | None, typer.Option(help="Cores of one replica.", metavar="N")]
+Memory = Annotated[str | None, typer.Option(help="Limit of one replica, `1GiB`.", metavar="SIZE")]
+ScoringTimeout = Annotated[
+    str | None, typer.Option(help="Longest time for one request, `60s`.", metavar="TIME")
+]
+StartupTimeout = Annotated[
+    str | None, typer.Option(help="Longest time until a replica is ready, `5m`.", metavar="TIME")
+]
+Environment = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", help="Variable `NAME=value`; repeat. Replaces all from before.", metavar="VARIABLE"
+    ),
+]
+MaxConcurrentRequests = Annotated[
+    int | None, typer.Option(help="Requests in flight at one replica.", metavar="N")
+]
+MaxQueueWait = Annotated[
+    str | None, typer.Option(help="Longest wait at the gateway, `10s`.", metavar="TIME")
+]
+Auth = Annotated[str | None, typer.Option(help="`key`, or `none`: all may score.", metavar="KIND")]

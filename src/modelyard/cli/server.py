@@ -1,0 +1,89 @@
+"""`modelyard server …`: the server of this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from modelyard.cli import output, parameters, session
+from modelyard.client import Client
+from modelyard.client.connection import Address
+
+app = parameters.commands()
+
+
+@app.command()
+def start(
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Run here, until Ctrl-C, instead of detached.")
+    ] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Start the local server, unless it runs already."""
+    local = session.local_server()
+    if foreground:
+        command = local.command()
+        os.execve(command[0], command, local.environment())  # noqa: S606 - replaces this program
+    address = local.find()
+    started = address is None
+    address = address or local.ensure_running()
+    output.say("started the server" if started else "the server runs already")
+    if form is output.Format.JSON:
+        output.data_json({"url": address.url, "home": str(local.home), "started": started})
+    else:
+        output.data(address.url)
+
+
+@app.command()
+def stop(
+    everything: Annotated[
+        bool, typer.Option("--all", help="End the agent, the gateway and every replica too.")
+    ] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Stop the local server. Without --all, services go on answering."""
+    local = session.local_server()
+    address = local.find()
+    if address is None and everything and (local.home / "agent").exists():
+        address = local.ensure_running()  # only a server knows how to end its agent and replicas
+    if address is not None:
+        with Client(address, local=local) as yard:
+            yard.stop_server(everything=everything)
+    output.say("the server does not run" if address is None else _stopped(everything))
+    if form is output.Format.JSON:
+        output.data_json({"stopped": address is not None, "everything": everything})
+
+
+@app.command()
+def status(form: output.Output = output.Format.TABLE) -> None:
+    """Show whether the local server runs; exits with 1 when it does not."""
+    local = session.local_server()
+    address = local.find()
+    facts: dict[str, output.Cell] = {"state": "stopped", "home": str(local.home)}
+    if address is not None:
+        facts |= {"state": "running", **_facts(address)}
+        running = local.running()
+        facts["pid"] = running.pid if running else None
+    if form is output.Format.JSON:
+        output.data_json(facts)
+    else:
+        output.fields(facts.items())
+    if address is None:
+        raise typer.Exit(1)
+
+
+def _facts(address: Address) -> dict[str, output.Cell]:
+    with Client(address) as yard:
+        info = yard.info()
+    return {
+        "url": address.url,
+        "version": info.version,
+        "workspace": info.workspace,
+        "gateway": info.gateway,
+    }
+
+
+def _stopped(everything: bool) -> str:
+    return "stopped everything" if everything else "stopped the server; services go on answering"

@@ -1,0 +1,339 @@
+"""`modelyard service …`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from modelyard.cli import logs, output, parameters, progress, session
+from modelyard.cli import why as why_module
+from modelyard.cli.listing import (
+    label_change,
+    search_filters,
+    show_all,
+    show_deleted,
+    show_labels,
+)
+from modelyard.domain.service import KeySlot, Service, ServiceKeys
+
+app = parameters.commands()
+keys = parameters.commands()
+app.add_typer(keys, name="keys", help="Show and renew the keys of a service.")
+
+Image = Annotated[
+    str, typer.Option("--image", help="Image to run, `name[:version]`.", metavar="REF")
+]
+NewImage = Annotated[
+    str | None,
+    typer.Option("--image", help="Image to run instead, `name[:version]`.", metavar="REF"),
+]
+
+
+@app.command()
+def deploy(
+    name: parameters.ServiceName,
+    image: Image,
+    replicas: parameters.Replicas = None,
+    cpu: parameters.Cpu = None,
+    memory: parameters.Memory = None,
+    scoring_timeout: parameters.ScoringTimeout = None,
+    startup_timeout: parameters.StartupTimeout = None,
+    env: parameters.Environment = None,
+    max_concurrent_requests: parameters.MaxConcurrentRequests = None,
+    max_queue_wait: parameters.MaxQueueWait = None,
+    auth: parameters.Auth = None,
+    target: parameters.Target = "local",
+    tags: parameters.Tags = None,
+    properties: parameters.Properties = None,
+    description: parameters.Description = None,
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Create a service that runs an image, and print it."""
+    settings = parameters.given(
+        cpu=cpu,
+        memory=memory,
+        scoring_timeout=scoring_timeout,
+        startup_timeout=startup_timeout,
+        environment=parameters.pairs(env),
+        max_concurrent_requests=max_concurrent_requests,
+        max_queue_wait=max_queue_wait,
+        auth=auth,
+    )
+    with session.client() as yard:
+        service = yard.services.deploy(
+            name,
+            image,
+            replicas=replicas or 1,
+            target=target,
+            tags=parameters.pairs(tags),
+            properties=parameters.pairs(properties),
+            description=description or "",
+            wait=wait,
+            on_log=progress.log_line,
+            **settings,
+        )
+    _show(service, form)
+
+
+@app.command()
+def update(
+    name: parameters.ServiceName,
+    image: NewImage = None,
+    replicas: parameters.Replicas = None,
+    cpu: parameters.Cpu = None,
+    memory: parameters.Memory = None,
+    scoring_timeout: parameters.ScoringTimeout = None,
+    startup_timeout: parameters.StartupTimeout = None,
+    env: parameters.Environment = None,
+    max_concurrent_requests: parameters.MaxConcurrentRequests = None,
+    max_queue_wait: parameters.MaxQueueWait = None,
+    auth: parameters.Auth = None,
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Change image or settings without a failed request.
+
+    What is absent stays.
+    """
+    settings = parameters.given(
+        replicas=replicas,
+        cpu=cpu,
+        memory=memory,
+        scoring_timeout=scoring_timeout,
+        startup_timeout=startup_timeout,
+        environment=parameters.pairs(env),
+        max_concurrent_requests=max_concurrent_requests,
+        max_queue_wait=max_queue_wait,
+        auth=auth,
+    )
+    if image is None and not settings:
+        raise parameters.nothing_given("give --image or a setting")
+    with session.client() as yard:
+        service = yard.services.update(name, image, wait=wait, on_log=progress.log_line, **settings)
+    _show(service, form)
+
+
+@app.command()
+def scale(
+    name: parameters.ServiceName,
+    replicas: Annotated[int, typer.Argument(help="Running copies.", min=1, metavar="N")],
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Change the number of replicas.
+
+    Those that stay are not restarted.
+    """
+    with session.client() as yard:
+        service = yard.services.scale(name, replicas, wait=wait)
+    _show(service, form)
+
+
+@app.command("list")
+def list_services(
+    name: parameters.ByName = None,
+    tag: parameters.ByTag = None,
+    property_: parameters.ByProperty = None,
+    model: parameters.ByModel = None,
+    image: parameters.ByImage = None,
+    created_after: parameters.After = None,
+    created_before: parameters.Before = None,
+    text: parameters.ByText = None,
+    limit: parameters.Limit = 50,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """List services, newest first.
+
+    Every filter given must match.
+    """
+    filters = search_filters(
+        name=name,
+        tag=tag,
+        property=property_,
+        model=model,
+        image=image,
+        created_after=created_after,
+        created_before=created_before,
+        text=text,
+    )
+    with session.client() as yard:
+        services = yard.services.list(limit=limit or None, **filters)
+    columns = ("SERVICE", "STATE", "IMAGE", "MODELS", "READY", "SCORING URI", "TAGS")
+    show_all(form, services, columns, _row)
+
+
+@app.command()
+def show(name: parameters.ServiceName, form: output.Output = output.Format.TABLE) -> None:
+    """Show everything about a service."""
+    with session.client() as yard:
+        service = yard.services.get(name)
+    _show(service, form)
+
+
+@app.command("logs")
+def show_logs(
+    name: parameters.ServiceName,
+    replica: Annotated[
+        str | None, typer.Option(help="Only this replica; `service show` lists them.", metavar="ID")
+    ] = None,
+    follow: parameters.Follow = False,
+    tail: Annotated[
+        int | None, typer.Option(help="Begin with the last so many lines.", min=0, metavar="N")
+    ] = None,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Print what the replicas wrote, back to their start."""
+    with session.client() as yard:
+        lines = yard.services.logs(name, replica=replica, follow=follow, tail=tail)
+        logs.show(lines, form)
+
+
+@app.command()
+def score(
+    name: parameters.ServiceName,
+    data: Annotated[
+        str, typer.Argument(help="JSON, or `@file`, or `-` for stdin.", metavar="DATA")
+    ],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send the bytes as they are, not as JSON.")
+    ] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Send data to a service and print its answer."""
+    body: Any = parameters.content(data) if raw else parameters.json_value(data)
+    with session.client() as yard:
+        answer = yard.services.score(name, body)
+    if form is output.Format.TABLE and isinstance(answer, bytes):
+        output.data_bytes(answer)
+    elif form is output.Format.TABLE and isinstance(answer, str):
+        output.data(answer)
+    else:
+        output.data_json(output.json_safe(answer))
+
+
+@keys.command("show")
+def show_keys(name: parameters.ServiceName, form: output.Output = output.Format.TABLE) -> None:
+    """Show both keys of a service."""
+    with session.client() as yard:
+        _show_keys(yard.services.keys(name), form)
+
+
+@keys.command()
+def regenerate(
+    name: parameters.ServiceName,
+    slot: Annotated[
+        KeySlot,
+        typer.Argument(help="Which key to replace: `primary` or `secondary`.", metavar="SLOT"),
+    ],
+    yes: parameters.Yes = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Replace one key of a service.
+
+    Callers that use the old one are refused at once.
+    """
+    parameters.confirm(yes, f"Replace the {slot} key of {name}?")
+    with session.client() as yard:
+        _show_keys(yard.services.regenerate_key(name, slot), form)
+
+
+@app.command()
+def tag(
+    name: parameters.ServiceName,
+    tags: parameters.NewTags = None,
+    remove: parameters.RemovedTags = None,
+    replace: parameters.ReplaceTags = False,
+    properties: parameters.Properties = None,
+    description: parameters.Description = None,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Change tags or description; add properties."""
+    change = label_change(tags, remove, replace, properties, description)
+    with session.client() as yard:
+        changed = yard.services.change_labels(name, change)
+    show_labels(changed, form)
+
+
+@app.command()
+def delete(
+    name: parameters.ServiceName,
+    yes: parameters.Yes = False,
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Drain the replicas of a service and remove it."""
+    with session.client() as yard:
+        service = yard.services.get(name)
+        parameters.confirm(yes, f"Delete service {service.name}?")
+        yard.services.delete(service.name, wait=wait)
+    show_deleted(service.name, form)
+
+
+app.command()(why_module.why)
+
+
+def _show(service: Service, form: output.Format) -> None:
+    if form is output.Format.JSON:
+        output.data_json(service.model_dump(mode="json"))
+    else:
+        output.fields([*_facts(service), *_status(service)])
+
+
+def _show_keys(found: ServiceKeys, form: output.Format) -> None:
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    else:
+        output.fields([("primary", found.primary), ("secondary", found.secondary)])
+
+
+def _row(service: Service) -> list[output.Cell]:
+    return [
+        service.name,
+        service.status.state,
+        service.image,
+        ", ".join(service.models),
+        _ready(service),
+        service.scoring_uri,
+        output.labels(service.tags),
+    ]
+
+
+def _ready(service: Service) -> str:
+    ready = sum(replica.state == "Ready" for replica in service.status.replicas)
+    return f"{ready}/{service.settings.replicas}"
+
+
+def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
+    yield "service", service.name
+    yield "state", service.status.state
+    yield "scoring URI", service.scoring_uri
+    yield "swagger URI", service.swagger_uri
+    yield "image", service.image
+    yield "models", ", ".join(service.models)
+    yield "target", service.target
+    yield "description", service.description
+    yield "tags", output.labels(service.tags)
+    yield "properties", output.labels(service.properties)
+    for name, value in service.settings.model_dump(mode="json").items():
+        words = name.replace("_", " ")
+        if name == "environment":
+            yield from ((words, f"{key}={text}") for key, text in value.items())
+        else:
+            yield words, output.size(value) if name == "memory" else value
+    yield "created", service.created_at
+    yield "updated", service.updated_at
+
+
+def _status(service: Service) -> Iterator[tuple[str, output.Cell]]:
+    for replica in service.status.replicas:
+        memory = output.size(replica.memory)
+        yield (
+            f"replica {replica.id}",
+            f"{replica.state}  {replica.image}  {memory}  restarts {replica.restarts}",
+        )
+    if service.status.cause is not None:
+        yield "cause", service.status.cause.message
+        yield "", f"`modelyard why {service.name}` shows the evidence and the fix"

@@ -1,0 +1,40 @@
+"""`modelyard why`."""
+
+from __future__ import annotations
+
+import typer
+
+from modelyard.cli import output, parameters, session
+from modelyard.domain.cause import Cause
+
+app = parameters.commands()
+
+
+@app.command()
+def why(
+    name: parameters.ServiceName,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Say why a service is not ready, and what to do.
+
+    It names one cause, the evidence and the fix. Exits with 0 when there is nothing to say, and
+    with 1 when there is a cause.
+    """
+    with session.client() as yard:
+        cause = yard.services.why(name)
+    if form is output.Format.JSON:
+        output.data_json(cause.model_dump(mode="json") if cause else None)
+    elif cause is None:
+        output.data(f"{name} is ready: nothing is wrong")
+    else:
+        _show(cause)
+    if cause is not None:
+        raise typer.Exit(1)
+
+
+def _show(cause: Cause) -> None:
+    output.data(f"{cause.message} ({cause.code})")
+    for line in cause.evidence:
+        output.data(f"  {line}")
+    if cause.fix:
+        output.data(f"fix: {cause.fix}")

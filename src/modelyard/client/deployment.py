@@ -1,0 +1,350 @@
+"""One command for all: from local files to a ready service, doing only what differs.
+
+Every step first looks at what is there. So the same call again does nothing, and a call that was
+interrupted is continued by making it again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelyard.client.files import LocalFile, code_files, collect
+from modelyard.client.images import Images, requirement_lines
+from modelyard.client.models import Models
+from modelyard.client.operations import OnLog, Operations
+from modelyard.client.services import Services
+from modelyard.client.transfer import Progress, digest
+from modelyard.domain.image import Image, ImageState
+from modelyard.domain.model import Model
+from modelyard.domain.service import Service, ServiceState
+from modelyard.domain.service_file import ModelSource, ServiceFile
+from modelyard.domain.validation import compose
+from modelyard.domain.values import Value
+from modelyard.errors import DeployFailed, InvalidRequest, NotFound
+from modelyard.schemas import ChangeLabels
+
+Found = TypeVar("Found")
+
+
+class Action(StrEnum):
+    """What a step does."""
+
+    REGISTER = "register"
+    BUILD = "build"
+    DEPLOY = "deploy"
+    UPDATE = "update"
+    KEEP = "keep"
+    """Nothing: it is as wanted."""
+
+
+class Step(Value):
+    """One step of a deploy."""
+
+    kind: str
+    """`model`, `image` or `service`."""
+    name: str
+    action: Action
+    reference: str | None = None
+    """`name:version` that comes of it; null in a plan when the step would make a new version."""
+    changes: tuple[str, ...] = ()
+    """What differs from what is there."""
+
+
+class Deployed(Value):
+    """What a deploy did, or would do."""
+
+    planned: bool
+    """True when nothing was done."""
+    steps: tuple[Step, ...]
+    service: Service | None = None
+    """The service as it is now; null in a plan of a first deploy."""
+
+    @property
+    def changed(self) -> bool:
+        """Something was, or would be, done."""
+        return any(step.action is not Action.KEEP for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told while a deploy goes on."""
+
+    progress: Progress | None = None
+    on_log: OnLog | None = None
+    on_step: Callable[[Step], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What an image is built from besides models."""
+
+    script: str
+    files: list[LocalFile]
+    requirements: tuple[str, ...]
+
+
+class Deployer:
+    """Brings one service to what a service file says.
+
+    Args:
+        models, images, services, operations: Of the server.
+        file: What is wanted.
+        base: Folder that the file's paths are relative to.
+        plan: Only find out what would be done.
+        listener: Who is told.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        images: Images,
+        services: Services,
+        operations: Operations,
+        *,
+        file: ServiceFile,
+        base: Path,
+        plan: bool,
+        listener: Listener,
+    ) -> None:
+        self._models = models
+        self._images = images
+        self._services = services
+        self._operations = operations
+        self._file = file
+        self._base = base
+        self._plan = plan
+        self._listener = listener
+        self._steps: list[Step] = []
+
+    def run(self) -> Deployed:
+        """Do what differs, or find out what does."""
+        # Everything local is read first: a slip in the last line costs no upload of gigabytes.
+        code = self._code()
+        files = [self._local(source) for source in self._file.sources]
+        models = [
+            self._registered(source) if found is None else self._register(source, found)
+            for source, found in zip(self._file.sources, files, strict=True)
+        ]
+        image = self._build(models, code)
+        service = self._deploy(image)
+        return Deployed(planned=self._plan, steps=tuple(self._steps), service=service)
+
+    def _code(self) -> _Code:
+        file = self._file
+        script, files = code_files(
+            self._base / file.script, [self._base / other for other in file.files]
+        )
+        given = file.requirements
+        path = self._base / given if isinstance(given, str) else given
+        return _Code(script, files, requirement_lines(path))
+
+    def _local(self, source: ModelSource) -> list[LocalFile] | None:
+        return None if source.path is None else collect(self._base / source.path)
+
+    def _registered(self, source: ModelSource) -> str:
+        model = self._models.get(source.reference or "")
+        self._done("model", model.name, Action.KEEP, model.reference)
+        return model.reference
+
+    def _register(self, source: ModelSource, files: list[LocalFile]) -> str | None:
+        name = source.name or self._file.name
+        latest = _or_none(lambda: self._models.get(name))
+        changes = _file_changes(latest, files)
+        if latest is not None and not changes:
+            self._done("model", name, Action.KEEP, latest.reference)
+            return latest.reference
+        if self._plan:
+            self._done("model", name, Action.REGISTER, None, changes)
+            return None
+        fields = source.model_dump(exclude={"path", "reference"}, exclude_unset=True)
+        model = self._models.register_files(
+            {**fields, "name": name}, files, self._listener.progress
+        )
+        self._done("model", name, Action.REGISTER, model.reference, changes)
+        return model.reference
+
+    def _build(self, models: Sequence[str | None], code: _Code) -> str | None:
+        name = self._file.image or self._file.name
+        if self._plan:
+            return self._planned_build(name, models, code)
+        fields = {
+            "name": name,
+            "models": models,
+            "script": code.script,
+            "requirements": code.requirements,
+            "sample": self._file.sample,
+        }
+        accepted = self._images.start_build(fields, code.files)
+        image = self._images.wait(accepted, self._listener.on_log)
+        action = Action.KEEP if accepted.reused else Action.BUILD
+        self._done("image", name, action, image.reference)
+        return image.reference
+
+    def _planned_build(self, name: str, models: Sequence[str | None], code: _Code) -> str | None:
+        if None not in models:
+            local = {file.place: digest(file).digest for file in code.files}
+            for image in self._images.page(name=name, limit=20).items:
+                if self._has(image, models, code) and local == self._images.code_digests(image):
+                    self._done("image", name, Action.KEEP, image.reference)
+                    return image.reference
+        self._done("image", name, Action.BUILD)
+        return None
+
+    def _has(self, image: Image, models: Sequence[str | None], code: _Code) -> bool:
+        return (
+            image.state is ImageState.SUCCEEDED
+            and image.models == tuple(models)
+            and (image.script, image.requirements) == (code.script, code.requirements)
+        )
+
+    def _deploy(self, image: str | None) -> Service | None:
+        name = self._file.name
+        service = _or_none(lambda: self._services.get(name))
+        if service is None:
+            if not self._plan:
+                service = self._first_deploy(image)
+            self._done("service", name, Action.DEPLOY)
+            return service
+        changes = self._service_changes(service, image)
+        if changes and not self._plan:
+            service = self._change(service, image)
+        elif not self._plan:
+            service = self._settled(service)
+        self._done("service", name, Action.UPDATE if changes else Action.KEEP, None, changes)
+        return service
+
+    def _first_deploy(self, image: str | None) -> Service:
+        file = self._file
+        wanted = {"target", "settings", "description", "tags", "properties"}
+        fields = file.model_dump(include=wanted, exclude_unset=True)
+        accepted = self._services.start_deploy({**fields, "name": file.name, "image": image})
+        return self._services.wait(accepted, self._listener.on_log)
+
+    def _change(self, service: Service, image: str | None) -> Service:
+        labels = self._label_changes(service)
+        if labels:
+            service = self._services.change_labels(
+                service.name, compose(ChangeLabels, labels, "the change")
+            )
+        settings = self._setting_changes(service)
+        fields: dict[str, Any] = {"settings": settings}
+        if image != service.image:
+            fields["image"] = image
+        if not settings and "image" not in fields:
+            return self._settled(service)
+        accepted = self._services.start_update(service.name, fields)
+        return self._services.wait(accepted, self._listener.on_log)
+
+    def _service_changes(self, service: Service, image: str | None) -> tuple[str, ...]:
+        if self._file.target != service.target:
+            raise InvalidRequest(
+                f"service `{service.name}` runs on `{service.target}`, not `{self._file.target}`",
+                hint="delete it first, or give the new one another name",
+            )
+        changes = [f"image {service.image} → {image or 'the new one'}"]
+        if image == service.image:
+            changes.clear()
+        current = service.settings.model_dump(mode="json")
+        for name, value in self._setting_changes(service).items():
+            shown = "" if name == "environment" else f" {current[name]} → {value}"
+            changes.append(f"{name}{shown}")
+        return (*changes, *(_LABEL_WORDS[name] for name in self._label_changes(service)))
+
+    def _setting_changes(self, service: Service) -> dict[str, Any]:
+        wanted = self._file.settings.model_dump(mode="json", exclude_unset=True)
+        current = service.settings.model_dump(mode="json")
+        return {name: value for name, value in wanted.items() if current[name] != value}
+
+    def _label_changes(self, service: Service) -> dict[str, Any]:
+        file = self._file
+        changes: dict[str, Any] = {}
+        if "description" in file.model_fields_set and file.description != service.description:
+            changes["description"] = file.description
+        if "tags" in file.model_fields_set and file.tags != service.tags:
+            changes["tags"] = file.tags
+        if not file.properties.items() <= service.properties.items():
+            changes["add_properties"] = file.properties
+        return changes
+
+    def _settled(self, service: Service) -> Service:
+        """The service when nothing is on its way any more.
+
+        Raises:
+            DeployFailed: It is as wanted, and yet not ready.
+        """
+        for operation in self._operations.page(limit=200).items:
+            if operation.resource == f"service {service.name}" and not operation.state.ended:
+                self._operations.wait(operation.id, on_log=self._listener.on_log)
+        service = self._services.get(service.name)
+        if service.status.state in (ServiceState.FAILED, ServiceState.UNHEALTHY):
+            cause = self._services.why(service.name)
+            raise DeployFailed(
+                f"nothing differs, and service `{service.name}` is not ready"
+                + (f": {cause.message}" if cause else ""),
+                hint=cause.fix if cause else f"see `modelyard service logs {service.name}`",
+                details={"cause": cause.model_dump(mode="json")} if cause else {},
+            )
+        return service
+
+    def _done(
+        self,
+        kind: str,
+        name: str,
+        action: Action,
+        reference: str | None = None,
+        changes: tuple[str, ...] = (),
+    ) -> None:
+        step = Step(kind=kind, name=name, action=action, reference=reference, changes=changes)
+        self._steps.append(step)
+        if self._listener.on_step is not None:
+            self._listener.on_step(step)
+
+
+_LABEL_WORDS = {"description": "description", "tags": "tags", "add_properties": "properties"}
+
+
+def describe(fields: Mapping[str, Any]) -> ServiceFile:
+    """The service file that says what the arguments of `Client.deploy` say; None is left out."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    given["models"] = [_source(model) for model in given.get("models", ())]
+    if "model" in given:
+        given["model"] = _source(given["model"])
+    if isinstance(given.get("requirements"), os.PathLike):
+        given["requirements"] = os.fspath(given["requirements"])
+    given["files"] = [os.fspath(path) for path in given.get("files", ())]
+    return compose(ServiceFile, given, "the service")
+
+
+def _source(model: str | os.PathLike[str] | Model | ModelSource) -> str | dict[str, Any]:
+    if isinstance(model, Model):
+        return {"reference": model.reference}
+    if isinstance(model, ModelSource):
+        return model.model_dump(exclude_unset=True)
+    return model if isinstance(model, str) else {"path": os.fspath(model)}
+
+
+def _file_changes(latest: Model | None, files: Sequence[LocalFile]) -> tuple[str, ...]:
+    """What differs between the latest version and local files; hashed only if sizes agree."""
+    if latest is None:
+        return ("there is none",)
+    there = {file.path: file for file in latest.files}
+    here = {file.place: file for file in files}
+    changes = [f"{path} is new" for path in here.keys() - there.keys()]
+    changes += [f"{path} is gone" for path in there.keys() - here.keys()]
+    for path in here.keys() & there.keys():
+        same_size = here[path].size == there[path].size
+        if not same_size or digest(here[path]).digest != there[path].digest:
+            changes.append(f"{path} differs")
+    return tuple(sorted(changes))
+
+
+def _or_none(get: Callable[[], Found]) -> Found | None:
+    try:
+        return get()
+    except NotFound:
+        return None

@@ -1,0 +1,164 @@
+"""Images: build, find, label, read the build log, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from modelyard.client.code_layer import code_digests
+from modelyard.client.collection import Collection
+from modelyard.client.connection import Connection
+from modelyard.client.files import LocalFile, StrPath, code_files
+from modelyard.client.logs import read_log
+from modelyard.client.models import version_path
+from modelyard.client.operations import OnLog, Operations
+from modelyard.client.transfer import upload
+from modelyard.domain.image import Image, ImageState
+from modelyard.domain.model import Model
+from modelyard.domain.operation import LogLine
+from modelyard.domain.requirements import read_requirements
+from modelyard.domain.search import Page
+from modelyard.domain.validation import compose
+from modelyard.errors import InvalidRequest
+from modelyard.schemas import AcceptedImage, BuildImage
+
+Requirements = StrPath | Sequence[str]
+"""A `requirements.txt`, conda `.yml` or `pyproject.toml`, or requirement lines."""
+
+
+class Images(Collection[Image]):
+    """The image registry."""
+
+    _kind = "image"
+    _item = Image
+    _page = Page[Image]
+
+    def __init__(self, connection: Connection, operations: Operations) -> None:
+        super().__init__(connection)
+        self._operations = operations
+
+    def build(
+        self,
+        name: str,
+        *,
+        models: Sequence[str | Model],
+        script: StrPath,
+        files: Sequence[StrPath] = (),
+        requirements: Requirements | None = None,
+        sample: JsonValue = None,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str = "",
+        upgrade: bool = False,
+        wait: bool = True,
+        on_log: OnLog | None = None,
+    ) -> Image:
+        """Build the next version of an image; the same inputs give the image that is there.
+
+        Args:
+            name: Name of the image.
+            models: Models to put inside, such as `iris:3`, or `iris` for the latest version.
+            script: The scoring script, with `init()` and `run(data)`.
+            files: Files and folders that the script needs. They keep their paths relative to the
+                script's folder; what is elsewhere stands beside the script under its own name.
+            requirements: What the script imports; unset means nothing but the standard library.
+            sample: Request body for the check; unset takes the first model's sample input.
+            tags: Labels that may change later.
+            properties: Facts that never change.
+            description: Free text.
+            upgrade: Resolve the requirements anew instead of keeping an earlier lock.
+            wait: Return when the image is built; otherwise at once, in the state Running.
+            on_log: Called with every line of the build log while waiting.
+
+        Raises:
+            InvalidRequest: Something given is missing or wrong, found before anything is built.
+            BuildFailed: No image came of it; `details["cause"]` says why.
+        """
+        place, collected = code_files(script, files)
+        fields = {
+            "name": name,
+            "models": tuple(model_reference(model) for model in models),
+            "script": place,
+            "requirements": requirement_lines(requirements),
+            "sample": sample,
+            "tags": dict(tags or {}),
+            "properties": dict(properties or {}),
+            "description": description,
+            "upgrade": upgrade,
+        }
+        accepted = self.start_build(fields, collected)
+        if not wait:
+            return accepted.image
+        return self.wait(accepted, on_log)
+
+    def start_build(self, fields: Mapping[str, Any], files: Sequence[LocalFile]) -> AcceptedImage:
+        """Begin a build; `fields` are those of `BuildImage`, without its files."""
+        stored = upload(self._connection, files)
+        request = compose(BuildImage, {**fields, "files": stored}, "the image")
+        return self._connection.create("POST", "/images", request, AcceptedImage)
+
+    def wait(self, accepted: AcceptedImage, on_log: OnLog | None = None) -> Image:
+        """Wait until an accepted build ended well, and return its image.
+
+        Raises:
+            BuildFailed: No image came of it; `details["cause"]` says why.
+        """
+        if accepted.image.state is ImageState.SUCCEEDED:
+            return accepted.image
+        self._operations.wait(accepted.operation.id, on_log=on_log)
+        return self.get(accepted.image.reference)
+
+    def code_digests(self, image: Image) -> dict[str, str]:
+        """The digest of every code file of a built image, by its path."""
+        return code_digests(self._connection, image)
+
+    def log(self, reference: str, *, follow: bool = False) -> Iterator[LogLine]:
+        """The lines of the build log; with `follow` until the build ended."""
+        return read_log(
+            self._connection,
+            f"{self._path(reference)}/log",
+            {},
+            lambda: not follow or self.get(reference).state is not ImageState.RUNNING,
+        )
+
+    def delete(self, reference: str) -> None:
+        """Delete an image; its number is never used again.
+
+        Raises:
+            NotFound: There is none.
+            InUse: A service needs it; `details["users"]` lists which.
+        """
+        self._connection.request("DELETE", self._path(reference))
+
+    def _path(self, reference: str) -> str:
+        return version_path("image", reference)
+
+
+def model_reference(model: str | Model) -> str:
+    """The reference of a model that may be given as itself."""
+    return model.reference if isinstance(model, Model) else model
+
+
+def requirement_lines(requirements: Requirements | None) -> tuple[str, ...]:
+    """The requirement lines in a file, or as given.
+
+    Raises:
+        InvalidRequest: The file cannot be read, or says something that cannot be built.
+    """
+    if requirements is None:
+        return ()
+    if isinstance(requirements, Sequence) and not isinstance(requirements, str):
+        return tuple(requirements)
+    path = Path(requirements)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidRequest(
+            f"cannot read the requirements `{path}`: {reason}",
+            hint="give a requirements.txt, a conda .yml or a pyproject.toml, or a list of lines",
+        ) from error
+    return read_requirements(path.name, text)

@@ -1,0 +1,106 @@
+"""Sends data to a service and gives back its answer, as any caller of the service would."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+
+from modelyard.client.connection import is_loopback
+from modelyard.domain.service import Service
+from modelyard.errors import ScoringFailed, Unavailable
+
+_MARGIN = 10.0
+"""Seconds beyond the service's own limits, so that its answer and not ours names a timeout."""
+
+
+class Scorer:
+    """Talks to gateways, which never see the token of the server."""
+
+    def __init__(self, transport: httpx2.BaseTransport | None = None) -> None:
+        self._transport = transport
+        self._clients: dict[bool, httpx2.Client] = {}
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for client in self._clients.values():
+            client.close()
+
+    def score(self, service: Service, key: str | None, data: Any) -> Any:
+        """POST `data` to the service and return what it answers.
+
+        Args:
+            service: Where to send it.
+            key: A key of the service, or None when it asks for none.
+            data: Bytes are sent as they are, everything else as JSON.
+
+        Raises:
+            Unavailable: The service has no address yet, or nothing listens there.
+            ScoringFailed: The service answered with an error; `details["status"]` is its status.
+        """
+        uri = _uri(service)
+        headers = {"Content-Type": _content_type(data)}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        settings = service.settings
+        limit = settings.scoring_timeout + settings.max_queue_wait + _MARGIN
+        try:
+            response = self._client(uri).post(
+                uri,
+                content=_content(data),
+                headers=headers,
+                timeout=httpx2.Timeout(limit, connect=5.0),
+            )
+        except httpx2.TransportError as error:
+            raise Unavailable(
+                f"service `{service.name}` does not answer at {uri}: {error}",
+                hint=f"`modelyard why {service.name}` tells the reason",
+            ) from error
+        if response.is_error:
+            raise _failure(service, response)
+        return _answer(response)
+
+    def _client(self, uri: str) -> httpx2.Client:
+        local = is_loopback(uri)
+        if local not in self._clients:
+            self._clients[local] = httpx2.Client(trust_env=not local, transport=self._transport)
+        return self._clients[local]
+
+
+def _uri(service: Service) -> str:
+    if service.scoring_uri is None:
+        raise Unavailable(
+            f"service `{service.name}` has no address yet",
+            hint=f"`modelyard why {service.name}` tells what it waits for",
+        )
+    return service.scoring_uri
+
+
+def _content_type(data: Any) -> str:
+    return "application/octet-stream" if isinstance(data, bytes) else "application/json"
+
+
+def _content(data: Any) -> bytes:
+    return data if isinstance(data, bytes) else json.dumps(data).encode()
+
+
+def _answer(response: httpx2.Response) -> Any:
+    """JSON parsed, text as text, anything else as bytes."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return response.json()
+    return response.text if kind.startswith("text/") else response.content
+
+
+def _failure(service: Service, response: httpx2.Response) -> ScoringFailed:
+    try:
+        body = response.json()
+        message = body["message"] if isinstance(body, dict) and "message" in body else body
+    except ValueError:
+        message = response.text
+    return ScoringFailed(
+        f"service `{service.name}` answered {response.status_code}: {str(message)[:2000]}",
+        hint=f"`modelyard service logs {service.name}` shows what the script wrote",
+        details={"status": response.status_code},
+    )

@@ -1,0 +1,256 @@
+"""Services: deploy, update, scale, score, logs, keys, why, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypedDict, Unpack
+
+from modelyard.client.collection import Collection
+from modelyard.client.connection import Connection, parse
+from modelyard.client.logs import read_log
+from modelyard.client.operations import OnLog, Operations
+from modelyard.client.scoring import Scorer
+from modelyard.domain.cause import Cause
+from modelyard.domain.image import Image
+from modelyard.domain.operation import LogLine, Operation
+from modelyard.domain.search import Page
+from modelyard.domain.service import Authentication, KeySlot, Service, ServiceKeys
+from modelyard.domain.validation import compose
+from modelyard.domain.values import SERVICE_NAME_PATTERN
+from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
+from modelyard.schemas import AcceptedService, DeployService, UpdateService
+
+
+class Settings(TypedDict, total=False):
+    """Settings of a service; see `ServiceSettings` for bounds and defaults."""
+
+    cpu: float
+    """Cores of one replica."""
+    memory: int | str
+    """Limit of one replica: bytes, or text such as `1GiB`."""
+    scoring_timeout: float | str
+    """Longest time for one request: seconds, or text such as `30s`."""
+    startup_timeout: float | str
+    """Longest time until a replica is ready."""
+    environment: dict[str, str]
+    """Environment variables; replaces all that were set before."""
+    max_concurrent_requests: int
+    """Requests in flight at one replica."""
+    max_queue_wait: float | str
+    """Longest wait at the gateway."""
+    auth: str
+    """`key` or `none`."""
+
+
+class Services(Collection[Service]):
+    """What runs."""
+
+    _kind = "service"
+    _item = Service
+    _page = Page[Service]
+
+    def __init__(self, connection: Connection, operations: Operations, scorer: Scorer) -> None:
+        super().__init__(connection)
+        self._operations = operations
+        self._scorer = scorer
+        self._callers: dict[str, tuple[Service, str | None]] = {}
+
+    def deploy(
+        self,
+        name: str,
+        image: str | Image,
+        *,
+        replicas: int = 1,
+        target: str = "local",
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str = "",
+        wait: bool = True,
+        on_log: OnLog | None = None,
+        **settings: Unpack[Settings],
+    ) -> Service:
+        """Create a service that runs an image.
+
+        Args:
+            name: Name of the service; it becomes part of its address.
+            image: `iris:3`, or `iris` for the latest version.
+            replicas: Running copies.
+            target: Where they run.
+            tags: Labels that may change later.
+            properties: Facts that never change.
+            description: Free text.
+            wait: Return when every replica is ready; otherwise at once.
+            on_log: Called with every line of the operation's log while waiting.
+            **settings: See `Settings`.
+
+        Raises:
+            NotFound: There is no such image.
+            Conflict: The name is taken, or the image is not built.
+            DeployFailed: It did not get ready; `details["cause"]` says why.
+        """
+        fields = {
+            "name": name,
+            "image": image_reference(image),
+            "target": target,
+            "settings": {**settings, "replicas": replicas},
+            "tags": dict(tags or {}),
+            "properties": dict(properties or {}),
+            "description": description,
+        }
+        accepted = self.start_deploy(fields)
+        return self.wait(accepted, on_log) if wait else accepted.service
+
+    def update(
+        self,
+        name: str,
+        image: str | Image | None = None,
+        *,
+        replicas: int | None = None,
+        wait: bool = True,
+        on_log: OnLog | None = None,
+        **settings: Unpack[Settings],
+    ) -> Service:
+        """Change the image or settings; what is absent stays, and no request fails meanwhile.
+
+        Raises:
+            NotFound: There is no such service or image.
+            Conflict: The service is being deleted, or the image is not built.
+            DeployFailed: The new replicas did not get ready; the old ones go on serving.
+        """
+        fields: dict[str, Any] = {"settings": dict(settings)}
+        if replicas is not None:
+            fields["settings"]["replicas"] = replicas
+        if image is not None:
+            fields["image"] = image_reference(image)
+        accepted = self.start_update(name, fields)
+        return self.wait(accepted, on_log) if wait else accepted.service
+
+    def scale(self, name: str, replicas: int, *, wait: bool = True) -> Service:
+        """Change the number of replicas; those that stay are not restarted."""
+        return self.update(name, replicas=replicas, wait=wait)
+
+    def start_deploy(self, fields: Mapping[str, Any]) -> AcceptedService:
+        """Ask for a new service; `fields` are those of `DeployService`."""
+        request = compose(DeployService, fields, "the service")
+        return self._connection.create("POST", "/services", request, AcceptedService)
+
+    def start_update(self, name: str, fields: Mapping[str, Any]) -> AcceptedService:
+        """Ask for a change; `fields` are those of `UpdateService`."""
+        request = compose(UpdateService, fields, "the change")
+        return self._connection.create("PATCH", self._path(name), request, AcceptedService)
+
+    def wait(self, accepted: AcceptedService, on_log: OnLog | None = None) -> Service:
+        """Wait until an accepted change is reached, and return the service as it is then.
+
+        Raises:
+            DeployFailed: It was not reached; `details["cause"]` says why.
+        """
+        self._operations.wait(accepted.operation.id, on_log=on_log)
+        return self.get(accepted.service.name)
+
+    def logs(
+        self,
+        name: str,
+        *,
+        replica: str | None = None,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> Iterator[LogLine]:
+        """What the replicas wrote, back to their start.
+
+        Args:
+            name: Name of the service.
+            replica: Only this one; unset reads all.
+            follow: Wait for further lines, until the caller stops reading.
+            tail: Begin with the last so many lines; unset begins at the start.
+        """
+        params = {"replica": replica, "tail": tail}
+        return read_log(
+            self._connection,
+            f"{self._path(name)}/logs",
+            {key: value for key, value in params.items() if value is not None},
+            lambda: not follow,
+        )
+
+    def score(self, name: str, data: Any) -> Any:
+        """Send data to a service and return its answer.
+
+        Args:
+            name: Name of the service.
+            data: What `run()` gets: bytes as they are, everything else as JSON.
+
+        Returns:
+            The answer: JSON parsed, text as `str`, anything else as `bytes`.
+
+        Raises:
+            ScoringFailed: The service answered with an error; `details["status"]` is its status.
+            Unavailable: Nothing listens at the service's address.
+        """
+        known = self._callers.get(name)
+        if known is None:
+            known = self._callers[name] = self._caller(name)
+            return self._scorer.score(*known, data)
+        try:
+            return self._scorer.score(*known, data)
+        except (ScoringFailed, Unavailable) as error:
+            if error.details.get("status", 401) not in _STALE:
+                raise
+            fresh = self._callers[name] = self._caller(name)
+            if (fresh[0].scoring_uri, fresh[1]) == (known[0].scoring_uri, known[1]):
+                raise
+        return self._scorer.score(*fresh, data)
+
+    def keys(self, name: str) -> ServiceKeys:
+        """Both keys of a service."""
+        return self._connection.get(f"{self._path(name)}/keys", ServiceKeys)
+
+    def regenerate_key(self, name: str, slot: KeySlot | str) -> ServiceKeys:
+        """Replace the `primary` or the `secondary` key; the old one stops working at once."""
+        if slot not in set(KeySlot):
+            raise InvalidRequest(
+                f"a service has no key `{slot}`", hint="say `primary` or `secondary`"
+            )
+        path = f"{self._path(name)}/keys/{KeySlot(slot)}/regenerate"
+        return parse(ServiceKeys, self._connection.request("POST", path))
+
+    def why(self, name: str) -> Cause | None:
+        """The one cause for anything not ready; None when there is nothing to say."""
+        response = self._connection.request("GET", f"{self._path(name)}/why")
+        return None if response.content == b"null" else parse(Cause, response)
+
+    def delete(self, name: str, *, wait: bool = True) -> Operation:
+        """Drain the replicas of a service and remove it.
+
+        Args:
+            name: Name of the service.
+            wait: Return when it is gone; otherwise at once.
+        """
+        operation = parse(Operation, self._connection.request("DELETE", self._path(name)))
+        return self._operations.wait(operation.id) if wait else operation
+
+    def _caller(self, name: str) -> tuple[Service, str | None]:
+        service = self.get(name)
+        needs_key = service.settings.auth is Authentication.KEY
+        return service, self.keys(name).primary if needs_key else None
+
+    def _path(self, reference: str) -> str:
+        if not re.fullmatch(SERVICE_NAME_PATTERN, reference):
+            raise InvalidRequest(
+                f"`{reference[:200]}` is not the name of a service",
+                hint="names are 3 to 32 lower-case letters, digits and dashes, beginning with a "
+                "letter; `modelyard service list` shows those there are",
+            )
+        return f"/services/{reference}"
+
+    def _labels_path(self, reference: str) -> str:
+        return f"{self._path(reference)}/labels"
+
+
+_STALE = (401, 403, 404)
+"""Statuses that say that the key or the address known from before is not right any more."""
+
+
+def image_reference(image: str | Image) -> str:
+    """The reference of an image that may be given as itself."""
+    return image.reference if isinstance(image, Image) else image
