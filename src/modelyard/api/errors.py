@@ -7,9 +7,9 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from modelyard.domain.validation import explain
 from modelyard.errors import InvalidRequest, ModelyardError, NotFound
 
 STATUS = {
@@ -44,19 +44,6 @@ def response(error: ModelyardError) -> JSONResponse:
     return JSONResponse(error.to_wire(), STATUS[error.code], headers)
 
 
-def invalid(error: ValidationError | RequestValidationError) -> InvalidRequest:
-    """One sentence that names the field, from what pydantic found; never the value itself."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
-    more = len(error.errors()) - 1
-    also = f" (and {more} more)" if more else ""
-    return InvalidRequest(
-        f"`{place or 'body'}`: {first['msg']}{also}",
-        hint="see the reference of the REST interface for what is accepted",
-        details={"fields": [".".join(str(p) for p in e["loc"]) for e in error.errors()][:20]},
-    )
-
-
 def install(app: FastAPI) -> None:
     """Answer every exception with a body of ours."""
 
@@ -68,7 +55,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
         del request
-        return response(invalid(error))
+        return response(explain(error.errors(), "the request"))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:

@@ -239,7 +239,7 @@ def read_environment() -> Environment:
     try:
         return Environment()
     except ValidationError as error:
-        raise explain(error, "a setting in the environment (MODELYARD_…)") from None
+        raise explain(error.errors(), "a setting in the environment (MODELYARD_…)") from None
 
 
 def _text(path: Path) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from modelyard.control.agents import Agents
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
@@ -25,6 +23,7 @@ from modelyard.domain.service import (
     ServiceSettings,
     ServiceState,
 )
+from modelyard.domain.validation import compose
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest
 from modelyard.schemas import (
@@ -108,7 +107,7 @@ class Services:
             if earlier is not None:
                 return earlier
             service = self._changeable(tx, principal, name)
-            settings = _changed_settings(service.settings, request.settings)
+            settings = _changed_settings(name, service.settings, request.settings)
             image = _built(tx, principal, request.image) if request.image else None
             if settings == service.settings and (image is None or image.reference == service.image):
                 raise InvalidRequest(
@@ -252,13 +251,8 @@ def _built(tx: Transaction, principal: Principal, text: str) -> Image:
     return image
 
 
-def _changed_settings(settings: ServiceSettings, change: SettingsChange) -> ServiceSettings:
+def _changed_settings(
+    name: str, settings: ServiceSettings, change: SettingsChange
+) -> ServiceSettings:
     wanted = {**settings.model_dump(), **change.model_dump(exclude_none=True)}
-    try:
-        return ServiceSettings(**wanted)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequest(
-            f"setting `{place}`: {first['msg']}", hint="see the reference of service settings"
-        ) from None
+    return compose(ServiceSettings, wanted, f"the settings of `{name}`")

@@ -5,7 +5,7 @@ Called where a user's words become a `Spec`: the SDK's arguments, a service file
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -34,12 +34,11 @@ def compose(spec: type[SpecType], fields: Mapping[str, Any], subject: str) -> Sp
     try:
         return spec.model_validate(fields)
     except ValidationError as error:
-        raise explain(error, subject) from None
+        raise explain(error.errors(include_input=False), subject) from None
 
 
-def explain(error: ValidationError, subject: str) -> InvalidRequest:
+def explain(found: Sequence[ErrorDetails], subject: str) -> InvalidRequest:
     """The error for a user; it never repeats the value, which may be a secret."""
-    found = error.errors(include_url=False, include_input=False)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return InvalidRequest(
         f"{subject} is not valid: {_sentence(found[0])}{more}",
