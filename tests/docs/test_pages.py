@@ -1,0 +1,106 @@
+"""What README and guides show runs: files are written, commands are run, in the order of the page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = [sys.executable, "-m", "modelyard.cli"]
+GUIDE = ROOT / "docs" / "guides" / "first-service.md"
+
+
+@pytest.fixture
+def variables(home: Path) -> Iterator[dict[str, str]]:
+    variables = {
+        **os.environ,
+        "MODELYARD_SERVER_PORT": "0",
+        "MODELYARD_GATEWAY_PORT": "0",
+        "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
+    }
+    yield variables
+    subprocess.run(
+        [*COMMAND, "server", "stop", "--all"], env=variables, check=True, capture_output=True
+    )
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """Every block that begins with `# name.py`, and the requirements."""
+    for language, text in BLOCK.findall(page.read_text()):
+        name = re.match(r"# (\w+\.py)\n", text)
+        if name:
+            (folder / name[1]).write_text(text)
+        elif not language and "==" in text:
+            (folder / "requirements.txt").write_text(text)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `$ modelyard …` line."""
+    return [
+        shlex.split(line.removeprefix("$ modelyard "))
+        for language, text in BLOCK.findall(page.read_text())
+        if language == "console"
+        for line in text.splitlines()
+        if line.startswith("$ modelyard ")
+    ]
+
+
+def run(words: list[str], folder: Path, variables: dict[str, str]) -> str:
+    done = subprocess.run(
+        [*COMMAND, *words], cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def train(folder: Path) -> None:
+    write_files(GUIDE, folder)
+    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True)
+
+
+def test_readme(tmp_path: Path, variables: dict[str, str]) -> None:
+    train(tmp_path)
+    write_files(ROOT / "README.md", tmp_path)
+    outputs = [run(words, tmp_path, variables) for words in commands(ROOT / "README.md")]
+    line = next(line for line in outputs[-1].splitlines() if line.lstrip().startswith("curl "))
+    answer = subprocess.run(shlex.split(line), capture_output=True, text=True, check=True)
+    assert answer.stdout
+
+
+def test_first_service(tmp_path: Path, variables: dict[str, str]) -> None:
+    train(tmp_path)
+    shown = commands(GUIDE)
+    assert len(shown) >= 7
+    for words in shown:
+        if words[:2] == ["service", "deploy"]:
+            run(["service", "delete", "digits", "--yes"], tmp_path, variables)
+        if words[-1] == "digits" and words[0] == "service" and words[1] == "delete":
+            words = [*words, "--yes"]
+        run(words, tmp_path, variables)
+
+
+def test_readme_shows_the_two_commands_and_a_block_on_its_first_screen() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    first_screen = "\n".join(lines[:30])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+    assert "```python" in first_screen
+    assert "modelyard deploy" in first_screen
+
+
+def test_links_lead_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
