@@ -283,55 +283,61 @@ class _Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Begin the next request, or parse on, or wait for more."""
-        if self._answering is not None or self._write_deadline != _NEVER or self._closing:
-            return
         reader = self._reader
-        while self._unparsed and not reader.ready:
-            self._feed(self._unparsed.popleft())
-        if reader.ready:
-            self._begin(reader.ready.popleft())
-        elif self._refusal is not None:
-            self._refuse(self._refusal)
-        elif self._eof:
-            self._end_of_input()
-        else:
-            self._await_input()
+        while self._answering is None and self._write_deadline == _NEVER and not self._closing:
+            if reader.ready:
+                self._begin(reader.ready.popleft())
+            elif self._unparsed:
+                self._feed(self._unparsed.popleft())
+            elif self._refusal is not None:
+                self._refuse(self._refusal)
+            elif self._eof:
+                self._end_of_input()
+            else:
+                self._await_input()
+                return
 
     def _begin(self, request: Request) -> None:
         self._request = request
+        try:
+            outcome = self._server.handler(request)
+            answering = asyncio.ensure_future(outcome, loop=self._loop)
+        except Exception as error:
+            self._answer(_failure(error))
+            return
+        if answering.done():
+            self._answer(_outcome(answering))
+            return
+        self._answering = answering
         self._timed = _ANSWERING
         self._deadline = _NEVER
-        answering: asyncio.Future[Response]
-        try:
-            answering = asyncio.ensure_future(self._server.handler(request), loop=self._loop)
-        except Exception as error:
-            answering = self._loop.create_future()
-            answering.set_exception(error)
-        self._answering = answering
         answering.add_done_callback(self._answered)
 
     def _answered(self, answering: asyncio.Future[Response]) -> None:
         self._answering = None
         response = _outcome(answering)
-        if self._closing:
-            return
-        request = self._request
-        more = self._reader.ready or self._unparsed or self._reader.phase != IDLE
-        keep_alive = request.keep_alive and not (self._server.draining and not more)
-        self._write(response, request, keep_alive=keep_alive)
-        if keep_alive:
+        if not self._closing:
+            self._answer(response)
             self._advance()
-        else:
+
+    def _answer(self, response: Response) -> None:
+        request = self._request
+        self._timed = _ANSWERING
+        keep_alive = request.keep_alive
+        if self._server.draining and not (self._reader.ready or self._unparsed):
+            keep_alive = keep_alive and self._reader.phase != IDLE
+        self._write(response, request, keep_alive)
+        if not keep_alive:
             self._close()
 
-    def _write(self, response: Response, request: Request, *, keep_alive: bool) -> None:
+    def _write(self, response: Response, request: Request, keep_alive: bool) -> None:
         date = self._server.date
         try:
-            head = encode_head(response, date, keep_alive=keep_alive, version=request.version)
+            head = encode_head(response, date, keep_alive, request.version)
         except ValueError as error:
             _log.error("the answer to %s %s was dropped: %s", request.method, request.path, error)
             response = error_response(500, _UNEXPECTED)
-            head = encode_head(response, date, keep_alive=keep_alive, version=request.version)
+            head = encode_head(response, date, keep_alive, request.version)
         body = response.body
         if request.method == "HEAD" or response.status in (204, 304):
             body = b""
@@ -385,8 +391,10 @@ def _outcome(answering: asyncio.Future[Response]) -> Response:
     if answering.cancelled():
         return error_response(503, "The request was cancelled; try again.")
     error = answering.exception()
-    if error is None:
-        return answering.result()
+    return answering.result() if error is None else _failure(error)
+
+
+def _failure(error: BaseException) -> Response:
     if isinstance(error, HttpError):
         return error_response(error.status, error.message)
     _log.error("a handler failed", exc_info=error)

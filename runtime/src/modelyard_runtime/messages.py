@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
+from typing import overload
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -46,6 +47,10 @@ class Headers:
     def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
         self.pairs = pairs
 
+    @overload
+    def get(self, name: bytes) -> bytes | None: ...
+    @overload
+    def get(self, name: bytes, default: bytes) -> bytes: ...
     def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
         """The first value of a name (lower-case), or `default`."""
         for key, value in self.pairs:
@@ -140,7 +145,7 @@ def split_target(target: bytes) -> tuple[str, str]:
 
 
 def encode_head(
-    response: Response, date: bytes, *, keep_alive: bool = False, version: str = "1.1"
+    response: Response, date: bytes, keep_alive: bool = False, version: str = "1.1"
 ) -> bytes:
     """The status line and header fields of a response, up to and with the empty line.
 

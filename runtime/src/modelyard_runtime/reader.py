@@ -30,7 +30,6 @@ class RequestReader:
         "_body",
         "_excess",
         "_fields",
-        "_head_bytes",
         "_headers",
         "_keep_alive",
         "_limits",
@@ -54,8 +53,10 @@ class RequestReader:
         """The client waits for `100 Continue` before it sends the body."""
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
-        self._raw_head_bytes = self._excess = 0
         self._replaying = False
+        self._raw_head_bytes = self._excess = 0
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._body: bytes | bytearray = b""
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse more bytes; whole requests are appended to `ready`.
@@ -76,13 +77,14 @@ class RequestReader:
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             raise Refused(400, f"The request is malformed: {error}.") from None
-        self._bound_unfinished()
+        if self.phase != IDLE:
+            self._bound_unfinished()
 
     def _bound_unfinished(self) -> None:
         """Bound what the parser gathers before it reports it: fields, trailers, extensions."""
         limits = self._limits
         if self.phase == HEAD and self._raw_head_bytes > limits.header_bytes + limits.url_bytes:
-            raise Refused(431, f"The headers are longer than {limits.header_bytes} bytes.")
+            raise self._headers_too_long()
         if self.phase == BODY:
             self._excess = max(self._excess, 0)
             if self._excess > limits.header_bytes:
@@ -112,50 +114,54 @@ class RequestReader:
             return
         self.phase = HEAD
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._single: dict[bytes, bytes] = {}
-        self._head_bytes = self._raw_head_bytes = self._excess = 0
-        self._body: bytes | bytearray = b""
+        self._fields = []
+        self._raw_head_bytes = self._excess = 0
+        self._body = b""
 
     def on_url(self, part: bytes) -> None:
         """The request target, or the next part of it."""
-        if self._replaying:
-            return
         self._url += part
         if len(self._url) > self._limits.url_bytes:
             raise Refused(414, f"The URL is longer than {self._limits.url_bytes} bytes.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header field, or a trailer field, which is counted and dropped."""
-        if self._replaying:
-            return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > self._limits.header_bytes:
-            raise Refused(431, f"The headers are longer than {self._limits.header_bytes} bytes.")
-        if self.phase == BODY:
-            return
-        name = name.lower()
-        value = value.rstrip()
-        if name in _SINGLE:
-            if name in self._single:
-                raise Refused(400, f"The header `{name.decode()}` is given more than once.")
-            self._single[name] = value
-        self._headers.append((name, value))
-        if len(self._headers) > self._limits.header_count:
-            raise Refused(431, f"There are more than {self._limits.header_count} headers.")
+        """One header field. Those after the headers, trailers, are never looked at."""
+        self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         """Everything that can be refused before the body is."""
         if self._replaying:
             self._replaying = False
             return
-        self._version = self._parser.get_http_version()
-        self._keep_alive = self._parser.should_keep_alive()
-        self._method = self._parser.get_method().decode()
+        parser = self._parser
+        self._version = parser.get_http_version()
+        self._keep_alive = parser.should_keep_alive()
+        self._method = parser.get_method().decode()
         self._target = split_target(self._url)
+        self._headers = self._fields
+        self._fields = []
+        self._check_fields()
         self._check_host()
         self._check_framing()
         self.phase = BODY
+
+    def _check_fields(self) -> None:
+        single: dict[bytes, bytes] = {}
+        size = 0
+        for name, value in self._headers:
+            size += len(name) + len(value)
+            if name in _SINGLE:
+                if name in single:
+                    raise Refused(400, f"The header `{name.decode()}` is given more than once.")
+                single[name] = value
+        self._single = single
+        if size > self._limits.header_bytes:
+            raise self._headers_too_long()
+        if len(self._headers) > self._limits.header_count:
+            raise Refused(431, f"There are more than {self._limits.header_count} headers.")
+
+    def _headers_too_long(self) -> Refused:
+        return Refused(431, f"The headers are longer than {self._limits.header_bytes} bytes.")
 
     def _check_host(self) -> None:
         if self._version not in ("1.1", "1.0"):

@@ -1,0 +1,124 @@
+"""`python -m modelyard_runtime --config replica.json`: one replica, until SIGTERM.
+
+This process forks one that loads the script and calls `init()` once. If that one can be forked, it
+becomes the parent of the workers and never scores. If it has threads that a fork would lose, it
+becomes the first worker itself, and the others load the script for themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from io import TextIOWrapper
+from typing import TextIO
+
+from modelyard_runtime.board import Board
+from modelyard_runtime.causes import StartFailed
+from modelyard_runtime.config import Config, InvalidConfig, read_config
+from modelyard_runtime.forking import Child, Uplink, fork, survives_fork
+from modelyard_runtime.loading import Entry, load
+from modelyard_runtime.pool import EXIT_FAILED_START, Pool, Signals
+from modelyard_runtime.status import INITIALISING, StatusFile
+from modelyard_runtime.worker import Worker
+
+EXIT_USAGE = 2
+
+
+class Replica:
+    """What all processes of one replica know from the start."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.status = StatusFile(config.status, os.getpid())
+        self.board = Board(config.workers)
+
+    def start(self) -> int:
+        """Run the replica. Returns the exit status, or minus the signal that ended it."""
+        forked = fork()
+        return self._load(forked) if isinstance(forked, Uplink) else self._watch(forked)
+
+    def _watch(self, loader: Child) -> int:
+        """Wait for the process that loads; own the workers if it becomes one of them."""
+        signals = Signals()
+        while True:
+            signals.wait([loader], 1.0)
+            if any(message.get("becomes") == "worker" for message in loader.messages()):
+                self.status.update(phase=INITIALISING)
+                pool = Pool(self.config, self.status, self.board, signals, self._load_and_serve)
+                pool.adopt(loader)
+                return pool.run()
+            ended = loader.reap()
+            if ended is not None:
+                return 0 if signals.terminated and ended == -signal.SIGTERM else ended
+            if signals.terminated:
+                loader.kill(signal.SIGTERM)
+
+    def _load(self, uplink: Uplink) -> int:
+        try:
+            entry = load(self.config, lambda phase: self.status.update(phase=phase))
+        except StartFailed as failure:
+            _show(failure)
+            self.status.fail(failure.cause)
+            return EXIT_FAILED_START
+        if not survives_fork():
+            uplink.send(becomes="worker")
+            return self._serve(entry, 0, uplink)
+        pool = Pool(
+            self.config,
+            self.status,
+            self.board,
+            Signals(),
+            lambda slot, uplink: self._serve(entry, slot, uplink),
+        )
+        return pool.run()
+
+    def _load_and_serve(self, slot: int, uplink: Uplink) -> int:
+        try:
+            entry = load(self.config, lambda phase: None)
+        except StartFailed as failure:
+            _show(failure)
+            uplink.send(cause=failure.cause.to_json())
+            return EXIT_FAILED_START
+        return self._serve(entry, slot, uplink)
+
+    def _serve(self, entry: Entry, slot: int, uplink: Uplink) -> int:
+        return Worker(self.config, entry, self.board, slot, uplink).run()
+
+
+def main(arguments: list[str]) -> int:
+    """Run one replica as the command line says."""
+    if len(arguments) != 2 or arguments[0] != "--config":
+        sys.stderr.write("usage: python -m modelyard_runtime --config replica.json\n")
+        return EXIT_USAGE
+    try:
+        config = read_config(arguments[1])
+        os.set_inheritable(config.fd, False)  # what a script starts has no business with it
+    except (InvalidConfig, OSError) as error:
+        sys.stderr.write(f"modelyard: {error}\n")
+        return EXIT_USAGE
+    for stream in (sys.stdout, sys.stderr):
+        _by_line(stream)
+    ended = Replica(config).start()
+    if ended < 0:
+        signal.signal(-ended, signal.SIG_DFL)
+        os.kill(os.getpid(), -ended)  # so that the supervisor sees the signal, not a status
+    return ended
+
+
+def _by_line(stream: TextIO) -> None:
+    """Have what a script prints reach the log line by line, although it is no terminal."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(line_buffering=True)
+
+
+def _show(failure: StartFailed) -> None:
+    """The whole story for the log; the status file has the lines that matter."""
+    cause = failure.cause
+    lines = traceback.format_exception(failure.__cause__) if failure.__cause__ else []
+    sys.stderr.write(f"{''.join(lines)}modelyard: {cause.message}\nhint: {cause.fix}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,170 @@
+"""Where `run()` executes: beside the event loop, so that a worker answers while a model computes.
+
+`ThreadLane` calls a plain `run` in one thread, one request after the other. `LoopLane` gives a
+`run` that is a coroutine function an event loop of its own, where requests overlap. Both answer
+504 when a request's time is over, and call `stuck` when what runs cannot be ended: then the worker
+has to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from modelyard_runtime.http import Request, Response
+from modelyard_runtime.scoring import Scorer, timed_out
+
+_SWEEP_INTERVAL = 0.25
+_CANCEL_GRACE = 1.0
+"""Seconds that a cancelled coroutine gets to end, before its loop counts as stuck."""
+
+
+class _Job:
+    __slots__ = ("deadline", "finished", "future", "request", "response", "started", "task")
+
+    def __init__(self, request: Request, future: asyncio.Future[Response], deadline: float) -> None:
+        self.request = request
+        self.future = future
+        self.deadline = deadline
+        self.started = self.finished = False
+        self.response: Response
+        self.task: asyncio.Task[None] | None = None
+
+
+class Lane(ABC):
+    """Takes requests from the event loop and has them answered elsewhere."""
+
+    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = timeout
+        self._stuck = stuck
+        self._jobs: deque[_Job] = deque()
+        """Not yet over, oldest first; with one time limit for all they come due in order."""
+        self._sweeping = False
+        self._finished: deque[_Job] = deque()
+        self._delivering = False
+
+    def submit(self, request: Request) -> asyncio.Future[Response]:
+        """Score a request. Cancelling the future gives up on it, if it has not begun."""
+        job = _Job(request, self._loop.create_future(), self._loop.time() + self._timeout)
+        self._jobs.append(job)
+        if not self._sweeping:
+            self._sweep()
+        self._start(job)
+        return job.future
+
+    @abstractmethod
+    def _start(self, job: _Job) -> None:
+        """Have a job answered; ends with `_finish`."""
+
+    @abstractmethod
+    def _give_up(self, job: _Job) -> bool:
+        """A job's time is over: whether it needs no more watching."""
+
+    def _finish(self, job: _Job) -> None:
+        """Hand a job back. Called from the other thread, which may finish several at once."""
+        job.finished = True
+        self._finished.append(job)
+        if not self._delivering:
+            self._delivering = True
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._delivering = False  # first: what is finished from here on wakes this loop again
+        while self._finished:
+            job = self._finished.popleft()
+            if not job.future.done():
+                job.future.set_result(job.response)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        jobs = self._jobs
+        while jobs and (_is_over(jobs[0]) or (jobs[0].deadline <= now and self._expire(jobs[0]))):
+            jobs.popleft()
+        self._sweeping = bool(jobs)
+        if self._sweeping:
+            self._loop.call_later(min(_SWEEP_INTERVAL, self._timeout / 4), self._sweep)
+
+    def _expire(self, job: _Job) -> bool:
+        if not job.future.done():
+            job.future.set_result(timed_out(job.request, self._timeout))
+        return self._give_up(job)
+
+
+class ThreadLane(Lane):
+    """Calls `run` in one thread, so that scripts need not care about concurrency.
+
+    When a call outlasts its time, it cannot be ended. It then keeps its thread, and those that
+    wait behind it go on in a fresh one.
+    """
+
+    def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
+        super().__init__(timeout, stuck)
+        self._answer = scorer.answer
+        self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._begin_thread()
+
+    def _begin_thread(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
+        self._thread.start()
+
+    def _start(self, job: _Job) -> None:
+        self._queue.put(job)
+
+    def _give_up(self, job: _Job) -> bool:
+        if job.started:
+            self._begin_thread()
+            self._stuck()
+        return True
+
+    def _work(self) -> None:
+        current = threading.current_thread()
+        while self._thread is current:
+            job = self._queue.get()
+            if job.future.done():
+                continue  # nobody waits for it any more
+            job.started = True
+            job.response = self._answer(job.request)
+            self._finish(job)
+
+
+class LoopLane(Lane):
+    """Awaits `run` in an event loop of its own, in its own thread; requests overlap."""
+
+    def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
+        super().__init__(timeout, stuck)
+        self._answer = scorer.answer_async
+        self._inner = asyncio.new_event_loop()
+        threading.Thread(target=self._inner.run_forever, name="scoring", daemon=True).start()
+
+    def _start(self, job: _Job) -> None:
+        self._inner.call_soon_threadsafe(self._spawn, job)
+
+    def _spawn(self, job: _Job) -> None:
+        if not job.future.done():
+            job.started = True
+            job.task = self._inner.create_task(self._work(job))
+
+    async def _work(self, job: _Job) -> None:
+        try:
+            job.response = await self._answer(job.request)
+        except asyncio.CancelledError:
+            job.finished = True
+            raise
+        self._finish(job)
+
+    def _give_up(self, job: _Job) -> bool:
+        if job.task is None or job.task.cancelling():
+            self._stuck()
+            return True
+        self._inner.call_soon_threadsafe(job.task.cancel)
+        job.deadline += _CANCEL_GRACE
+        return False
+
+
+def _is_over(job: _Job) -> bool:
+    return job.finished or (job.future.done() and not job.started)

@@ -1,0 +1,121 @@
+"""Loads a scoring script as its author expects: working directory, paths, `init()`, `run()`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
+from typing import Any, cast
+
+from modelyard_runtime import causes, status
+from modelyard_runtime.causes import Scene, StartFailed
+from modelyard_runtime.config import Config
+
+HEADERS_PARAMETER = "request_headers"
+"""A parameter of `run` by this name gets the request's headers."""
+
+
+class Entry:
+    """The `run` of a loaded script, and which of its parameters takes what.
+
+    Raises:
+        StartFailed: It cannot be called with a request.
+    """
+
+    __slots__ = ("annotation", "data", "is_async", "run", "scene", "takes_headers")
+
+    def __init__(self, run: Callable[..., Any], scene: Scene) -> None:
+        parameters = _parameters(run, scene)
+        data = next(iter(name for name in parameters if name != HEADERS_PARAMETER))
+        self.run = run
+        self.scene = scene
+        self.data = data
+        self.annotation = parameters[data].annotation
+        self.takes_headers = HEADERS_PARAMETER in parameters
+        self.is_async = inspect.iscoroutinefunction(run)
+
+
+def load(config: Config, enter: Callable[[str], None]) -> Entry:
+    """Import the script and call its `init()`; `enter` is told each phase.
+
+    Raises:
+        StartFailed: With the cause.
+    """
+    scene = Scene(os.path.abspath(config.code), config.script, config.models_root)
+    _set_up(config, scene)
+    enter(status.IMPORTING)
+    module = _import(scene)
+    entry = Entry(_run_of(module, scene), scene)
+    enter(status.INITIALISING)
+    _init(module, scene)
+    return entry
+
+
+def _set_up(config: Config, scene: Scene) -> None:
+    os.environ["AZUREML_MODEL_DIR"] = os.environ["MODELYARD_MODEL_DIR"] = config.model_dir
+    if sys.path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]  # put there by `python -m`: a folder of the host, not of the script
+    folder = os.path.dirname(os.path.join(scene.code, scene.script))
+    sys.path[:0] = dict.fromkeys((folder, scene.code))
+    os.chdir(scene.code)
+
+
+def _import(scene: Scene) -> ModuleType:
+    path = os.path.join(scene.code, scene.script)
+    name = os.path.splitext(os.path.basename(path))[0]
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"scoring_script_{name}"
+    loader = SourceFileLoader(name, path)
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = path
+    try:
+        loader.exec_module(module)
+    except BaseException as error:  # also SystemExit: whatever it was, it ends this start
+        raise StartFailed(causes.import_failed(error, scene)) from error
+    return module
+
+
+def _run_of(module: ModuleType, scene: Scene) -> Callable[..., Any]:
+    run = getattr(module, "run", None)
+    if run is None:
+        raise StartFailed(causes.no_run_function("defines no function `run`", scene))
+    if not callable(run):
+        raise StartFailed(causes.no_run_function("has a `run` that is not a function", scene))
+    return cast(Callable[..., Any], run)
+
+
+def _parameters(run: Callable[..., Any], scene: Scene) -> dict[str, inspect.Parameter]:
+    try:
+        signature = inspect.signature(run)
+    except (TypeError, ValueError) as error:
+        problem = "has a `run` whose parameters cannot be told"
+        raise StartFailed(causes.no_run_function(problem, scene)) from error
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in variable
+    }
+    data = [name for name in named if name != HEADERS_PARAMETER]
+    if not data:
+        raise StartFailed(causes.no_run_function("has a `run` that takes no data", scene))
+    for name in data[1:]:
+        if named[name].default is inspect.Parameter.empty:
+            problem = f"has a `run` whose parameter `{name}` nothing would fill"
+            raise StartFailed(causes.no_run_function(problem, scene))
+    return named
+
+
+def _init(module: ModuleType, scene: Scene) -> None:
+    init = getattr(module, "init", None)
+    if init is None:
+        return
+    try:
+        if inspect.iscoroutinefunction(init):
+            raise TypeError("`init` must not be `async def`; only `run` may be")
+        init()
+    except BaseException as error:
+        raise StartFailed(causes.init_failed(error, scene)) from error
