@@ -1,0 +1,109 @@
+"""`python -m modelyard.agent --home <folder> --url <server>`: run the agent of one host.
+
+`stop-all` instead ends the agent of that folder with everything it started. Exit status: 0 after
+SIGTERM, which leaves replicas and gateway running; 1 when it cannot begin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import modelyard
+from modelyard.agent.desired import DesiredStore
+from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.gatekeeper import Address, Gatekeeper
+from modelyard.agent.gateway.files import replace_file
+from modelyard.agent.home import AgentHome, lock
+from modelyard.agent.loop import Loop
+from modelyard.agent.provision import ImageProvider, LayerFetcher
+from modelyard.agent.shipper import Shipper
+from modelyard.agent.shutdown import RunningAgent, stop_everything
+from modelyard.agent.source import ServerSource
+from modelyard.agent.threads import LogSender, Reporter, Watcher
+from modelyard.errors import Conflict, ModelyardError
+from modelyard.images.layers import LayerCache
+
+log = logging.getLogger("modelyard.agent")
+
+
+def main() -> int:
+    """Run the command; returns its exit status."""
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    try:
+        if arguments.command == "stop-all":
+            stop_everything(arguments.home, arguments.drain)
+        else:
+            _run(arguments)
+    except ModelyardError as error:
+        log.error("%s; hint: %s", error.message, error.hint)
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    home = AgentHome(arguments.home)
+    home.create()
+    held = lock(home.lock)
+    if held is None:
+        raise Conflict(
+            f"an agent already runs for {home.folder}", hint="use it, or end it with SIGTERM"
+        )
+    running = RunningAgent(pid=os.getpid(), url=arguments.url, version=modelyard.__version__)
+    replace_file(home.status, running.model_dump_json(), durable=False)
+    try:
+        _serve(home, arguments)
+    finally:
+        home.status.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
+    source = ServerSource(arguments.url, arguments.agent, home.read_token())
+    fetcher = LayerFetcher(LayerCache(home.layers), home.fetched, source)
+    address = Address(arguments.gateway_host, arguments.gateway_port)
+    desired = DesiredStore(home.desired)
+    reporter = Reporter(source)
+    log_sender = LogSender(Shipper(source))
+    images = ImageProvider(fetcher, lambda: loop.wake(), time.monotonic)
+    loop = Loop(
+        desired,
+        ProcessDriver(home),
+        images,
+        Gatekeeper(home.gateway, address, time.monotonic),
+        reporter,
+        log_sender,
+        home.observed,
+    )
+    conversations = (Watcher(source, desired, loop.wake), reporter, log_sender)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.end())
+    for conversation in conversations:
+        conversation.start()
+    loop.run()
+    for conversation in conversations:
+        conversation.close()
+    log.info("ended; replicas and gateway run on")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m modelyard.agent")
+    parser.add_argument("command", nargs="?", choices=("run", "stop-all"), default="run")
+    parser.add_argument("--home", type=Path, required=True, help="home folder of Modelyard")
+    parser.add_argument("--url", default="", help="address of the server")
+    parser.add_argument("--agent", default="local", help="name of this agent at the server")
+    parser.add_argument("--gateway-host", default="127.0.0.1", help="address of the gateway")
+    parser.add_argument("--gateway-port", type=int, default=0, help="its port; 0: a free one")
+    parser.add_argument("--drain", type=float, default=10.0, help="seconds for requests in flight")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

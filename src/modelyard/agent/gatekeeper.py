@@ -1,0 +1,140 @@
+"""Keeps the gateway process of this host running, gives it its document, reads its status.
+
+The gateway outlives the agent: a new agent finds it by the lock in its folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelyard.agent.backoff import Backoff
+from modelyard.agent.gateway import files
+from modelyard.agent.gateway.config import GatewayConfig, read_config, write_config
+from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
+from modelyard.agent.home import is_locked
+from modelyard.agent.world import GatewayView
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.service import ObservedGateway
+from modelyard.errors import IntegrityError
+
+log = logging.getLogger(__name__)
+
+LOG = "gateway.log"
+_LARGEST_LOG = 8 << 20
+_RECENT = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a gateway is to listen; port 0 takes a free one and keeps it."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+class Gatekeeper:
+    """The agent's side of the gateway."""
+
+    def __init__(self, folder: Path, address: Address, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._address = address
+        self._clock = clock
+        self._starts = Backoff(0.1, 10.0)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._config = self._read_config()
+
+    def ensure(self) -> None:
+        """Start the gateway when none runs; returns at once, safe to repeat."""
+        if self.running:
+            return
+        now = self._clock()
+        if self._starts.due(now):
+            self._starts.failed(now)
+            self._start()
+
+    @property
+    def running(self) -> bool:
+        """Whether a gateway lives, whoever started it."""
+        if self._child is not None and self._child.poll() is None:
+            return True
+        return is_locked(self._folder / files.LOCK)
+
+    def look(self) -> tuple[GatewayView, ObservedGateway, dict[str, Cause]]:
+        """What it serves, where it listens, and what callers of services should know, by name."""
+        status = read_status(self._folder / files.STATUS) if self.running else None
+        if status is None:
+            return GatewayView(self._config), ObservedGateway(), {}
+        if status.url is not None:
+            self._starts.succeeded()
+        view = GatewayView(self._config, status.config_version)
+        notices = {name: _notice(name, refused) for name, refused in _recent(status).items()}
+        return view, ObservedGateway(url=status.url, cause=_cause(status)), notices
+
+    def configure(self, config: GatewayConfig) -> None:
+        """Give the gateway another document."""
+        write_config(self._folder / files.CONFIG, config)
+        self._config = config
+
+    def _start(self) -> None:
+        path = self._folder / LOG
+        if path.exists() and path.stat().st_size > _LARGEST_LOG:
+            path.replace(path.with_suffix(".log.1"))
+        command = [sys.executable, "-m", "modelyard.agent.gateway", "--dir", str(self._folder)]
+        command += ["--host", self._address.host, "--port", str(self._address.port)]
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+            self._child = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        log.info("gateway started as process %d", self._child.pid)
+
+    def _read_config(self) -> GatewayConfig:
+        path = self._folder / files.CONFIG
+        if not path.exists():
+            return GatewayConfig(0)
+        try:
+            return read_config(path)
+        except IntegrityError as error:
+            log.error("%s", error.message)
+            return GatewayConfig(0)
+
+
+def _cause(status: GatewayStatus) -> Cause | None:
+    if status.cause is None:
+        return None
+    try:
+        return Cause.model_validate(status.cause)
+    except ValidationError:
+        return Cause(code=CauseCode.INTERNAL, message=str(status.cause))
+
+
+def _recent(status: GatewayStatus) -> dict[str, RefusedRequests]:
+    since = datetime.now(UTC) - _RECENT
+    return {
+        name: refused
+        for name, refused in status.refused.items()
+        if datetime.fromisoformat(refused.last_at) > since
+    }
+
+
+def _notice(service: str, refused: RefusedRequests) -> Cause:
+    key = f"the last one with key id `{refused.key_id}`" if refused.key_id else "without a key"
+    return Cause(
+        code=CauseCode.KEY_REFUSED,
+        message=f"`{service}` refused {refused.count} requests for their key, {key}.",
+        evidence=(f"last refused at {refused.last_at}",),
+        fix=f"Compare the caller's key with `modelyard service keys {service}`.",
+    )

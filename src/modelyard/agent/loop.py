@@ -1,0 +1,165 @@
+"""The agent's loop: look at the world, take the next steps, report, again.
+
+What to do is decided in `plan`. Requests are answered without this process; whatever it has to
+know it finds on disk, or by asking supervisors and the gateway.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from modelyard.agent.desired import DesiredStore
+from modelyard.agent.drivers.base import Replica, ReplicaDriver
+from modelyard.agent.executor import Executor
+from modelyard.agent.gatekeeper import Gatekeeper
+from modelyard.agent.gateway.files import replace_file
+from modelyard.agent.plan import plan
+from modelyard.agent.provision import ImageProvider
+from modelyard.agent.report import report
+from modelyard.agent.shipper import ReplicaLog
+from modelyard.agent.threads import LogSender, Reporter
+from modelyard.agent.world import World
+from modelyard.domain.cause import Cause
+from modelyard.domain.service import DesiredState, ObservedGateway, ObservedState, ReplicaState
+
+log = logging.getLogger(__name__)
+
+_HURRY = 0.025  # seconds between two looks while something is about to change
+_SLOW_CHANGE = 0.2  # the same, when it has been about to change for long
+_LONG = 15.0
+_IDLE = 0.5
+_PASSING = frozenset({ReplicaState.STARTING, ReplicaState.DRAINING})
+_MEMORY: Any = {
+    "services": {"__all__": {"deployments": {"__all__": {"replicas": {"__all__": {"memory"}}}}}}
+}
+"""What alone is no news."""
+
+
+class Loop:
+    """Makes one host be what it should be. Belongs to the main thread."""
+
+    def __init__(
+        self,
+        desired: DesiredStore,
+        driver: ReplicaDriver,
+        images: ImageProvider,
+        gatekeeper: Gatekeeper,
+        reporter: Reporter,
+        log_sender: LogSender,
+        observed: Path,
+    ) -> None:
+        self._desired = desired
+        self._driver = driver
+        self._images = images
+        self._gatekeeper = gatekeeper
+        self._reporter = reporter
+        self._log_sender = log_sender
+        self._observed = observed
+        self._executor = Executor(driver, images, gatekeeper, log_sender.finished)
+        self._reached = _read_reached(observed)
+        self._told: object = None
+        self._changed_at = 0.0
+        self._awake = threading.Event()
+        self._ending = False
+
+    def run(self) -> None:
+        """Run until `end` is called."""
+        while not self._ending:
+            self._awake.clear()
+            try:
+                pause = self._turn(time.monotonic())
+            except OSError:  # such as a full disk: what runs is not touched
+                log.exception("trying again")
+                pause = _IDLE
+            self._awake.wait(pause)
+
+    def wake(self) -> None:
+        """Look now; callable from any thread."""
+        self._awake.set()
+
+    def end(self) -> None:
+        """Return from `run` after the turn that is under way; callable from a signal handler."""
+        self._ending = True
+        self._awake.set()
+
+    def _turn(self, now: float) -> float:
+        """Look, act and report once; returns the seconds until the next look."""
+        self._gatekeeper.ensure()
+        desired = self._desired.current
+        if desired is None:
+            return _IDLE  # nobody ever said what should be here: touch nothing
+        world, gateway, notices = self._look()
+        steps = plan(desired, world, now)
+        for step in steps:
+            self._executor.carry_out(step, now)
+        self._images.keep_only({d.id for s in desired.services for d in s.deployments})
+        self._report(desired, world, gateway, notices, now)
+        return self._pause(bool(steps) or _unsettled(world, gateway), now)
+
+    def _look(self) -> tuple[World, ObservedGateway, dict[str, Cause]]:
+        replicas = self._driver.observe()
+        self._executor.notice(replicas)
+        self._log_sender.logs = {replica.id: self._log_of(replica) for replica in replicas}
+        view, gateway, notices = self._gatekeeper.look()
+        world = World(
+            replicas=replicas,
+            gateway=view,
+            images=self._images.ready(),
+            problems={**self._images.problems(), **self._executor.problems},
+            not_before=self._executor.not_before(),
+        )
+        return world, gateway, notices
+
+    def _log_of(self, replica: Replica) -> ReplicaLog:
+        return ReplicaLog(replica.identity.service, replica.id, self._driver.log(replica.id))
+
+    def _report(
+        self,
+        desired: DesiredState,
+        world: World,
+        gateway: ObservedGateway,
+        notices: dict[str, Cause],
+        now: float,
+    ) -> None:
+        services = report(desired, world, self._reached, notices)
+        observed = ObservedState(
+            agent=desired.agent,
+            fence=desired.fence,
+            generation=desired.generation,
+            gateway=gateway,
+            services=services,
+        )
+        told = observed.model_dump(exclude=_MEMORY)
+        news = told != self._told
+        if news:
+            self._told, self._changed_at = told, now
+            self._reached = {service.id: service.generation for service in services}
+            replace_file(self._observed, observed.model_dump_json(), durable=False)
+        self._reporter.report(observed, news=news)
+
+    def _pause(self, hurry: bool, now: float) -> float:
+        if not hurry:
+            return _IDLE
+        return _HURRY if now - self._changed_at < _LONG else _SLOW_CHANGE
+
+
+def _unsettled(world: World, gateway: ObservedGateway) -> bool:
+    """Whether something is about to change by itself."""
+    passing = any(replica.alive and replica.state in _PASSING for replica in world.replicas)
+    return passing or not world.gateway.settled or gateway == ObservedGateway()
+
+
+def _read_reached(path: Path) -> dict[UUID, int]:
+    """The generation that each service had reached when the last report was written."""
+    try:
+        observed = ObservedState.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return {}
+    return {service.id: service.generation for service in observed.services}

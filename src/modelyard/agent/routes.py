@@ -1,0 +1,47 @@
+"""From the replicas of a service to its route in the gateway. Pure."""
+
+from __future__ import annotations
+
+from modelyard.agent.assignment import Assignment
+from modelyard.agent.drivers.base import Replica
+from modelyard.agent.gateway.config import Key, ServiceRoute, Upstream
+
+_WHOLE = 100  # weight of a deployment that is wanted no more and serves until its successor does
+
+
+def route(assignment: Assignment) -> ServiceRoute:
+    """The route of one service; without a ready replica it stays and says why."""
+    service = assignment.service
+    weights = {deployment.id: deployment.weight for deployment in assignment.wanted}
+    routed = sorted(assignment.routed, key=lambda replica: replica.id)
+    return ServiceRoute(
+        name=service.name,
+        auth=service.auth.value,
+        keys=tuple(Key(key.id, key.slot.value, key.hash) for key in service.keys),
+        scoring_timeout=service.scoring_timeout,
+        max_concurrent_requests=service.max_concurrent_requests,
+        max_queue_wait=service.max_queue_wait,
+        upstreams=tuple(
+            Upstream(
+                socket=str(replica.socket),
+                deployment=str(replica.identity.deployment),
+                weight=weights.get(replica.identity.deployment, _WHOLE),
+                replica=replica.id,
+            )
+            for replica in routed
+        ),
+        unavailable="" if routed else _why_unavailable(assignment),
+    )
+
+
+def _why_unavailable(assignment: Assignment) -> str:
+    name = assignment.service.name
+    candidates = (*assignment.previous, *(r for kept in assignment.kept.values() for r in kept))
+    cause = next((c.cause for c in candidates if c.cause is not None), None)
+    return cause.message if cause else _still(name, candidates)
+
+
+def _still(name: str, candidates: tuple[Replica, ...]) -> str:
+    if not candidates:
+        return f"`{name}` has no replica yet."
+    return f"`{name}` is starting."

@@ -1,0 +1,127 @@
+"""Ends the agent of a home folder, and everything it started. Used when a server is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from pydantic import ValidationError
+
+from modelyard.agent.drivers.base import ReplicaDriver
+from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.gateway import files
+from modelyard.agent.gateway.status import read_status
+from modelyard.agent.home import AgentHome, is_locked, lock
+from modelyard.domain.values import Value
+from modelyard.errors import Unavailable
+
+_STEP = 0.05
+_GRACE = 5.0
+
+
+class RunningAgent(Value):
+    """What an agent writes about itself to `agent.json`."""
+
+    pid: int
+    url: str
+    """Of its server."""
+    version: str
+
+
+def running_agent(home: AgentHome) -> RunningAgent | None:
+    """The agent that runs for this home folder, or None."""
+    if not is_locked(home.lock):
+        return None
+    try:
+        return RunningAgent.model_validate_json(home.status.read_bytes())
+    except (OSError, ValidationError):
+        return None  # it has only just begun
+
+
+def stop_agent(home: AgentHome) -> None:
+    """End the agent and nothing else; replicas and gateway serve on.
+
+    Raises:
+        Unavailable: It does not end.
+    """
+    deadline = time.monotonic() + _GRACE
+    while is_locked(home.lock):
+        late = time.monotonic() > deadline
+        agent = running_agent(home)
+        if agent is not None:
+            _signal(agent.pid, "modelyard.agent", signal.SIGKILL if late else signal.SIGTERM)
+        if late and time.monotonic() > deadline + _GRACE:
+            raise Unavailable(f"the agent of {home.folder} does not end", hint="end it by hand")
+        time.sleep(_STEP)
+
+
+def stop_everything(home: Path, drain: float = 10.0) -> None:
+    """End the agent, the gateway and all replicas of a home folder.
+
+    Requests in flight get `drain` seconds. What is already gone is not an error.
+
+    Raises:
+        Unavailable: Something does not end.
+    """
+    agent_home = AgentHome(home)
+    if not agent_home.replicas.is_dir():
+        return
+    held = _hold(agent_home)
+    try:
+        _stop_gateway(agent_home, drain)
+        _stop_replicas(ProcessDriver(agent_home), drain)
+    finally:
+        os.close(held)
+
+
+def _hold(home: AgentHome) -> int:
+    """End the agent and keep another one from starting."""
+    while True:
+        stop_agent(home)
+        held = lock(home.lock)
+        if held is not None:
+            return held
+
+
+def _stop_gateway(home: AgentHome, drain: float) -> None:
+    locked = home.gateway / files.LOCK
+    for chance, number in ((drain, signal.SIGTERM), (_GRACE, signal.SIGKILL)):
+        status = read_status(home.gateway / files.STATUS)
+        if status is not None and is_locked(locked):
+            _signal(status.pid, "modelyard.agent.gateway", number)
+        if _wait(lambda: not is_locked(locked), chance):
+            return
+    raise Unavailable(f"the gateway of {home.folder} does not end", hint="end it by hand")
+
+
+def _stop_replicas(driver: ReplicaDriver, drain: float) -> None:
+    def none_left() -> bool:
+        alive = [replica for replica in driver.observe() if replica.alive]
+        for replica in alive:
+            driver.stop(replica.id, drain)  # said twice, the earlier end counts
+        return not alive
+
+    if not _wait(none_left, drain + _GRACE):
+        raise Unavailable("replicas do not end", hint="end their supervisors by hand")
+
+
+def _wait(condition: Callable[[], bool], timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_STEP)
+    return True
+
+
+def _signal(pid: int, module: str, number: signal.Signals) -> None:
+    """Signal a process, if it is the one that is meant: ids are used again."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if module in process.cmdline():
+            process.send_signal(number)

@@ -1,0 +1,151 @@
+"""One host under test: a home folder, a pretended server, and agents that come and go."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from modelyard.agent.drivers.base import Replica
+from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.home import AgentHome
+from modelyard.agent.shutdown import running_agent, stop_everything
+from modelyard.domain.service import (
+    DesiredDeployment,
+    DesiredService,
+    ObservedDeployment,
+    ObservedService,
+    ReplicaSettings,
+    ReplicaState,
+)
+from tests.integration.agent.fake_server import TOKEN, FakeServer, wait_for
+from tests.integration.agent.images import make_image
+from tests.unit.agent.making import make_deployment, make_desired, make_service
+
+
+class Host:
+    """Its agents and everything they start end with `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = AgentHome(folder)
+        self.home.create()
+        self.home.token.write_text(TOKEN)
+        self.server = FakeServer()
+        self.agents: list[subprocess.Popen[bytes]] = []
+        self._generation = 0
+
+    def start_agent(self) -> subprocess.Popen[bytes]:
+        """Start an agent and wait until it is at work."""
+        with (self.folder / "agent.log").open("ab") as output:
+            agent = subprocess.Popen(
+                [sys.executable, "-m", "modelyard.agent", "--home", str(self.folder)]
+                + ["--url", self.server.url],
+                stdout=output,
+                stderr=output,
+            )
+        self.agents.append(agent)
+        wait_for(lambda: (found := running_agent(self.home)) and found.pid == agent.pid)
+        return agent
+
+    def kill_agent(self) -> None:
+        self.agents[-1].kill()
+        self.agents[-1].wait()
+
+    def deployment(self, name: str, mark: str = "1", **environment: str) -> DesiredDeployment:
+        """A deployment of an image that the server has."""
+        manifest, blobs = make_image(mark)
+        self.server.blobs.update(blobs)
+        settings = ReplicaSettings(
+            memory=256 << 20,
+            startup_timeout=20,
+            scoring_timeout=10,
+            environment={"DEPLOYMENT": name, **environment},
+        )
+        return make_deployment(name, manifest=manifest, settings=settings)
+
+    def want(self, *services: DesiredService) -> None:
+        self._generation += 1
+        self.server.want(make_desired(*services, generation=self._generation))
+
+    def serve(self, *deployments: DesiredDeployment, **changes: Any) -> DesiredService:
+        """Want one service and wait until it is there."""
+        service = make_service(*deployments, **changes)
+        self.want(service)
+        self.reached(service)
+        return service
+
+    def reached(self, service: DesiredService) -> ObservedService:
+        return wait_for(
+            lambda: (
+                (seen := self.observed(service.name))
+                and seen.generation == service.generation
+                and all(d.ready for d in seen.deployments)
+                and seen
+            )
+        )
+
+    def observed(self, name: str = "digits") -> ObservedService | None:
+        """What was last reported of a service, if that answers what is wanted."""
+        latest = self.server.observed[-1:]
+        services = [s for o in latest if o.generation == self._generation for s in o.services]
+        return next((service for service in services if service.name == name), None)
+
+    def observed_deployment(self, deployment: DesiredDeployment) -> ObservedDeployment | None:
+        seen = self.observed()
+        return next((d for d in seen.deployments if d.id == deployment.id), None) if seen else None
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """As the supervisors see it now."""
+        return ProcessDriver(self.home).observe()
+
+    def runtimes(self) -> dict[str, int]:
+        """Process ids of the runtimes that answer, by replica."""
+        return {
+            replica.id: self.ask(replica)["pid"]
+            for replica in self.replicas()
+            if replica.state is ReplicaState.READY
+        }
+
+    def ask(self, replica: Replica, path: str = "/") -> Any:
+        transport = httpx2.HTTPTransport(uds=str(replica.socket))
+        with httpx2.Client(transport=transport, timeout=10) as client:
+            return client.get(f"http://replica{path}").json()
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        url = wait_for(lambda: self.server.observed and self.server.observed[-1].gateway.url)
+        return f"{url}/services/digits"
+
+    def score(self, path: str = "/score") -> httpx2.Response:
+        return httpx2.get(f"{self.url}{path}", timeout=30)
+
+    def close(self) -> None:
+        for agent in self.agents:
+            agent.kill()
+            agent.wait()
+        stop_everything(self.folder, drain=0.5)
+        self.server.close()
+
+
+@contextmanager
+def a_host(folder: Path) -> Iterator[Host]:
+    """A host that leaves no process behind."""
+    host = Host(folder)
+    try:
+        yield host
+    finally:
+        host.close()
+        left = [
+            p.pid
+            for p in psutil.process_iter(["cmdline"])
+            if any(str(folder) in part for part in p.info["cmdline"] or ())
+        ]
+        assert not left, f"processes left behind: {left}"
