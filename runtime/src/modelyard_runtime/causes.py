@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 IMPORT_FAILED = "import_failed"
@@ -203,8 +203,8 @@ def _model_file_missing(error: BaseException, scene: Scene) -> Cause | None:
 
 
 def _files_below(root: str) -> list[str]:
-    files = sorted(path for path in Path(root).rglob("*") if path.is_file())
-    return [str(path.relative_to(root)) for path in files[:_MOST_FILES]]
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)
+    return sorted(os.path.relpath(file, root) for file in islice(files, _MOST_FILES))
 
 
 def _brief(error: BaseException) -> str:

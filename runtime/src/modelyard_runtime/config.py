@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -50,7 +50,7 @@ class Config:
         """What `AZUREML_MODEL_DIR` says: the folder of the only model, or the one of all."""
         if len(self.models) == 1:
             model = self.models[0]
-            return str(Path(self.models_root, model.name, model.version))
+            return os.path.join(self.models_root, model.name, model.version)
         return self.models_root
 
 
@@ -61,7 +61,8 @@ def read_config(path: str) -> Config:
         InvalidConfig: It cannot be read, is not JSON, lacks a key or has an impossible value.
     """
     try:
-        return _parse(orjson.loads(Path(path).read_bytes()))
+        with open(path, "rb") as file:
+            return _parse(orjson.loads(file.read()))
     except OSError as error:
         raise InvalidConfig(f"cannot read {path}: {error.strerror}") from error
     except KeyError as error:

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from socket import socket
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from modelyard_runtime.messages import (
     Refused,
     Request,
     Response,
+    date_field,
     encode_head,
     error_response,
 )
@@ -170,7 +170,7 @@ class Server:
 
     def _tick(self) -> None:
         """Renew the date and enforce deadlines; cheaper than a timer for every connection."""
-        self.date = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode()
+        self.date = date_field(time.time())
         now = self.loop.time()
         for connection in list(self._connections):
             connection.enforce(now)

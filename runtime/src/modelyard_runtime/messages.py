@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from http import HTTPStatus
 from typing import overload
 from urllib.parse import unquote_to_bytes
 
@@ -20,10 +20,44 @@ _TARGET = re.compile(
     rb"(?:\?((?:[!\"$&-~]|%[0-9A-Fa-f]{2})*))?"  # printable, without # and %
 )
 _PATH = re.compile(r"[^\x00-\x1f\x7f-\x9f\\%]+")
-_STATUS_LINES = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
-    for status in HTTPStatus
+_PHRASES = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    204: "No Content",
+    206: "Partial Content",
+    301: "Moved Permanently",
+    302: "Found",
+    304: "Not Modified",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    417: "Expectation Failed",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
 }
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in _PHRASES.items()
+}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class HttpError(Exception):
@@ -144,6 +178,13 @@ def split_target(target: bytes) -> tuple[str, str]:
     return path, (match[2] or b"").decode()
 
 
+def date_field(seconds: float) -> bytes:
+    """The header `date` for a time in seconds since 1970, whatever the locale."""
+    at = time.gmtime(seconds)
+    day = f"{_DAYS[at.tm_wday]}, {at.tm_mday:02} {_MONTHS[at.tm_mon - 1]} {at.tm_year}"
+    return f"date: {day} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT\r\n".encode()
+
+
 def encode_head(
     response: Response, date: bytes, keep_alive: bool = False, version: str = "1.1"
 ) -> bytes:
@@ -155,7 +196,7 @@ def encode_head(
         ValueError: A header field holds a line break: it would forge fields or a whole response.
     """
     status = response.status
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, date]
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, date]
     for name, value in response.headers:
         lines.append(b"%b: %b\r\n" % (name, value))
     if status != 204:
