@@ -73,13 +73,11 @@ class Refused(HttpError):
     """The bytes are not a request that is served here: answered, then the connection is closed."""
 
 
+@dataclass(slots=True)
 class Headers:
     """Header fields in the order they came; names are lower-case bytes."""
 
-    __slots__ = ("pairs",)
-
-    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        self.pairs = pairs
+    pairs: list[tuple[bytes, bytes]]
 
     @overload
     def get(self, name: bytes) -> bytes | None: ...

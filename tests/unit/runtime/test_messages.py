@@ -1,0 +1,127 @@
+"""Targets, headers and heads of responses."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelyard_runtime.messages import (
+    Headers,
+    Refused,
+    Response,
+    date_field,
+    encode_head,
+    error_response,
+    split_target,
+)
+
+DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("target", "path", "query"),
+        [
+            (b"/", "/", ""),
+            (b"/score", "/score", ""),
+            (b"/score?", "/score", ""),
+            (b"/a%20b?x=%41&y=?", "/a b", "x=%41&y=?"),
+            (b"/%C3%A9", "/é", ""),
+            (b"//a//b", "//a//b", ""),
+            (b"/a..b/.c", "/a..b/.c", ""),
+        ],
+    )
+    def test_is_decoded_once(self, target: bytes, path: str, query: str) -> None:
+        assert split_target(target) == (path, query)
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            b"",
+            b"*",
+            b"score",
+            b"http://elsewhere/score",
+            b"elsewhere:443",
+            b"/a%",
+            b"/a%4",
+            b"/a%zz",
+            b"/a?b=%zz",
+            b"/a#b",
+            b"/a?b#c",
+            b"/a b",
+            b"/\xc3\xa9",
+            b"/%ff",
+            b"/%c0%ae",
+            b"/%00",
+            b"/%0d%0aset-cookie:x",
+            b"/%1b",
+            b"/%7f",
+            b"/%c2%85",
+            b"/a\\b",
+            b"/%5c",
+            b"/%2561",
+            b"/%252e%252e/",
+            b"/../etc",
+            b"/a/..",
+            b"/a/./b",
+            b"/%2e%2e/etc",
+            b"/a/%2E/b",
+        ],
+    )
+    def test_refuses_what_is_not_a_plain_path(self, target: bytes) -> None:
+        with pytest.raises(Refused) as refused:
+            split_target(target)
+        assert refused.value.status == 400
+
+
+class TestHeaders:
+    HEADERS = Headers([(b"accept", b"a"), (b"x", b"1"), (b"accept", b"b")])
+
+    def test_get_gives_the_first(self) -> None:
+        assert self.HEADERS.get(b"accept") == b"a"
+
+    def test_get_gives_the_default(self) -> None:
+        assert self.HEADERS.get(b"y") is None
+        assert self.HEADERS.get(b"y", b"z") == b"z"
+
+    def test_get_all_keeps_the_order(self) -> None:
+        assert self.HEADERS.get_all(b"accept") == [b"a", b"b"]
+        assert self.HEADERS.get_all(b"y") == []
+
+    def test_iterates(self) -> None:
+        assert len(self.HEADERS) == len(list(self.HEADERS)) == 3
+
+
+class TestHead:
+    def test_has_length_and_date(self) -> None:
+        head = encode_head(Response(200, b"abc", [(b"a", b"b")]), DATE, True)
+        assert head == b"HTTP/1.1 200 OK\r\n" + DATE + b"a: b\r\ncontent-length: 3\r\n\r\n"
+
+    def test_closes_unless_told_otherwise(self) -> None:
+        assert b"connection: close\r\n" in encode_head(Response(200), DATE)
+
+    def test_tells_http_1_0_that_it_stays(self) -> None:
+        assert b"connection: keep-alive\r\n" in encode_head(Response(200), DATE, True, "1.0")
+
+    def test_of_no_content_has_no_length(self) -> None:
+        assert b"content-length" not in encode_head(Response(204), DATE)
+
+    def test_of_an_unknown_status_is_well_formed(self) -> None:
+        assert encode_head(Response(299), DATE).startswith(b"HTTP/1.1 299 \r\n")
+
+    @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b"])
+    @pytest.mark.parametrize("in_name", [True, False])
+    def test_refuses_forged_fields(self, value: bytes, in_name: bool) -> None:
+        field = (value, b"x") if in_name else (b"x", value)
+        with pytest.raises(ValueError, match="line break"):
+            encode_head(Response(200, b"", [field]), DATE)
+
+
+def test_date_is_that_of_the_rfc() -> None:
+    assert date_field(784111777) == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
+
+def test_error_is_a_json_message() -> None:
+    response = error_response(404, 'no "x"')
+    assert response == Response(
+        404, b'{"message":"no \\"x\\""}', [(b"content-type", b"application/json")]
+    )
