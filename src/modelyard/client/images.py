@@ -19,7 +19,7 @@ from modelyard.client.transfer import upload
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
 from modelyard.domain.operation import LogLine
-from modelyard.domain.requirements import read_requirements
+from modelyard.domain.requirements import parse_lines, read_requirements
 from modelyard.domain.search import Page
 from modelyard.domain.validation import compose
 from modelyard.errors import InvalidRequest
@@ -151,7 +151,7 @@ def requirement_lines(requirements: Requirements | None) -> tuple[str, ...]:
     if requirements is None:
         return ()
     if isinstance(requirements, Sequence) and not isinstance(requirements, str):
-        return tuple(requirements)
+        return parse_lines(requirements)
     path = Path(requirements)
     try:
         text = path.read_text(encoding="utf-8")

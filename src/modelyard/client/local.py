@@ -89,7 +89,7 @@ class LocalServer:
         try:
             text = (self.home / "server.json").read_bytes()
             running = RunningServer.model_validate_json(text)
-        except (FileNotFoundError, ValidationError):
+        except (OSError, ValidationError):
             return None
         return running if _is_alive(running.pid) else None
 

@@ -228,4 +228,5 @@ def _part(connection: Connection, digest: str, start: int) -> Iterator[bytes]:
                 f"the rest of blob {digest} was asked for and all of it came",
                 hint="something between here and the server drops `Range` headers; try again",
             )
-        yield from response.iter_raw(CHUNK)
+        # In the pieces that arrive: gathering them would lose what came before a break.
+        yield from response.iter_raw()

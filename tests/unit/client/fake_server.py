@@ -1,0 +1,346 @@
+"""A server in memory behind `httpx2.MockTransport`: enough of the REST interface for the SDK."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+
+from modelyard.client import Client
+from modelyard.client.connection import Address
+from modelyard.errors import BY_CODE, InUse, ModelyardError, NotFound
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).isoformat()
+TOKEN = "token-of-tests"
+GATEWAY = "http://127.0.0.1:7880"
+STATUS = {"not_found": 404, "conflict": 409, "in_use": 409, "unauthenticated": 401}
+
+Route = Callable[..., Any]
+
+
+class FakeServer:
+    """Keeps what it is told and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.models: dict[str, list[dict[str, Any]]] = {}
+        self.images: dict[str, list[dict[str, Any]]] = {}
+        self.services: dict[str, dict[str, Any]] = {}
+        self.operations: dict[str, dict[str, Any]] = {}
+        self.cause: dict[str, Any] | None = None
+        self.build_error: ModelyardError | None = None
+        self.deploy_error: ModelyardError | None = None
+        self.used_models: set[str] = set()
+        self.log = [self._line(1, "resolving"), self._line(2, "starting")]
+        self.requests: list[httpx2.Request] = []
+        self.failures: list[Exception] = []
+        """Raised instead of answers, one for each request, until none is left."""
+        self.answer: Callable[[Any], Any] = lambda data: {"sum": sum(data)}
+        self.stopped: bool | None = None
+        self._inputs: dict[str, str] = {}
+
+    def client(self) -> Client:
+        return Client(Address("http://127.0.0.1:7878", TOKEN), httpx2.MockTransport(self.handle))
+
+    def asked(self, method: str, pattern: str) -> list[httpx2.Request]:
+        return [
+            request
+            for request in self.requests
+            if request.method == method and re.fullmatch(pattern, request.url.path)
+        ]
+
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        if request.url.host == "127.0.0.1" and request.url.port == 7880:
+            return self._score(request)
+        try:
+            if request.headers.get("authorization") != f"Bearer {TOKEN}":
+                raise BY_CODE["unauthenticated"]("the token is not known here")
+            return self._route(request)
+        except ModelyardError as error:
+            return httpx2.Response(STATUS.get(error.code, 400), json=error.to_wire())
+
+    def _route(self, request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path.removeprefix("/api/v1")
+        for method, pattern, route in self._routes():
+            match = re.fullmatch(pattern, path)
+            if method == request.method and match:
+                answer = route(request, *match.groups())
+                if isinstance(answer, httpx2.Response):
+                    return answer
+                return httpx2.Response(200, content=json.dumps(answer).encode())
+        raise NotFound(f"there is no `{path}` here")
+
+    def _routes(self) -> list[tuple[str, str, Route]]:
+        version = r"/([^/]+)/versions/([^/]+)"
+        return [
+            ("GET", "/info", self._info),
+            ("POST", "/server/stop", self._stop),
+            ("POST", "/blobs", self._upload),
+            ("GET", "/blobs/(.+)", self._download),
+            ("POST", "/models", self._register),
+            ("GET", "/models", lambda r: self._page(r, self.models)),
+            ("GET", f"/models{version}", lambda r, n, v: self._version("model", n, v)),
+            ("PATCH", f"/models{version}", lambda r, n, v: self._change(r, "model", n, v)),
+            ("DELETE", f"/models{version}", self._delete_model),
+            ("POST", "/images", self._build),
+            ("GET", "/images", lambda r: self._page(r, self.images)),
+            ("GET", f"/images{version}", lambda r, n, v: self._version("image", n, v)),
+            ("PATCH", f"/images{version}", lambda r, n, v: self._change(r, "image", n, v)),
+            ("DELETE", f"/images{version}", lambda r, n, v: httpx2.Response(204)),
+            ("GET", f"/images{version}/log", lambda r, n, v: self._logs(r)),
+            ("POST", "/services", self._deploy),
+            ("GET", "/services", lambda r: {"items": list(self.services.values())}),
+            ("GET", "/services/([^/]+)", lambda r, n: self._service(n)),
+            ("PATCH", "/services/([^/]+)", self._update),
+            ("PATCH", "/services/([^/]+)/labels", self._label_service),
+            ("DELETE", "/services/([^/]+)", self._delete_service),
+            ("GET", "/services/([^/]+)/keys", lambda r, n: self._keys(n)),
+            ("POST", "/services/([^/]+)/keys/([a-z]+)/regenerate", self._regenerate),
+            ("GET", "/services/([^/]+)/logs", lambda r, n: self._logs(r)),
+            ("GET", "/services/([^/]+)/why", lambda r, n: self._service(n) and self.cause),
+            ("GET", "/operations", lambda r: {"items": list(self.operations.values())}),
+            ("GET", "/operations/([^/]+)", lambda r, i: self.operations[i]),
+            ("GET", "/operations/([^/]+)/log", lambda r, i: self._logs(r)),
+        ]
+
+    def _info(self, request: httpx2.Request) -> Any:
+        return {
+            "version": "0.1.0",
+            "workspace": "default",
+            "principal": "owner",
+            "gateway": GATEWAY,
+        }
+
+    def _stop(self, request: httpx2.Request) -> Any:
+        self.stopped = request.url.params["everything"] == "true"
+        return httpx2.Response(202, json=None)
+
+    def _upload(self, request: httpx2.Request) -> Any:
+        digest = f"sha256:{hashlib.sha256(request.content).hexdigest()}"
+        self.blobs[digest] = request.content
+        return httpx2.Response(201, json={"digest": digest, "size": len(request.content)})
+
+    def _download(self, request: httpx2.Request, digest: str) -> Any:
+        content = self.blobs[digest]
+        if "range" not in request.headers:
+            return streamed(200, content)
+        start = int(request.headers["range"].removeprefix("bytes=").rstrip("-"))
+        return streamed(206, content[start:])
+
+    def _register(self, request: httpx2.Request) -> Any:
+        body = json.loads(request.content)
+        versions = self.models.setdefault(body["name"], [])
+        files = [file | {"size": len(self.blobs[file["digest"]])} for file in body.pop("files")]
+        model = {**self._born(), "version": len(versions) + 1, "format": "pickle", **body}
+        versions.append(model | {"files": files})
+        return versions[-1]
+
+    def _build(self, request: httpx2.Request) -> Any:
+        body = json.loads(request.content)
+        references = [self._reference("model", text) for text in body["models"]]
+        inputs = json.dumps([body["script"], body["files"], body.get("requirements"), references])
+        if inputs in self._inputs:
+            name, version = self._inputs[inputs].split(":")
+            image = self._version("image", name, version)
+            operation = self.operations[image["operation"]]
+            return {"image": image, "operation": operation, "reused": True}
+        operation = self._operation("image.build", f"image {body['name']}", self.build_error)
+        versions = self.images.setdefault(body["name"], [])
+        failed = self.build_error is not None
+        versions.append(
+            {
+                **self._born(),
+                "name": body["name"],
+                "version": len(versions) + 1,
+                "state": "Failed" if failed else "Succeeded",
+                "models": references,
+                "script": body["script"],
+                "requirements": body.get("requirements", []),
+                "operation": operation["id"],
+                "manifest": self._manifest(body),
+                "tags": body.get("tags", {}),
+                "check": self._check(body),
+            }
+        )
+        if not failed:
+            self._inputs[inputs] = f"{body['name']}:{len(versions)}"
+        running = versions[-1] | {"state": "Running"}
+        return httpx2.Response(
+            202, json={"image": running, "operation": operation, "reused": False}
+        )
+
+    def _manifest(self, body: dict[str, Any]) -> Any:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for file in body["files"]:
+                member = tarfile.TarInfo(f"opt/modelyard/code/{file['path']}")
+                member.size = len(self.blobs[file["digest"]])
+                archive.addfile(member, io.BytesIO(self.blobs[file["digest"]]))
+        digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+        self.blobs[digest] = buffer.getvalue()
+        return {
+            "platform": {"os": "linux", "architecture": "amd64"},
+            "python": "3.11",
+            "script": body["script"],
+            "models": [],
+            "lock": digest,
+            "layers": [{"kind": "code", "digest": digest, "size": len(buffer.getvalue())}],
+        }
+
+    def _check(self, body: dict[str, Any]) -> Any:
+        return {
+            "workers": 2,
+            "cold_start": 0.5,
+            "memory": 1 << 27,
+            "sample": body.get("sample"),
+            "checked_at": NOW,
+        }
+
+    def _deploy(self, request: httpx2.Request) -> Any:
+        body = json.loads(request.content)
+        if body["name"] in self.services:
+            raise BY_CODE["conflict"](f"service `{body['name']}` exists")
+        image = self._reference("image", body["image"])
+        settings = {"replicas": 1, **body.get("settings", {})}
+        self.services[body["name"]] = {
+            **self._born(),
+            "target": "local",
+            "models": self._version("image", *image.split(":"))["models"],
+            "generation": 1,
+            "deployments": [],
+            "status": {"state": "Healthy"},
+            "scoring_uri": f"{GATEWAY}/services/{body['name']}/score",
+            "updated_at": NOW,
+            **body,
+            "image": image,
+            "settings": settings,
+        }
+        return self._accepted("service.deploy", body["name"])
+
+    def _update(self, request: httpx2.Request, name: str) -> Any:
+        body = json.loads(request.content)
+        service = self._service(name)
+        service["settings"] |= body.get("settings", {})
+        if "image" in body:
+            service["image"] = self._reference("image", body["image"])
+        return self._accepted("service.update", name)
+
+    def _label_service(self, request: httpx2.Request, name: str) -> Any:
+        return self._apply_labels(self._service(name), json.loads(request.content))
+
+    def _delete_service(self, request: httpx2.Request, name: str) -> Any:
+        self._service(name)
+        del self.services[name]
+        return httpx2.Response(202, json=self._operation("service.delete", f"service {name}", None))
+
+    def _regenerate(self, request: httpx2.Request, name: str, slot: str) -> Any:
+        self._service(name)[slot] = uuid4().hex
+        return self._keys(name)
+
+    def _keys(self, name: str) -> Any:
+        service = self._service(name)
+        return {slot: service.get(slot, f"key-{slot}") for slot in ("primary", "secondary")}
+
+    def _delete_model(self, request: httpx2.Request, name: str, version: str) -> Any:
+        model = self._version("model", name, version)
+        reference = f"{name}:{model['version']}"
+        if reference in self.used_models:
+            raise InUse(f"model `{reference}` is in use", details={"users": ["image digits:1"]})
+        self.models[name].remove(model)
+        return httpx2.Response(204)
+
+    def _change(self, request: httpx2.Request, kind: str, name: str, version: str) -> Any:
+        return self._apply_labels(self._version(kind, name, version), json.loads(request.content))
+
+    def _apply_labels(self, item: dict[str, Any], body: dict[str, Any]) -> Any:
+        tags = body.get("tags", item.get("tags", {})) | body.get("add_tags", {})
+        item["tags"] = {k: v for k, v in tags.items() if k not in body.get("remove_tags", ())}
+        item["properties"] = item.get("properties", {}) | body.get("add_properties", {})
+        item["description"] = body.get("description", item.get("description", ""))
+        return item
+
+    def _page(self, request: httpx2.Request, versions: dict[str, list[dict[str, Any]]]) -> Any:
+        query = request.url.params
+        found = [item for items in versions.values() for item in items]
+        found = [item for item in found if query.get("name") in (None, item["name"])][::-1]
+        start, limit = int(query.get("page", 0)), int(query["limit"])
+        after = start + limit
+        more = {"next": str(after)} if after < len(found) else {}
+        return {"items": found[start:after], **more}
+
+    def _version(self, kind: str, name: str, version: str) -> dict[str, Any]:
+        versions = (self.models if kind == "model" else self.images).get(name, [])
+        for item in reversed(versions):
+            if version in ("latest", str(item["version"])):
+                return item
+        raise NotFound(f"{kind} `{name}:{version}` not found", hint=f"see `modelyard {kind} list`")
+
+    def _reference(self, kind: str, text: str) -> str:
+        name, _, version = text.partition(":")
+        return f"{name}:{self._version(kind, name, version or 'latest')['version']}"
+
+    def _service(self, name: str) -> dict[str, Any]:
+        if name not in self.services:
+            raise NotFound(f"service `{name}` not found", hint="see `modelyard service list`")
+        return self.services[name]
+
+    def _accepted(self, kind: str, name: str) -> Any:
+        operation = self._operation(kind, f"service {name}", self.deploy_error)
+        return httpx2.Response(202, json={"service": self.services[name], "operation": operation})
+
+    def _operation(self, kind: str, resource: str, error: ModelyardError | None) -> dict[str, Any]:
+        operation = {
+            **self._born(),
+            "kind": kind,
+            "state": "Succeeded" if error is None else "Failed",
+            "resource": resource,
+            "error": None if error is None else error.to_wire(),
+            "updated_at": NOW,
+        }
+        self.operations[operation["id"]] = operation
+        return operation
+
+    def _logs(self, request: httpx2.Request) -> httpx2.Response:
+        after = int(request.url.params.get("after", 0))
+        lines = [line for line in self.log if line["sequence"] > after]
+        tail = request.url.params.get("tail")
+        lines = lines if tail is None else lines[-int(tail) :]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        return streamed(200, text.encode())
+
+    def _score(self, request: httpx2.Request) -> httpx2.Response:
+        name = request.url.path.split("/")[2]
+        key = self._keys(name)["primary"]
+        if request.headers.get("authorization") != f"Bearer {key}":
+            return httpx2.Response(401, json={"message": "the key is not valid"})
+        answer = self.answer(json.loads(request.content))
+        return answer if isinstance(answer, httpx2.Response) else httpx2.Response(200, json=answer)
+
+    @staticmethod
+    def _line(sequence: int, text: str) -> dict[str, Any]:
+        return {"sequence": sequence, "time": NOW, "source": "build", "text": text}
+
+    @staticmethod
+    def _born() -> dict[str, Any]:
+        return {
+            "id": str(uuid4()),
+            "workspace": "default",
+            "created_at": NOW,
+            "created_by": "owner",
+        }
+
+
+def streamed(status: int, content: bytes) -> httpx2.Response:
+    """An answer that is read piece by piece."""
+    return httpx2.Response(status, stream=httpx2.ByteStream(content))
