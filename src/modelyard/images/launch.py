@@ -100,6 +100,7 @@ def runtime_command(
     fixed = {
         "PYTHONPATH": os.pathsep.join(map(str, search)),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONFAULTHANDLER": "1",  # a crash in a compiled library then shows its lines
     }
     # -s -S keep the host's own packages out, -P whatever lies in the working folder.
     command = [str(python), "-s", "-S", "-P", "-m", "modelyard_runtime"]

@@ -1,0 +1,209 @@
+"""Builds images: from requirements, files and models to layers, a manifest and a checked start.
+
+Called by `control.images`, which remembers what came out. The digest depends on the inputs only;
+what is kept between builds saves time and changes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from packaging.requirements import Requirement
+from pydantic import JsonValue
+
+from modelyard.blobs.base import BlobStore
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, ModelMount
+from modelyard.domain.model import Model
+from modelyard.errors import InsufficientStorage
+from modelyard.images import parts
+from modelyard.images.check import check_start
+from modelyard.images.environment import Environments, Lock, runtime_requirements
+from modelyard.images.failures import build_failed
+from modelyard.images.known import KnownLayers
+from modelyard.images.launch import base_python, current_platform, why_unsuitable
+from modelyard.images.layers import LayerCache
+from modelyard.schemas import BuildImage
+from modelyard.settings import Settings
+
+
+class Log(Protocol):
+    """Takes the lines of a build log."""
+
+    def __call__(self, text: str, source: str = "build") -> None:
+        """Write one line; `source` is the step it comes from."""
+        ...
+
+
+class ImageBuilder:
+    """Makes images for this host's Python and platform. Any number of threads may build at once.
+
+    Args:
+        blobs: Where models and files come from and layers go to.
+        layers: Where layers are unpacked, for the check and for the host's replicas.
+        settings: Home folder, wheels and limits of the check.
+    """
+
+    def __init__(self, blobs: BlobStore, layers: LayerCache, settings: Settings) -> None:
+        self._blobs = blobs
+        self._layers = layers
+        self._settings = settings
+        self._environments = Environments(blobs, layers, settings)
+        self._known = KnownLayers(settings.home / "cache" / "layers", blobs)
+
+    def lock_key(self, requirements: Sequence[str]) -> str:
+        """`sha256:…` of what a lock is made for: requirements, runtime, Python and platform."""
+        lines = {str(Requirement(line)) for line in (*requirements, *runtime_requirements())}
+        document = [sorted(lines), base_python()[1], str(current_platform())]
+        return f"sha256:{hashlib.sha256(json.dumps(document).encode()).hexdigest()}"
+
+    def runtime_digest(self) -> str:
+        """`sha256:…` of the installed runtime; cheap after the first call."""
+        return parts.runtime_digest()
+
+    def lock(self, requirements: Sequence[str], log: Log) -> Lock:
+        """Find exact packages that meet the user's requirements and the runtime's.
+
+        Raises:
+            BuildFailed: There are none; `details["cause"]` says why.
+        """
+        log(f"locking {len(requirements)} requirements")
+        with _full_disk_as_cause():
+            lock = self._environments.lock(requirements)
+        pins = (f"{package.name} {package.version}" for package in lock.packages)
+        log(f"locked {len(lock.packages)} packages: {', '.join(pins)}")
+        return lock
+
+    def environment(self, lock: Lock, log: Log) -> Layer:
+        """Install and byte-compile what is locked, as a layer.
+
+        Raises:
+            BuildFailed: A package cannot be fetched, or is not what was locked.
+        """
+        with _full_disk_as_cause():
+            layer = self._environments.layer(lock, log)
+        log(f"environment: {_size(layer)}")
+        return layer
+
+    def assemble(
+        self,
+        request: BuildImage,
+        models: Sequence[Model],
+        lock: Lock,
+        environment: Layer,
+        log: Log,
+    ) -> Manifest:
+        """Write the other layers and put the image together.
+
+        Raises:
+            BuildFailed: The disk is full.
+            NotFound: A file or a model's file is gone.
+        """
+        files = sorted(request.files, key=lambda file: file.path)
+        with _full_disk_as_cause():
+            runtime = self._layer(
+                LayerKind.RUNTIME,
+                self.runtime_digest(),
+                lambda: parts.runtime_layer(self._blobs, self._layers),
+                log,
+            )
+            code = self._layer(
+                LayerKind.CODE,
+                [[file.path, file.digest] for file in files],
+                lambda: parts.code_layer(files, self._blobs, self._layers),
+                log,
+            )
+            model = self._layer(
+                LayerKind.MODEL,
+                [_model_inputs(model) for model in models],
+                lambda: parts.model_layer(models, self._blobs, self._layers),
+                log,
+            )
+        return Manifest(
+            platform=current_platform(),
+            python=base_python()[1],
+            script=request.script,
+            models=tuple(
+                ModelMount(name=model.name, version=model.version, path=parts.model_folder(model))
+                for model in models
+            ),
+            lock=lock.digest,
+            layers=(environment, runtime, code, model),
+        )
+
+    def check(self, manifest: Manifest, sample: JsonValue, log: Log) -> CheckReport:
+        """Start the image once, score the sample if there is one, and end it.
+
+        Raises:
+            BuildFailed: It does not start, or fails to score; `details["cause"]` says why.
+        """
+        if (unsuitable := why_unsuitable(manifest)) is not None:
+            raise build_failed(unsuitable)
+        log("starting the image once, to check it")
+        with _full_disk_as_cause():
+            folders = self._unpacked(manifest)
+            report = check_start(manifest, folders, sample, self._settings, log)
+        log(f"ready after {report.cold_start:.2f} s, using {report.memory / (1 << 20):.0f} MiB")
+        if report.scoring_time is None:
+            log("there is no sample input, so nothing was scored")
+        else:
+            log(f"scored the sample in {report.scoring_time * 1000:.0f} ms")
+        return report
+
+    def _layer(
+        self, kind: LayerKind, inputs: JsonValue, write: Callable[[], Layer], log: Log
+    ) -> Layer:
+        layer = self._known.find(kind, inputs)
+        if layer is not None:
+            log(f"{kind}: cached, {_size(layer)}")
+            return layer
+        layer = write()
+        self._known.remember(layer, inputs)
+        log(f"{kind}: {_size(layer)}")
+        return layer
+
+    def _unpacked(self, manifest: Manifest) -> dict[LayerKind, Path]:
+        return {
+            layer.kind: self._layers.path(layer.digest)
+            or self._layers.unpack(layer.digest, self._blobs.open(layer.digest), layer.size)
+            for layer in manifest.layers
+        }
+
+
+def _model_inputs(model: Model) -> JsonValue:
+    files = sorted(model.files, key=lambda file: file.path)
+    return [model.name, model.version, [[file.path, file.digest] for file in files]]
+
+
+def _size(layer: Layer) -> str:
+    return f"{layer.size / (1 << 20):.1f} MiB, {layer.digest}"
+
+
+@contextmanager
+def _full_disk_as_cause() -> Iterator[None]:
+    """A disk that is full is a reason a build can fail for, whoever met it."""
+    try:
+        yield
+    except InsufficientStorage as error:
+        raise _storage_full(error.message) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _storage_full(str(error)) from error
+
+
+def _storage_full(seen: str) -> Exception:
+    return build_failed(
+        Cause(
+            code=CauseCode.STORAGE_FULL,
+            message="The disk became full during the build.",
+            evidence=(seen,),
+            fix="Make room in the home folder of the server, then build again.",
+        )
+    )

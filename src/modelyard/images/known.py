@@ -1,0 +1,50 @@
+"""Which layer came out of which inputs: spares writing one again that is stored already.
+
+Only a saving: the same inputs give the same layer anyway, and a lost or damaged entry costs time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from modelyard.blobs.base import BlobStore
+from modelyard.domain.image import Layer, LayerKind
+
+_FORMAT = 1
+"""Grows when layers are written in another way."""
+
+
+class KnownLayers:
+    """One small file per layer below `folder`; any number of processes may use it at a time."""
+
+    def __init__(self, folder: Path, blobs: BlobStore) -> None:
+        self._folder = folder
+        self._blobs = blobs
+
+    def find(self, kind: LayerKind, inputs: JsonValue) -> Layer | None:
+        """The layer of these inputs, if its blob is still stored."""
+        try:
+            layer = Layer.model_validate_json(self._place(kind, inputs).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return layer if self._blobs.exists(layer.digest) else None
+
+    def remember(self, layer: Layer, inputs: JsonValue) -> None:
+        """Keep which layer these inputs gave."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(layer.model_dump_json())
+        os.replace(temporary, self._place(layer.kind, inputs))
+
+    def _place(self, kind: LayerKind, inputs: JsonValue) -> Path:
+        # Byte code differs between versions of Python, the patch level included.
+        document = json.dumps([_FORMAT, platform.python_version(), kind, inputs], sort_keys=True)
+        return self._folder / f"{hashlib.sha256(document.encode()).hexdigest()}.json"

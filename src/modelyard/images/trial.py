@@ -1,0 +1,209 @@
+"""One replica that is started to be looked at: its process, socket, output, memory and end.
+
+What is seen is judged in `check`. Whatever happens, the processes are ended with the context.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psutil
+
+_LONGEST_LINE = 8192
+_MOST_LINES = 2000
+_TAIL = 30
+_LONGEST_SOCKET_PATH = 100
+_LAST_WORDS = 1.0
+"""Seconds that an aborted process gets to write its stack."""
+_POLL = 0.02
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+class Trial:
+    """A running replica.
+
+    Args:
+        folder: Private folder for its socket, configuration, status and temporary files.
+        command: The runtime's command, without its configuration.
+        environment: All of its variables.
+        config: Its configuration, without what only this class knows.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        config: Mapping[str, Any],
+    ) -> None:
+        self.socket = folder / "socket"
+        self._status = folder / "status.json"
+        self._lines: deque[str] = deque()
+        self._lines_left = _MOST_LINES
+        self.tail: deque[str] = deque(maxlen=_TAIL)
+        """The last lines of its output."""
+        self._process = self._start(folder, command, environment, config)
+        self._root = psutil.Process(self._process.pid)
+        self._seen = {self._root}
+        self._reader = Thread(target=self._read, name="check-output", daemon=True)
+        self._reader.start()
+
+    def status(self) -> dict[str, Any]:
+        """What the runtime says of itself; empty before it says anything."""
+        try:
+            document = json.loads(self._status.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def output(self) -> Iterator[str]:
+        """The lines it wrote since the last call."""
+        while self._lines:
+            yield self._lines.popleft()
+
+    def has_exited(self) -> bool:
+        """Whether its first process has ended. It is not reaped before `end`: that keeps its id,
+        and so the id of its process group, from being given to somebody else."""
+        return not _is_alive(self._root)
+
+    def memory(self, limit: int) -> int:
+        """Bytes that all its processes use; what they share is counted once, if near `limit`."""
+        processes = self._processes()
+        resident = sum(_read_memory(process, exact=False) for process in processes)
+        if resident <= limit:
+            return resident
+        return sum(_read_memory(process, exact=True) for process in processes)
+
+    def shared_memory(self) -> int:
+        """Bytes that all its processes use; what they share is counted once."""
+        return self.memory(limit=0)
+
+    def show_where_it_is(self) -> None:
+        """Have the processes at work write their stack to the output, and end."""
+        processes = self._processes()
+        parents = {_parent(process) for process in processes}
+        at_work = [process for process in processes if process.pid not in parents]
+        for process in at_work:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGABRT)
+        give_up = time.monotonic() + _LAST_WORDS
+        while any(_is_alive(process) for process in at_work) and time.monotonic() < give_up:
+            time.sleep(_POLL)
+
+    def end(self) -> int:
+        """End every process; repeatable. Returns the exit status, or minus the signal."""
+        if self._process.returncode is None:
+            self._processes()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        for process in self._seen - {self._root}:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        status = self._process.wait()
+        self._reader.join()
+        return status
+
+    def _start(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        config: Mapping[str, Any],
+    ) -> subprocess.Popen[bytes]:
+        path = folder / "replica.json"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(self.socket))
+            listener.listen(128)
+            document = {**config, "fd": listener.fileno(), "status": str(self._status)}
+            path.write_text(json.dumps(document), encoding="utf-8")
+            return subprocess.Popen(
+                [*command, "--config", str(path)],
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+
+    def _read(self) -> None:
+        """Take the output as it comes, so that nobody waits for a full pipe."""
+        assert self._process.stdout is not None
+        with self._process.stdout as stream:
+            while line := stream.readline(_LONGEST_LINE):
+                self._keep(_plain(line))
+
+    def _keep(self, line: str) -> None:
+        self.tail.append(line)
+        if self._lines_left:
+            self._lines_left -= 1
+            self._lines.append(line if self._lines_left else "(more output is left out)")
+
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            found = [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            found = []
+        self._seen.update(found)
+        return found
+
+
+@contextmanager
+def trial_folder() -> Iterator[Path]:
+    """A private folder whose path is short enough for a socket in it."""
+    places = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108
+    usable = [
+        place
+        for place in places
+        if place and os.access(place, os.W_OK) and len(place) < _LONGEST_SOCKET_PATH - 30
+    ]
+    with tempfile.TemporaryDirectory(
+        prefix="modelyard-", dir=usable[0], ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _read_memory(process: psutil.Process, *, exact: bool) -> int:
+    try:
+        if exact:
+            full = process.memory_full_info()
+            return int(getattr(full, "pss", full.uss))
+        return int(process.memory_info().rss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+
+
+def _plain(line: bytes) -> str:
+    """A line of output as harmless text."""
+    text = _COLOUR.sub("", line.decode("utf-8", "backslashreplace").rstrip())
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
