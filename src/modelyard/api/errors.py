@@ -7,6 +7,7 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from modelyard.domain.validation import explain
@@ -55,7 +56,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
         del request
-        return response(explain(error.errors(), "the request"))
+        # The first part of a place only says `body` or `query`.
+        found: list[ErrorDetails] = [
+            {**problem, "loc": problem["loc"][1:]}  # type: ignore[typeddict-item]
+            for problem in error.errors()
+        ]
+        return response(explain(found, "the request"))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
