@@ -19,7 +19,7 @@ from modelyard.errors import InvalidRequest
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _OPTION_BEHIND = re.compile(r"\s--[a-z]")
-_REMOTE = re.compile(r"^(git|hg|svn|bzr)\+|^[a-zA-Z][a-zA-Z0-9+.-]*://")
+_REMOTE = re.compile(r"^(git|hg|svn|bzr)\+|://")
 _LOCAL = re.compile(r"^(\.{0,2}/|~|\.$)|\.(whl|zip|tar\.gz|tar\.bz2)$")
 _CONDA_NAME = re.compile(r"^(?:[\w.-]+::)?\s*([\w.-]+)")
 _CONDA_PROVIDED = frozenset({"python", "pip"})
@@ -94,7 +94,8 @@ def _check(where: str, text: str) -> str:
 
 
 def _refuse_option(where: str, option: str) -> NoReturn:
-    name = re.split(r"[\s=]", option, maxsplit=1)[0]
+    # A short option may have its value attached: `-rbase.txt`.
+    name = re.split(r"[\s=]", option if option.startswith("--") else option[:2], maxsplit=1)[0]
     hints = {
         "-r": "put the lines of that file into this one",
         "-c": "put the versions into the requirement lines themselves",

@@ -24,7 +24,7 @@ from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Package, Platform
 from modelyard.domain.requirements import parse_lines
-from modelyard.errors import InvalidRequest
+from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.bytecode import compile_sources
 from modelyard.images.failures import build_failed, explain_install, explain_lock
 from modelyard.images.launch import ENVIRONMENT_ROOT, base_python, current_platform
@@ -100,8 +100,8 @@ class Environments:
         """Install what is locked, make it the same everywhere, store and unpack it.
 
         Raises:
-            BuildFailed: A package cannot be fetched, or is not what was locked.
-            IntegrityError: A package has something that must not be in a layer.
+            BuildFailed: A package cannot be fetched, is not what was locked, or has something
+                that must not be in a layer.
             InsufficientStorage: The disk is full.
         """
         with self._layers.staging() as tree:
@@ -109,11 +109,13 @@ class Environments:
             root.mkdir(parents=True)
             self._install(lock, root)
             log(f"installed {len(lock.packages)} packages")
-            _normalise(root)
-            sources = [file.path for file in files_below(root) if file.path.endswith(".py")]
-            compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}")
-            log(f"compiled {len(sources)} modules")
-            return write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
+            try:
+                _normalise(root)
+                compiled = _compile(root)
+                log(f"compiled {compiled} modules")
+                return write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
+            except IntegrityError as error:
+                raise build_failed(_unfit_package(error.message)) from error
 
     def _install(self, lock: Lock, root: Path) -> None:
         # Copies, because a hard link would share its mode and content with the cache.
@@ -181,6 +183,21 @@ def _target(platform: Platform) -> str:
                 fix=f"Build on one of {', '.join(_TARGETS)}.",
             )
         ) from None
+
+
+def _unfit_package(seen: str) -> Cause:
+    return Cause(
+        code=CauseCode.INSTALL_FAILED,
+        message="A package holds something that an image cannot carry.",
+        evidence=(seen,),
+        fix="Leave out the package that has this file, or ask for another version of it.",
+    )
+
+
+def _compile(root: Path) -> int:
+    sources = [file.path for file in files_below(root) if file.path.endswith(".py")]
+    compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}")
+    return len(sources)
 
 
 def _normalise(root: Path) -> None:

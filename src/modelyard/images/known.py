@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import tempfile
+import secrets
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
@@ -39,10 +38,13 @@ class KnownLayers:
     def remember(self, layer: Layer, inputs: JsonValue) -> None:
         """Keep which layer these inputs gave."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(layer.model_dump_json())
-        os.replace(temporary, self._place(layer.kind, inputs))
+        place = self._place(layer.kind, inputs)
+        temporary = place.with_suffix(f".{secrets.token_hex(4)}")
+        try:
+            temporary.write_text(layer.model_dump_json(), encoding="utf-8")
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _place(self, kind: LayerKind, inputs: JsonValue) -> Path:
         # Byte code differs between versions of Python, the patch level included.
