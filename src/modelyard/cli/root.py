@@ -7,6 +7,7 @@ called; `--help` and completion of nouns need only the table below.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ COMMANDS = {
 """Every command of the first level, in the order of its help."""
 
 
+@cache
 def load(name: str) -> Any:
     """The whole command of this name, its module imported."""
     command = typer.main.get_command(import_module(COMMANDS[name].module).app)

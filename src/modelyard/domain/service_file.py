@@ -7,14 +7,14 @@ the server, or has its default at the first deploy.
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
-from modelyard.domain.values import Description, Labels, Name, Reference, ServiceName, Spec
+from modelyard.domain.values import Description, Labels, Name, ServiceName, Spec
 from modelyard.errors import InvalidRequest
 
 _VERSIONED = re.compile(r"[a-z0-9][a-z0-9._-]*:[1-9][0-9]*")
@@ -51,12 +51,17 @@ class ModelSource(Spec):
             raise ValueError("a registered model is named by `reference` alone")
         return self
 
-    @classmethod
-    def from_text(cls, text: str) -> ModelSource:
-        """Read the short form: `iris:3` is a registered version, anything else a path."""
-        if _VERSIONED.fullmatch(text):
-            return cls(reference=str(Reference.parse(text)))
-        return cls(path=text)
+
+def short_form(source: object) -> object:
+    """Read a model given as text: `iris:3` is a registered version, anything else a path."""
+    if not isinstance(source, str):
+        return source
+    return {"reference" if _VERSIONED.fullmatch(source) else "path": source}
+
+
+ModelInput = Annotated[
+    ModelSource, BeforeValidator(short_form, json_schema_input_type=str | ModelSource)
+]
 
 
 class ServiceFile(Spec):
@@ -64,9 +69,9 @@ class ServiceFile(Spec):
 
     name: ServiceName
     """Name of the service; it becomes part of its address."""
-    model: str | ModelSource | None = None
+    model: ModelInput | None = None
     """The model: a path relative to this file, a registered `name:version`, or the long form."""
-    models: tuple[str | ModelSource, ...] = Field((), max_length=100)
+    models: tuple[ModelInput, ...] = Field((), max_length=100)
     """The models when there are several; give either `model` or `models`."""
     script: str = Field(min_length=1)
     """The scoring script, with `init()` and `run(data)`, relative to this file."""
@@ -100,11 +105,8 @@ class ServiceFile(Spec):
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:
-        """The models, short forms read."""
-        given = self.models if self.model is None else (self.model,)
-        return tuple(
-            ModelSource.from_text(source) if isinstance(source, str) else source for source in given
-        )
+        """The models, in the order in which the image gets them."""
+        return self.models if self.model is None else (self.model,)
 
 
 def parse_service_file(text: str, place: str) -> ServiceFile:

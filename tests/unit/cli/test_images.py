@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.cli.conftest import Run
+from tests.unit.client.fake_server import FakeServer
+
+from modelyard.errors import BuildFailed
+
+BUILD = ("image", "build", "digits", "--model", "digits", "--script", "score.py")
+
+
+@pytest.fixture(autouse=True)
+def _model(run: Run, project: Path) -> None:
+    run("model", "register", "digits", "model.pkl")
+
+
+class TestBuild:
+    def test_prints_the_reference_alone(self, run: Run) -> None:
+        result = run(*BUILD, "--requirements", "requirements.txt")
+        assert result.stdout == "digits:1\n"
+        assert "build: resolving" in result.stderr
+        assert "built digits:1" in result.stderr
+
+    def test_does_not_wait(self, run: Run, run_json: Callable[..., Any]) -> None:
+        assert run_json(*BUILD, "--no-wait")["state"] == "Running"
+
+    def test_failure_shows_the_cause(self, run: Run, server: FakeServer) -> None:
+        cause = {"code": "init_raised", "message": "m", "evidence": ["ValueError: no"]}
+        server.build_error = BuildFailed("init() raised", hint="mend it", details={"cause": cause})
+        shown = run(*BUILD, code=1).stderr.splitlines()
+        assert shown[-3:] == ["error: init() raised", "  ValueError: no", "hint: mend it"]
+
+    def test_script_is_needed(self, run: Run) -> None:
+        assert "--script" in run("image", "build", "digits", code=2).stderr
+
+
+class TestOne:
+    @pytest.fixture(autouse=True)
+    def _image(self, run: Run) -> None:
+        run(*BUILD)
+
+    def test_list(self, run: Run, run_json: Callable[..., Any]) -> None:
+        assert run("image", "list").stdout.splitlines()[1].split()[:3] == [
+            "digits:1",
+            "Succeeded",
+            "digits:1",
+        ]
+        assert run_json("image", "list", "--model", "digits")[0]["version"] == 1
+
+    def test_show(self, run: Run, server: FakeServer, run_json: Callable[..., Any]) -> None:
+        shown = run("image", "show", "digits").stdout
+        assert "cold start" in shown
+        assert "linux/amd64, Python 3.11" in shown
+        assert run_json("image", "show", "digits")["name"] == "digits"
+
+    def test_show_failed(self, run: Run, server: FakeServer) -> None:
+        cause = {"code": "no_wheel", "message": "no wheel", "evidence": ["pkg"], "fix": "pin it"}
+        server.images["digits"][0] |= {"state": "Failed", "cause": cause, "check": None}
+        shown = run("image", "show", "digits").stdout
+        assert "no wheel" in shown
+        assert "pin it" in shown
+
+    def test_log(self, run: Run) -> None:
+        assert run("image", "log", "digits").stdout.splitlines() == [
+            "2026-03-01 12:00:00  build  resolving",
+            "2026-03-01 12:00:00  build  starting",
+        ]
+        lines = run("image", "log", "digits", "-o", "json").stdout.splitlines()
+        assert [json.loads(line)["sequence"] for line in lines] == [1, 2]
+
+    def test_tag_and_delete(self, run: Run, run_json: Callable[..., Any]) -> None:
+        assert run("image", "tag", "digits", "a=b").stdout == "tags  a=b\n"
+        assert run_json("image", "delete", "digits", "--yes") == {"deleted": "digits:1"}

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.unit.cli.conftest import Run
+from tests.unit.client.fake_server import GATEWAY, FakeServer
+
+from modelyard.errors import DeployFailed
+
+CAUSE = {"code": "init_raised", "message": "init() raised", "evidence": ["E1"], "fix": "mend it"}
+
+
+@pytest.fixture(autouse=True)
+def _image(run: Run, project: Path) -> None:
+    run("model", "register", "digits", "model.pkl")
+    run("image", "build", "digits", "--model", "digits", "--script", "score.py")
+
+
+@pytest.fixture
+def service(run: Run) -> None:
+    run("service", "deploy", "digits", "--image", "digits:1")
+
+
+class TestDeploy:
+    def test_shows_the_service(self, run: Run) -> None:
+        shown = run("service", "deploy", "digits", "--image", "digits", "--replicas", "2").stdout
+        assert f"{GATEWAY}/services/digits/score" in shown
+        assert "digits:1" in shown
+
+    def test_sends_settings(self, run_json: Callable[..., Any]) -> None:
+        words = ["--cpu", "2", "--memory", "2GiB", "--scoring-timeout", "5s", "--env", "A=b=c"]
+        words += ["--startup-timeout", "1m", "--max-concurrent-requests", "4"]
+        words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
+        found = run_json("service", "deploy", "digits", "--image", "digits", *words)
+        assert found["settings"] == {
+            "cpu": 2.0,
+            "memory": 2 << 30,
+            "scoring_timeout": 5.0,
+            "startup_timeout": 60.0,
+            "environment": {"A": "b=c"},
+            "replicas": 1,
+            "max_concurrent_requests": 4,
+            "max_queue_wait": 1.0,
+            "auth": "none",
+        }
+        assert found["tags"] == {"a": "b"}
+
+    def test_wrong_setting(self, run: Run) -> None:
+        words = ("service", "deploy", "digits", "--image", "digits", "--memory", "2GB")
+        assert "settings.memory" in run(*words, code=1).stderr
+
+    def test_failure(self, run: Run, server: FakeServer) -> None:
+        server.deploy_error = DeployFailed("not ready", details={"cause": CAUSE})
+        shown = run("service", "deploy", "digits", "--image", "digits", code=1).stderr
+        assert "error: not ready\n  E1\n" in shown
+
+
+@pytest.mark.usefixtures("service")
+class TestOne:
+    def test_update(self, run_json: Callable[..., Any]) -> None:
+        found = run_json("service", "update", "digits", "--replicas", "3", "--memory", "2GiB")
+        assert (found["settings"]["replicas"], found["settings"]["memory"]) == (3, 2 << 30)
+
+    def test_update_needs_something(self, run: Run) -> None:
+        assert "nothing to do" in run("service", "update", "digits", code=2).stderr
+
+    def test_scale(self, run_json: Callable[..., Any], run: Run) -> None:
+        assert run_json("service", "scale", "digits", "4")["settings"]["replicas"] == 4
+        run("service", "scale", "digits", "0", code=2)
+
+    def test_list(self, run: Run, server: FakeServer) -> None:
+        assert run("service", "list", "--model", "digits:1").stdout.splitlines()[1].split()[:5] == [
+            "digits",
+            "Healthy",
+            "digits:1",
+            "digits:1",
+            "0/1",
+        ]
+        assert server.requests[-1].url.params["model"] == "digits:1"
+
+    def test_show(self, run: Run, server: FakeServer) -> None:
+        replica = {
+            "id": "r1",
+            "deployment": server.services["digits"]["id"],
+            "image": "digits:1",
+            "state": "Starting",
+        }
+        server.services["digits"]["status"] = {
+            "state": "Transitioning",
+            "replicas": [replica],
+            "cause": CAUSE,
+        }
+        server.services["digits"]["settings"]["environment"] = {"A": "b"}
+        shown = run("service", "show", "digits").stdout
+        assert "replica r1" in shown
+        assert "A=b" in shown
+        assert "init() raised" in shown
+
+    def test_logs(self, run: Run) -> None:
+        shown = run("service", "logs", "digits", "--tail", "1").stdout
+        assert shown == "2026-03-01 12:00:00  build  starting\n"
+
+    def test_log_lines_cannot_steer_the_terminal(self, run: Run, server: FakeServer) -> None:
+        server.log = [server._line(1, "\x1b]0;owned\x07\r")]
+        assert run("service", "logs", "digits").stdout.endswith("  \\x1b]0;owned\\x07\\r\n")
+
+    def test_tag(self, run: Run) -> None:
+        assert run("service", "tag", "digits", "a=b").stdout == "tags  a=b\n"
+
+    def test_delete(self, run: Run, run_json: Callable[..., Any]) -> None:
+        assert "say --yes" in run("service", "delete", "digits", code=2).stderr
+        assert run_json("service", "delete", "digits", "--yes") == {"deleted": "digits"}
+        run("service", "show", "digits", code=1)
+
+
+@pytest.mark.usefixtures("service")
+class TestScore:
+    def test_json(self, run: Run, project: Path) -> None:
+        (project / "data.json").write_text("[4]")
+        assert json.loads(run("service", "score", "digits", "[1, 2]").stdout) == {"sum": 3}
+        assert json.loads(run("service", "score", "digits", "@data.json").stdout) == {"sum": 4}
+        assert json.loads(run("service", "score", "digits", "-", stdin="[5]").stdout) == {"sum": 5}
+
+    def test_raw(self, run: Run, server: FakeServer) -> None:
+        run("service", "score", "digits", "[7]", "--raw")
+        request = server.asked("POST", "/services/digits/score")[0]
+        assert request.headers["content-type"] == "application/octet-stream"
+
+    @pytest.mark.parametrize(
+        ("response", "plain", "as_json"),
+        [
+            (httpx2.Response(200, text="class\x1ba"), b"class\\x1ba\n", "class\x1ba"),
+            (httpx2.Response(200, content=b"\x89PNG"), b"\x89PNG", {"base64": "iVBORw=="}),
+            (httpx2.Response(200, json=[1]), b"[\n  1\n]\n", [1]),
+        ],
+    )
+    def test_answers_of_every_kind(
+        self, run: Run, server: FakeServer, response: httpx2.Response, plain: bytes, as_json: Any
+    ) -> None:
+        server.answer = lambda data: response
+        assert run("service", "score", "digits", "[1]").stdout_bytes == plain
+        assert json.loads(run("service", "score", "digits", "[1]", "-o", "json").stdout) == as_json
+
+    def test_error(self, run: Run, server: FakeServer) -> None:
+        server.answer = lambda data: httpx2.Response(502, json={"message": "ValueError: no"})
+        assert (
+            "answered 502: ValueError: no" in run("service", "score", "digits", "1", code=1).stderr
+        )
+
+
+@pytest.mark.usefixtures("service")
+class TestKeys:
+    def test_show(self, run: Run, run_json: Callable[..., Any]) -> None:
+        assert run("service", "keys", "show", "digits").stdout == (
+            "primary    key-primary\nsecondary  key-secondary\n"
+        )
+        assert run_json("service", "keys", "show", "digits")["primary"] == "key-primary"
+
+    def test_regenerate(self, run: Run, run_json: Callable[..., Any]) -> None:
+        found = run_json("service", "keys", "regenerate", "digits", "primary", "--yes")
+        assert found["primary"] != "key-primary"
+        run("service", "keys", "regenerate", "digits", "tertiary", "--yes", code=2)
+        assert "--yes" in run("service", "keys", "regenerate", "digits", "primary", code=2).stderr
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("words", [("why",), ("service", "why")])
+class TestWhy:
+    def test_ready(self, run: Run, run_json: Callable[..., Any], words: tuple[str, ...]) -> None:
+        assert run(*words, "digits").stdout == "digits is ready: nothing is wrong\n"
+        assert run_json(*words, "digits") is None
+
+    def test_not_ready(
+        self, run: Run, run_json: Callable[..., Any], server: FakeServer, words: tuple[str, ...]
+    ) -> None:
+        server.cause = CAUSE
+        assert run(*words, "digits", code=1).stdout == (
+            "init() raised (init_raised)\n  E1\nfix: mend it\n"
+        )
+        assert run_json(*words, "digits", code=1)["evidence"] == ["E1"]
+
+
+class TestOperations:
+    def test_list_show_log(self, run: Run, run_json: Callable[..., Any]) -> None:
+        (found,) = run_json("operation", "list")
+        assert found["kind"] == "image.build"
+        assert found["id"] in run("operation", "list").stdout
+        assert "Succeeded" in run("operation", "show", found["id"]).stdout
+        assert run_json("operation", "show", found["id"]) == found
+        assert "resolving" in run("operation", "log", found["id"], "--follow").stdout
+
+    def test_show_failed(self, run: Run, server: FakeServer) -> None:
+        error = DeployFailed("not ready", hint="look")
+        operation = server._operation("service.deploy", "service digits", error)
+        shown = run("operation", "show", operation["id"]).stdout
+        assert "not ready" in shown
+        assert "look" in shown
+
+    def test_wrong_id(self, run: Run) -> None:
+        assert "not the id of an operation" in run("operation", "show", "x", code=1).stderr

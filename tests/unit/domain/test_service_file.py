@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from modelyard.domain.service_file import ModelSource, ServiceFile, parse_service_file
+from modelyard.errors import InvalidRequest
+
+MINIMAL = "name: digits\nmodel: model.pkl\nscript: score.py\n"
+
+
+def parse(text: str) -> ServiceFile:
+    return parse_service_file(text, "service.yaml")
+
+
+def test_minimal() -> None:
+    file = parse(MINIMAL)
+    assert file.sources == (ModelSource(path="model.pkl"),)
+    assert file.settings.model_fields_set == set()
+
+
+def test_everything() -> None:
+    file = parse(
+        """
+        name: digits
+        models:
+          - {name: digits, path: model.pkl, tags: {stage: trial}, sample_input: [[1]]}
+          - iris:3
+          - reference: encoder
+        script: src/score.py
+        files: [src/lib]
+        requirements: [scikit-learn==1.9.1]
+        image: digits-image
+        settings: {replicas: 2, memory: 1GiB, scoring_timeout: 250ms, environment: {A: b}}
+        tags: {team: x}
+        """
+    )
+    assert [source.reference for source in file.sources] == [None, "iris:3", "encoder"]
+    assert (file.settings.memory, file.settings.scoring_timeout) == (1 << 30, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reference"),
+    [
+        ("model.pkl", "model.pkl", None),
+        ("iris:3", None, "iris:3"),
+        ("iris", "iris", None),
+        ("./iris:3", "./iris:3", None),
+        ("Iris:3", "Iris:3", None),
+        ("iris:0", "iris:0", None),
+    ],
+)
+def test_short_form_of_a_model(text: str, path: str | None, reference: str | None) -> None:
+    (source,) = parse(f"name: digits\nscript: score.py\nmodels: ['{text}']").sources
+    assert (source.path, source.reference) == (path, reference)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not a service file"),
+        ("[1]", "not a service file"),
+        ("name: [", "line 1"),
+        ("a: b\n c: d", "line 2"),
+        ("name: digits", "`script`: it is missing"),
+        (MINIMAL + "scirpt: a.py", "`scirpt`: there is no such field"),
+        (MINIMAL + "models: [a.pkl]", "either `model` or `models`"),
+        (MINIMAL + "settings: {replicas: 0}", "`settings.replicas`"),
+        (MINIMAL + "settings: {memory: 1GB}", "`settings.memory`: write a size with its unit"),
+        (MINIMAL.replace("digits", "Digits"), "`name`: a service name is made of lower-case"),
+        ("name: digits\nscript: s.py\nmodels: [a, b]", "each of several models needs a `name`"),
+        ("name: digits\nscript: s.py\nmodel: {name: a}", "either `path` or `reference`"),
+        ("name: digits\nscript: s.py\nmodel: {reference: a, name: b}", "by `reference` alone"),
+        ("name: !!python/object/apply:os.system [true]", "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"`service\.yaml`") as caught:
+        parse(text)
+    assert said in caught.value.message
