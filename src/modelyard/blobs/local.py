@@ -158,9 +158,13 @@ class LocalWriter:
         Raises:
             InsufficientStorage: The disk is full; nothing is left behind.
         """
+        if isinstance(data, bytes) and len(data) >= CHUNK and not self._buffer:
+            self._put(data)  # nobody can change it, so it needs no copy
+            return
         self._buffer += data
         if len(self._buffer) >= CHUNK:
-            self._flush()
+            piece, self._buffer = self._buffer, bytearray()
+            self._put(piece)
 
     def commit(self, expected: str | None = None) -> Stored:
         """Make the blob durable and visible under its digest; what is there already is no error.
@@ -190,8 +194,7 @@ class LocalWriter:
             self._path.unlink(missing_ok=True)
             self._close()
 
-    def _flush(self) -> None:
-        piece, self._buffer = self._buffer, bytearray()
+    def _put(self, piece: bytes | bytearray) -> None:
         with self._undone(), _translated("write a blob"):
             self._wait()
             self._hashing = self._thread.submit(self._hash.update, piece)
@@ -199,7 +202,7 @@ class LocalWriter:
         self._size += len(piece)
 
     def _finish(self) -> None:
-        """Like `_flush`, without a thread: small blobs never need one."""
+        """Put the rest, without the thread: small blobs never need one."""
         with self._undone(), _translated("write a blob"):
             self._wait()
             self._hash.update(self._buffer)
@@ -225,7 +228,7 @@ class LocalWriter:
             raise
 
 
-def _write_all(descriptor: int, data: bytearray) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -37,7 +37,8 @@ _SQLITE_UNWELL = frozenset({8, 10, 14})
 _SQLITE_FULL = 13
 _SQLITE_DAMAGED = frozenset({11, 26})
 _SQLITE_CONSTRAINT = 19
-_POSTGRES_BUSY = ("08", "40", "55P03", "57P")
+_POSTGRES_LOCKED = "55P03"
+_POSTGRES_UNWELL = ("08", "25006", "40", "57P")
 _POSTGRES_FULL = ("53100",)
 _POSTGRES_CONSTRAINT = ("23",)
 
@@ -145,7 +146,9 @@ def _translate_sqlite(code: int, message: str) -> ModelyardError:
 def _translate_postgresql(state: str, message: str) -> ModelyardError:
     if state.startswith(_POSTGRES_FULL):
         return _full()
-    if state.startswith(_POSTGRES_BUSY):
+    if state == _POSTGRES_LOCKED:
+        return locked()
+    if state.startswith(_POSTGRES_UNWELL):
         return _unwell(message)
     if state.startswith(_POSTGRES_CONSTRAINT):
         return _constraint(message)
