@@ -28,6 +28,9 @@ from modelyard.errors import IntegrityError
 
 log = logging.getLogger(__name__)
 
+MODULE = "modelyard.agent.gateway"
+"""Module of the gateway, by which its process is told from others."""
+
 LOG = "gateway.log"
 _LARGEST_LOG = 8 << 20
 _RECENT = timedelta(minutes=5)
@@ -88,7 +91,7 @@ class Gatekeeper:
         path = self._folder / LOG
         if path.exists() and path.stat().st_size > _LARGEST_LOG:
             path.replace(path.with_suffix(".log.1"))
-        command = [sys.executable, "-m", "modelyard.agent.gateway", "--dir", str(self._folder)]
+        command = [sys.executable, "-P", "-m", MODULE, "--dir", str(self._folder)]
         command += ["--host", self._address.host, "--port", str(self._address.port)]
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             self._child = subprocess.Popen(

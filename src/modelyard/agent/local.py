@@ -14,7 +14,7 @@ from pathlib import Path
 
 import modelyard
 from modelyard.agent.home import AgentHome, is_locked
-from modelyard.agent.shutdown import running_agent, stop_agent, stop_everything
+from modelyard.agent.shutdown import AGENT, running_agent, stop_agent, stop_everything
 from modelyard.errors import ModelyardError
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class LocalAgent:
             path.replace(path.with_suffix(".log.1"))
         host, port = self._gateway
         # `-P` keeps the current folder off its import path.
-        command = [sys.executable, "-P", "-m", "modelyard.agent"]
+        command = [sys.executable, "-P", "-m", AGENT]
         command += ["--home", str(self._folder.absolute()), "--url", self._url]
         command += ["--gateway-host", host, "--gateway-port", str(port)]
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:

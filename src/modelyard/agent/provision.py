@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from modelyard.agent.backoff import Backoff
@@ -72,14 +72,21 @@ class LayerFetcher:
         return folder
 
     def _fetch(self, layer: Layer, partial: Path) -> None:
+        """Complete the file; unpacking finds out whether it holds the right bytes."""
         with partial.open("ab") as file:
-            start = file.tell()
-            if start >= layer.size:
-                return  # unpacking finds out whether these are the right bytes
-            for chunk in self._blobs.blob(layer.digest, start):
-                file.write(chunk)
-                if file.tell() > layer.size:
-                    raise IntegrityError(f"layer {layer.digest} is longer than {layer.size} bytes")
+            while (start := file.tell()) < layer.size:
+                try:
+                    self._append(layer, file)
+                except ServerUnreachable:
+                    if file.tell() == start:
+                        raise
+                    # The connection broke on the way: what arrived need not be sent again.
+
+    def _append(self, layer: Layer, file: BinaryIO) -> None:
+        for chunk in self._blobs.blob(layer.digest, file.tell()):
+            file.write(chunk)
+            if file.tell() > layer.size:
+                raise IntegrityError(f"layer {layer.digest} is longer than {layer.size} bytes")
 
 
 class ImageProvider:

@@ -14,11 +14,13 @@ from pydantic import ValidationError
 
 from modelyard.agent.drivers.base import ReplicaDriver
 from modelyard.agent.drivers.process import ProcessDriver
-from modelyard.agent.gateway import files
-from modelyard.agent.gateway.status import read_status
+from modelyard.agent.gatekeeper import MODULE as GATEWAY
 from modelyard.agent.home import AgentHome, is_locked, lock
 from modelyard.domain.values import Value
 from modelyard.errors import Unavailable
+
+AGENT = "modelyard.agent"
+"""Module of the agent, by which its process is told from others."""
 
 _STEP = 0.05
 _GRACE = 5.0
@@ -54,7 +56,7 @@ def stop_agent(home: AgentHome) -> None:
         late = time.monotonic() > deadline
         agent = running_agent(home)
         if agent is not None:
-            _signal(agent.pid, "modelyard.agent", signal.SIGKILL if late else signal.SIGTERM)
+            _signal_agent(agent.pid, signal.SIGKILL if late else signal.SIGTERM)
         if late and time.monotonic() > deadline + _GRACE:
             raise Unavailable(f"the agent of {home.folder} does not end", hint="end it by hand")
         time.sleep(_STEP)
@@ -89,14 +91,18 @@ def _hold(home: AgentHome) -> int:
 
 
 def _stop_gateway(home: AgentHome, drain: float) -> None:
-    locked = home.gateway / files.LOCK
+    """End the gateway, also one that has only just begun and shows neither lock nor status."""
+    gateways = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {GATEWAY, str(home.gateway)} <= set(process.info["cmdline"] or ())
+    ]
     for chance, number in ((drain, signal.SIGTERM), (_GRACE, signal.SIGKILL)):
-        status = read_status(home.gateway / files.STATUS)
-        if status is not None and is_locked(locked):
-            _signal(status.pid, "modelyard.agent.gateway", number)
-        if _wait(lambda: not is_locked(locked), chance):
-            return
-    raise Unavailable(f"the gateway of {home.folder} does not end", hint="end it by hand")
+        for process in gateways:
+            _signal(process, number)
+        _, gateways = psutil.wait_procs(gateways, chance)
+    if gateways:
+        raise Unavailable(f"the gateway of {home.folder} does not end", hint="end it by hand")
 
 
 def _stop_replicas(driver: ReplicaDriver, drain: float) -> None:
@@ -119,9 +125,13 @@ def _wait(condition: Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def _signal(pid: int, module: str, number: signal.Signals) -> None:
-    """Signal a process, if it is the one that is meant: ids are used again."""
+def _signal_agent(pid: int, number: signal.Signals) -> None:
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        if module in process.cmdline():
-            process.send_signal(number)
+        if AGENT in process.cmdline():  # ids are used again
+            _signal(process, number)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

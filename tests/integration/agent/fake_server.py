@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -80,8 +81,9 @@ class FakeServer:
                 for name, value in (headers or {}).items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # the agent may be gone meanwhile
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def _body(self) -> bytes:
                 return self.rfile.read(int(self.headers["Content-Length"]))

@@ -11,6 +11,9 @@ from typing import Any
 
 import httpx2
 import psutil
+from tests.integration.agent.fake_server import TOKEN, FakeServer, wait_for
+from tests.integration.agent.images import make_image
+from tests.unit.agent.making import make_deployment, make_desired, make_service
 
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.drivers.process import ProcessDriver
@@ -24,9 +27,6 @@ from modelyard.domain.service import (
     ReplicaSettings,
     ReplicaState,
 )
-from tests.integration.agent.fake_server import TOKEN, FakeServer, wait_for
-from tests.integration.agent.images import make_image
-from tests.unit.agent.making import make_deployment, make_desired, make_service
 
 
 class Host:
@@ -41,12 +41,16 @@ class Host:
         self.agents: list[subprocess.Popen[bytes]] = []
         self._generation = 0
 
+    @property
+    def arguments(self) -> list[str]:
+        """Of an agent's command line."""
+        return ["--home", str(self.folder), "--url", self.server.url]
+
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Start an agent and wait until it is at work."""
         with (self.folder / "agent.log").open("ab") as output:
             agent = subprocess.Popen(
-                [sys.executable, "-m", "modelyard.agent", "--home", str(self.folder)]
-                + ["--url", self.server.url],
+                [sys.executable, "-m", "modelyard.agent", *self.arguments],
                 stdout=output,
                 stderr=output,
             )
