@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import httpx2
@@ -21,6 +22,7 @@ class Scorer:
     def __init__(self, transport: httpx2.BaseTransport | None = None) -> None:
         self._transport = transport
         self._clients: dict[bool, httpx2.Client] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the sockets."""
@@ -63,9 +65,10 @@ class Scorer:
 
     def _client(self, uri: str) -> httpx2.Client:
         local = is_loopback(uri)
-        if local not in self._clients:
-            self._clients[local] = httpx2.Client(trust_env=not local, transport=self._transport)
-        return self._clients[local]
+        with self._lock:  # threads may share an SDK client: a second one would never be closed
+            if local not in self._clients:
+                self._clients[local] = httpx2.Client(trust_env=not local, transport=self._transport)
+            return self._clients[local]
 
 
 def _uri(service: Service) -> str:
