@@ -13,6 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 
 from modelyard_runtime.http import Request, Response
@@ -24,13 +25,22 @@ _CANCEL_GRACE = 1.0
 
 
 class _Job:
-    __slots__ = ("deadline", "finished", "future", "request", "response", "started", "task")
+    __slots__ = (
+        "cancelled",
+        "deadline",
+        "finished",
+        "future",
+        "request",
+        "response",
+        "started",
+        "task",
+    )
 
     def __init__(self, request: Request, future: asyncio.Future[Response], deadline: float) -> None:
         self.request = request
         self.future = future
         self.deadline = deadline
-        self.started = self.finished = False
+        self.started = self.finished = self.cancelled = False
         self.response: Response
         self.task: asyncio.Task[None] | None = None
 
@@ -58,6 +68,10 @@ class Lane(ABC):
         return job.future
 
     @abstractmethod
+    def close(self) -> None:
+        """Let the thread end, once it has nothing to do."""
+
+    @abstractmethod
     def _start(self, job: _Job) -> None:
         """Have a job answered; ends with `_finish`."""
 
@@ -71,7 +85,8 @@ class Lane(ABC):
         self._finished.append(job)
         if not self._delivering:
             self._delivering = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            with suppress(RuntimeError):  # the loop is closed: a stuck call has ended after all
+                self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._delivering = False  # first: what is finished from here on wakes this loop again
@@ -105,8 +120,12 @@ class ThreadLane(Lane):
     def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
         super().__init__(timeout, stuck)
         self._answer = scorer.answer
-        self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._begin_thread()
+
+    def close(self) -> None:
+        """Let the thread end, once it has nothing to do."""
+        self._queue.put(None)
 
     def _begin_thread(self) -> None:
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
@@ -125,6 +144,8 @@ class ThreadLane(Lane):
         current = threading.current_thread()
         while self._thread is current:
             job = self._queue.get()
+            if job is None:
+                return
             if job.future.done():
                 continue  # nobody waits for it any more
             job.started = True
@@ -139,7 +160,16 @@ class LoopLane(Lane):
         super().__init__(timeout, stuck)
         self._answer = scorer.answer_async
         self._inner = asyncio.new_event_loop()
-        threading.Thread(target=self._inner.run_forever, name="scoring", daemon=True).start()
+        self._closing = asyncio.Event()
+        threading.Thread(target=self._turn, name="scoring", daemon=True).start()
+
+    def close(self) -> None:
+        """Cancel what still runs, and let the thread end."""
+        self._inner.call_soon_threadsafe(self._closing.set)
+
+    def _turn(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._inner) as runner:
+            runner.run(self._closing.wait())
 
     def _start(self, job: _Job) -> None:
         self._inner.call_soon_threadsafe(self._spawn, job)
@@ -158,11 +188,12 @@ class LoopLane(Lane):
         self._finish(job)
 
     def _give_up(self, job: _Job) -> bool:
-        if job.task is None or job.task.cancelling():
+        if job.task is None or job.cancelled:
             self._stuck()
             return True
-        self._inner.call_soon_threadsafe(job.task.cancel)
+        job.cancelled = True
         job.deadline += _CANCEL_GRACE
+        self._inner.call_soon_threadsafe(job.task.cancel)
         return False
 
 

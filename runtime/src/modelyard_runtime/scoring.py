@@ -28,7 +28,8 @@ _IDS = frozenset({b"x-request-id", b"x-ms-request-id", b"x-ms-client-request-id"
 _RUN_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 _NOT_JSON = "The scoring script returned what JSON cannot hold. Check the logs for more info."
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+_FAST_OPTIONS = _OPTIONS | orjson.OPT_SERIALIZE_NUMPY
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -193,11 +194,14 @@ def _encode(result: Any) -> tuple[bytes, tuple[bytes, bytes]]:
         return bytes(result), (b"content-type", b"application/octet-stream")
     if result is None:
         return b"{}", JSON
-    return orjson.dumps(result, _plain, _OPTIONS), JSON
+    try:
+        return orjson.dumps(result, _plain, _FAST_OPTIONS), JSON
+    except orjson.JSONEncodeError:  # perhaps only an array in another machine's byte order
+        return orjson.dumps(result, _plain, _OPTIONS), JSON
 
 
 def _plain(value: Any) -> Any:
-    """What arrays that orjson does not take (strings, objects, other byte orders) hold."""
+    """What an array holds that orjson does not take: not contiguous, of strings, of objects."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"an object of type `{type(value).__name__}` cannot be sent as JSON")

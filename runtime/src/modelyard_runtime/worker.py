@@ -62,7 +62,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
         documents = describe(self._entry, self._config.service)
-        server = Server(Routes(self._lane(), documents, self._unready), self._limits())
+        lane = self._lane()
+        server = Server(Routes(lane, documents, self._unready), self._limits())
         await server.start(socket.socket(fileno=self._config.fd))
         beating = loop.create_task(self._beat())
         self._board.set_ready(self._slot, True)
@@ -70,6 +71,7 @@ class Worker:
         await self._ended.wait()
         self._draining = True
         await server.drain(self._config.drain_timeout)
+        lane.close()
         beating.cancel()
 
     def _lane(self) -> Lane:

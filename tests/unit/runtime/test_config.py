@@ -1,0 +1,76 @@
+"""The configuration file of a replica."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard_runtime.config import Config, InvalidConfig, read_config
+
+WHOLE: dict[str, Any] = {
+    "fd": 3,
+    "workers": 2,
+    "code": "/code",
+    "script": "score.py",
+    "models_root": "/models",
+    "models": [{"name": "iris", "version": 3, "path": "/models/iris/3"}],
+    "status": "/status.json",
+    "service": "flowers",
+    "scoring_timeout": 60,
+    "max_body": 1000,
+    "drain_timeout": 5.5,
+    "something": "newer",
+}
+
+
+def write(folder: Path, values: Any) -> str:
+    path = folder / "replica.json"
+    path.write_text(json.dumps(values))
+    return str(path)
+
+
+def read(folder: Path, **changes: Any) -> Config:
+    return read_config(write(folder, {**WHOLE, **changes}))
+
+
+def test_is_read(tmp_path: Path) -> None:
+    config = read(tmp_path)
+    assert (config.fd, config.workers, config.drain_timeout) == (3, 2, 5.5)
+    assert config.models[0].version == "3"
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [(["iris"], "/models/iris/1"), (["iris", "rose"], "/models"), ([], "/models")],
+)
+def test_model_dir(tmp_path: Path, models: list[str], expected: str) -> None:
+    entries = [{"name": name, "version": "1", "path": ""} for name in models]
+    assert read(tmp_path, models=entries).model_dir == expected
+
+
+@pytest.mark.parametrize("key", [key for key in WHOLE if key != "something"])
+def test_names_a_key_that_is_missing(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, {name: value for name, value in WHOLE.items() if name != key})
+    with pytest.raises(InvalidConfig, match=key):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"workers": 0}, {"workers": "two"}, {"models": 1}, {"scoring_timeout": -1}]
+)
+def test_refuses_impossible_values(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfig):
+        read(tmp_path, **changes)
+
+
+def test_refuses_what_is_no_object(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig):
+        read_config(write(tmp_path, []))
+
+
+def test_refuses_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="No such file"):
+        read_config(str(tmp_path / "none.json"))
