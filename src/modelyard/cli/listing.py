@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from modelyard.cli import output, parameters
@@ -19,12 +18,8 @@ Item = TypeVar("Item", Model, Image, Service, Operation)
 
 
 def search_filters(**options: Any) -> Filters:
-    """The filters that were given; a time without a zone is local time."""
-    values = {
-        name: value.astimezone() if isinstance(value, datetime) else value
-        for name, value in parameters.given(**options).items()
-    }
-    return cast("Filters", values)
+    """The filters that were given."""
+    return cast("Filters", parameters.given(**options))
 
 
 def show_all(

@@ -25,7 +25,8 @@ class Format(StrEnum):
 
 
 Output = Annotated[
-    Format, typer.Option("--output", "-o", help="How to print data on stdout.", metavar="FORMAT")
+    Format,
+    typer.Option("--output", "-o", help="Print data as `table` or `json`.", metavar="FORMAT"),
 ]
 """The option every command has."""
 

@@ -36,7 +36,9 @@ class Filters(TypedDict, total=False):
     image: str
     """`name` or `name:version` of the image that runs; services."""
     created_after: datetime
+    """Without a zone it is local time."""
     created_before: datetime
+    """Without a zone it is local time."""
     text: str
     """Part of a name, a description, a tag or a property; case does not matter."""
 
@@ -52,7 +54,7 @@ class Collection(ABC, Generic[Item]):
         self._connection = connection
 
     def get(self, reference: str) -> Item:
-        """One of them.
+        """One of them, as it is now.
 
         Raises:
             NotFound: There is none.
@@ -132,9 +134,11 @@ class Collection(ABC, Generic[Item]):
 
 
 def _spelled(filters: Filters) -> dict[str, Any]:
-    """The filters with a single tag or property as a list of one."""
+    """The filters with a single tag or property as a list of one, and times with their zone."""
     fields: dict[str, Any] = dict(filters)
-    for name in ("tag", "property"):
-        if isinstance(fields.get(name), str):
-            fields[name] = (fields[name],)
+    for name, value in filters.items():
+        if name in ("tag", "property") and isinstance(value, str):
+            fields[name] = (value,)
+        elif isinstance(value, datetime):
+            fields[name] = value.astimezone()
     return fields

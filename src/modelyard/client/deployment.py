@@ -48,7 +48,9 @@ class Step(Value):
     kind: str
     """`model`, `image` or `service`."""
     name: str
+    """Its name, without the version."""
     action: Action
+    """What was, or would be, done."""
     reference: str | None = None
     """`name:version` that comes of it; null in a plan when the step would make a new version."""
     changes: tuple[str, ...] = ()
@@ -61,6 +63,7 @@ class Deployed(Value):
     planned: bool
     """True when nothing was done."""
     steps: tuple[Step, ...]
+    """One for each model, one for the image, one for the service."""
     service: Service | None = None
     """The service as it is now; null in a plan of a first deploy."""
 
