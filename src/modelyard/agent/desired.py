@@ -41,7 +41,7 @@ class DesiredStore:
     def _load(self) -> DesiredState | None:
         try:
             kept = json.loads(self._path.read_bytes())
-            if kept["sha256"] != _hash(kept["document"]):
+            if kept["sha256"] != _hash(str(kept["document"])):
                 raise ValueError("the checksum differs")
             return DesiredState.model_validate_json(kept["document"])
         except FileNotFoundError:

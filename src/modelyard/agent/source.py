@@ -76,9 +76,8 @@ class ServerSource:
 
     def blob(self, digest: str, start: int) -> Iterator[bytes]:
         """The bytes of a blob from `start` on, in pieces."""
-        request = self._client.build_request(
-            "GET", f"/api/v1/blobs/{digest}", headers={"Range": f"bytes={start}-"}
-        )
+        headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
+        request = self._client.build_request("GET", f"/api/v1/blobs/{digest}", headers=headers)
         try:
             response = self._client.send(request, stream=True)
         except httpx2.TransportError as error:

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.unit.agent.making import make_deployment, make_manifest
+
+from modelyard.agent.provision import ImageProvider, LayerFetcher
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import Layer, LayerKind, Platform
+from modelyard.domain.service import DesiredDeployment
+from modelyard.errors import IntegrityError, NotFound, ServerUnreachable, Unavailable
+from modelyard.images.layers import LayerCache, file_from_bytes, tar_chunks
+
+
+def make_blob(content: bytes) -> tuple[Layer, bytes]:
+    data = b"".join(tar_chunks([file_from_bytes("opt/modelyard/models/model", content)]))
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return Layer(kind=LayerKind.MODEL, digest=digest, size=len(data)), data
+
+
+class Blobs:
+    """Blobs that come in pieces and break off as told."""
+
+    def __init__(self, *blobs: tuple[Layer, bytes]) -> None:
+        self.content = {layer.digest: data for layer, data in blobs}
+        self.asked: list[int] = []
+        self.break_after: int | None = None
+        self.error: Exception | None = None
+
+    def blob(self, digest: str, start: int) -> Iterator[bytes]:
+        self.asked.append(start)
+        if self.error is not None:
+            raise self.error
+        if digest not in self.content:
+            raise NotFound(f"blob {digest} not found")
+        rest = self.content[digest][start:]
+        yield rest[: self.break_after]
+        if self.break_after is not None and len(rest) > self.break_after:
+            raise ServerUnreachable("the connection broke")
+
+
+class Host:
+    """A provider whose threads can be waited for, and whose clock stands still."""
+
+    def __init__(self, folder: Path, *blobs: tuple[Layer, bytes]) -> None:
+        self.partial = folder / "fetched"
+        self.partial.mkdir()
+        self.blobs = Blobs(*blobs)
+        self.fetcher = LayerFetcher(LayerCache(folder / "layers"), self.partial, self.blobs)
+        self.now = 0.0
+        self.woken = threading.Event()
+        self.provider = ImageProvider(self.fetcher, self.woken.set, lambda: self.now)
+
+    def provide(self, deployment: DesiredDeployment) -> Cause | None:
+        """Try once; the problem that is left."""
+        self.woken.clear()
+        self.provider.ensure(deployment)
+        assert self.woken.wait(20)
+        return self.provider.problems().get(deployment.id)
+
+
+LAYER = make_blob(b"weights" * 1000)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path, LAYER)
+
+
+def deployment_of(*layers: Layer) -> DesiredDeployment:
+    return make_deployment(manifest=make_manifest(layers))
+
+
+def test_image_is_fetched_and_unpacked_once(host: Host) -> None:
+    deployment = deployment_of(LAYER[0])
+    assert host.provide(deployment) is None
+    assert host.provider.ready() == {deployment.id}
+    folder = host.provider.layers(deployment.id)[LayerKind.MODEL]
+    assert (folder / "opt/modelyard/models/model").read_bytes() == b"weights" * 1000
+    host.fetcher.folder(LAYER[0])
+    assert host.blobs.asked == [0]
+    assert not list(host.partial.iterdir())
+
+
+def test_broken_connection_is_taken_up_where_it_broke(host: Host) -> None:
+    host.blobs.break_after = 4000
+    assert host.provide(deployment_of(LAYER[0])) is None
+    assert host.blobs.asked == [0, 4000, 8000]
+
+
+def test_what_arrived_is_kept_for_the_next_attempt(host: Host) -> None:
+    layer, data = LAYER
+    (host.partial / f"{layer.digest[7:]}.partial").write_bytes(data[:100])
+    host.fetcher.folder(layer)
+    assert host.blobs.asked == [100]
+
+
+def test_complete_fetch_is_not_asked_for_again(host: Host) -> None:
+    layer, data = LAYER
+    (host.partial / f"{layer.digest[7:]}.partial").write_bytes(data)
+    host.fetcher.folder(layer)
+    assert host.blobs.asked == []
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1] + b"x", lambda data: data + b"more"])
+def test_changed_bytes_are_refused_and_fetched_anew(host: Host, spoil: object) -> None:
+    layer, data = LAYER
+    assert callable(spoil)
+    host.blobs.content[layer.digest] = spoil(data)
+    with pytest.raises(IntegrityError):
+        host.fetcher.folder(layer)
+    host.blobs.content[layer.digest] = data
+    host.fetcher.folder(layer)
+    assert host.blobs.asked == [0, 0]
+
+
+def test_missing_blob_is_a_problem_at_once(host: Host) -> None:
+    layer, _ = make_blob(b"other")
+    problem = host.provide(deployment_of(layer))
+    assert problem is not None
+    assert problem.code is CauseCode.IMAGE_UNAVAILABLE
+    assert layer.digest in problem.message
+
+
+def test_wrong_platform_is_a_problem_and_fetches_nothing(host: Host) -> None:
+    manifest = make_manifest([LAYER[0]], platform=Platform(os="plan9", architecture="amd64"))
+    problem = host.provide(make_deployment(manifest=manifest))
+    assert problem is not None
+    assert problem.code is CauseCode.WRONG_PLATFORM
+    assert host.blobs.asked == []
+
+
+def test_absent_server_is_no_problem_of_the_image(host: Host) -> None:
+    host.blobs.error = ServerUnreachable("gone")
+    deployment = deployment_of(LAYER[0])
+    for _ in range(5):
+        assert host.provide(deployment) is None
+        host.now += 60
+    host.blobs.error = None
+    host.provide(deployment)
+    assert host.provider.ready() == {deployment.id}
+
+
+def test_server_that_keeps_saying_later_becomes_a_problem(host: Host) -> None:
+    host.blobs.error = Unavailable("later")
+    problems = []
+    for _ in range(4):
+        problems.append(host.provide(deployment_of(LAYER[0])))
+        host.now += 60
+    assert problems[:3] == [None] * 3
+    assert problems[3] is not None
+
+
+def test_failed_attempt_is_not_repeated_at_once(host: Host) -> None:
+    host.blobs.error = ServerUnreachable("gone")
+    deployment = deployment_of(LAYER[0])
+    host.provide(deployment)
+    host.provider.ensure(deployment)
+    host.now += 0.6
+    host.provide(deployment)
+    assert len(host.blobs.asked) == 2
+
+
+def test_bug_is_reported_as_internal(host: Host) -> None:
+    host.blobs.error = RuntimeError("a bug")
+    problem = host.provide(deployment_of(LAYER[0]))
+    assert problem is not None
+    assert problem.code is CauseCode.INTERNAL
+
+
+def test_forgotten_deployment_leaves_nothing(host: Host) -> None:
+    layer, _ = make_blob(b"other")
+    deployment = deployment_of(layer)
+    host.provide(deployment)
+    host.provider.keep_only(set())
+    assert host.provider.problems() == {}
+    assert host.provider.ready() == frozenset()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.agent.making import make_desired
+
+from modelyard.agent.desired import DesiredStore
+from modelyard.agent.source import Tagged
+from modelyard.agent.threads import Reporter, Watcher
+from modelyard.domain.service import DesiredState, ObservedState
+
+
+class Source:
+    """Answers what it is given; remembers what it was asked."""
+
+    def __init__(self, *answers: DesiredState | None) -> None:
+        self.answers = list(answers)
+        self.tags: list[str | None] = []
+        self.published: list[ObservedState] = []
+
+    def desired(self, tag: str | None, wait: float) -> Tagged | None:
+        self.tags.append(tag)
+        state = self.answers.pop(0)
+        return Tagged(state, f"{state.fence}.{state.generation}") if state else None
+
+    def publish(self, observed: ObservedState) -> None:
+        self.published.append(observed)
+
+
+class Bench:
+    def __init__(self, folder: Path, source: Source) -> None:
+        self.store = DesiredStore(folder / "desired.json")
+        self.woken = 0
+        self.watcher = Watcher(source, self.store, self._wake)  # type: ignore[arg-type]
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+def test_news_is_kept_and_wakes_the_loop(tmp_path: Path) -> None:
+    source = Source(make_desired(generation=3), None)
+    bench = Bench(tmp_path, source)
+    bench.watcher.exchange()
+    bench.watcher.exchange()
+    assert bench.store.current == make_desired(generation=3)
+    assert (bench.woken, source.tags) == (1, [None, "1.3"])
+
+
+def test_stale_news_is_ignored_but_not_asked_for_again(tmp_path: Path) -> None:
+    source = Source(make_desired(fence=2), make_desired(fence=1, generation=9), None)
+    bench = Bench(tmp_path, source)
+    for _ in range(3):
+        bench.watcher.exchange()
+    assert bench.store.current == make_desired(fence=2)
+    assert (bench.woken, source.tags) == (1, [None, "2.1", "1.9"])
+
+
+def test_state_that_cannot_be_kept_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(make_desired(), make_desired())
+    bench = Bench(tmp_path, source)
+    (tmp_path / "desired.json").mkdir()
+    with pytest.raises(OSError, match="desired"):
+        bench.watcher.exchange()
+    (tmp_path / "desired.json").rmdir()
+    bench.watcher.exchange()
+    assert source.tags == [None, None]
+    assert bench.woken == 1
+
+
+def test_only_the_newest_report_is_sent() -> None:
+    source = Source()
+    reporter = Reporter(source)  # type: ignore[arg-type]
+    for generation in (1, 2):
+        reporter.report(ObservedState(agent="a", fence=1, generation=generation), news=True)
+    reporter.exchange()
+    assert [observed.generation for observed in source.published] == [2]
