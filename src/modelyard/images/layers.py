@@ -88,15 +88,20 @@ def _reader(path: str) -> Callable[[], Iterator[bytes]]:
     return read
 
 
-def tar_chunks(files: Iterable[LayerFile]) -> Iterator[bytes]:
+def tar_chunks(files: Iterable[LayerFile], folder: str = "") -> Iterator[bytes]:
     """The layer of these files, in pieces of about 1 MiB; the same files give the same bytes.
+
+    Args:
+        files: In any order.
+        folder: What all of them are below; it is in the layer even if there are none.
 
     Raises:
         IntegrityError: A file is not as long as it said, or must not be in a layer.
     """
     pending: list[bytes] = []
     length = 0
-    for piece in _pieces(sorted(files, key=lambda file: file.path.split("/"))):
+    ordered = sorted(files, key=lambda file: file.path.split("/"))
+    for piece in _pieces(ordered, folder.split("/") if folder else []):
         pending.append(piece)
         length += len(piece)
         if length >= _CHUNK:
@@ -106,24 +111,32 @@ def tar_chunks(files: Iterable[LayerFile]) -> Iterator[bytes]:
     yield b"".join(pending)
 
 
-def _pieces(files: Iterable[LayerFile]) -> Iterator[bytes]:
+def _pieces(files: Iterable[LayerFile], folders: list[str]) -> Iterator[bytes]:
     checks = tar.MemberChecks()
 
     def begin(member: tar.Member) -> bytes:
         checks.admit(member)
         return tar.header(member)
 
-    folders: list[str] = []
+    def begin_folders(parts: list[str], shared: int) -> Iterator[bytes]:
+        for depth in range(shared + 1, len(parts) + 1):
+            yield begin(tar.Member("/".join(parts[:depth]), folder=True))
+
+    yield from begin_folders(folders, 0)
     for file in files:
         parents = file.path.split("/")[:-1]
-        for depth in range(1, len(parents) + 1):
-            if folders[:depth] != parents[:depth]:
-                yield begin(tar.Member("/".join(parents[:depth]), folder=True))
+        yield from begin_folders(parents, _shared(folders, parents))
         folders = parents
         yield begin(tar.Member(file.path, file.size, executable=file.executable))
         yield from _exactly(file)
         yield tar.padding(file.size)
     yield tar.END
+
+
+def _shared(one: list[str], two: list[str]) -> int:
+    """How many parts both begin with."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((number for number, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
 def _exactly(file: LayerFile) -> Iterator[bytes]:
@@ -138,16 +151,16 @@ def _exactly(file: LayerFile) -> Iterator[bytes]:
 
 
 def write_layer(
-    kind: LayerKind, files: Iterable[LayerFile], blobs: BlobStore, layers: LayerCache
+    kind: LayerKind, files: Iterable[LayerFile], folder: str, blobs: BlobStore, layers: LayerCache
 ) -> Layer:
-    """Store the layer of these files, and unpack it in the same pass.
+    """Store the layer of these files below `folder`, and unpack it in the same pass.
 
     Raises:
         IntegrityError: A file is not as long as it said, or must not be in a layer.
         InsufficientStorage: The disk is full.
     """
     with layers.staging() as tree, blobs.writer() as writer:
-        digest = extract(_also(writer, tar_chunks(files)), tree)
+        digest = extract(_also(writer, tar_chunks(files, folder)), tree)
         stored = writer.commit(digest)
         layers.publish(digest, tree)
     return Layer(kind=kind, digest=stored.digest, size=stored.size)

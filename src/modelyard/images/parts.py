@@ -87,7 +87,7 @@ def model_layer(models: Sequence[Model], blobs: BlobStore, layers: LayerCache) -
         for model in models
         for file in model.files
     ]
-    return write_layer(LayerKind.MODEL, files, blobs, layers)
+    return write_layer(LayerKind.MODEL, files, MODELS_ROOT, blobs, layers)
 
 
 def model_folder(model: Model) -> str:

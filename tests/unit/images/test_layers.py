@@ -73,6 +73,14 @@ class TestWriting:
         one, two = (tar_chunks(files_below(tmp_path / root)) for root in ("one", "two/deeper"))
         assert b"".join(one) == b"".join(two) == b"".join(tar_chunks(some_files()))
 
+    def test_the_folder_is_there_without_files(self, blobs: LocalBlobs, layers: LayerCache) -> None:
+        layer = write_layer(LayerKind.MODEL, [], "opt/modelyard/models", blobs, layers)
+        folder = layers.path(layer.digest)
+        assert folder is not None
+        assert (folder / "opt/modelyard/models").is_dir()
+        files = [file_from_bytes("opt/modelyard/models/a/b", b"")]
+        assert b"".join(tar_chunks(files)) == b"".join(tar_chunks(files, "opt/modelyard/models"))
+
     def test_it_comes_in_pieces_of_bounded_length(self) -> None:
         file = LayerFile("big", 10 << 20, lambda: iter([bytes(1 << 20)] * 10))
         assert max(len(chunk) for chunk in tar_chunks([file])) <= (1 << 20) + 4096
@@ -97,7 +105,7 @@ class TestWriting:
     def test_a_layer_is_stored_and_unpacked_in_one_pass(
         self, blobs: LocalBlobs, layers: LayerCache
     ) -> None:
-        layer = write_layer(LayerKind.CODE, some_files(), blobs, layers)
+        layer = write_layer(LayerKind.CODE, some_files(), "opt", blobs, layers)
         assert b"".join(blobs.open(layer.digest)) == b"".join(tar_chunks(some_files()))
         assert layer.size == blobs.size(layer.digest)
         folder = layers.path(layer.digest)
@@ -112,7 +120,7 @@ class TestWriting:
                 (tree / path).parent.mkdir(parents=True, exist_ok=True)
                 (tree / path).write_bytes(content)
             layer = write_tree(LayerKind.CODE, tree, blobs, layers)
-        assert layer == write_layer(LayerKind.CODE, some_files(), blobs, layers)
+        assert layer == write_layer(LayerKind.CODE, some_files(), "opt", blobs, layers)
         folder = layers.path(layer.digest)
         assert folder is not None
         assert content_of(folder) == FILES
@@ -122,7 +130,7 @@ class TestWriting:
         self, blobs: LocalBlobs, layers: LayerCache, tmp_path: Path
     ) -> None:
         with pytest.raises(IntegrityError):
-            write_layer(LayerKind.CODE, [LayerFile("a", 5, lambda: [b"1"])], blobs, layers)
+            write_layer(LayerKind.CODE, [LayerFile("a", 5, lambda: [b"1"])], "opt", blobs, layers)
         assert list(blobs.walk()) == []
         assert leftovers(tmp_path) == []
 
@@ -158,7 +166,7 @@ class TestUnpacking:
 
     def test_programs_stay_executable(self, layers: LayerCache, blobs: LocalBlobs) -> None:
         file = LayerFile("opt/run", 1, lambda: [b"x"], executable=True)
-        layer = write_layer(LayerKind.CODE, [file], blobs, layers)
+        layer = write_layer(LayerKind.CODE, [file], "opt", blobs, layers)
         folder = layers.path(layer.digest)
         assert folder is not None
         assert (folder / "opt/run").stat().st_mode & 0o777 == 0o555
@@ -232,7 +240,7 @@ class TestAfterARestartOfTheHost:
     def unpacked(
         self, blobs: LocalBlobs, layers: LayerCache, monkeypatch: pytest.MonkeyPatch
     ) -> tuple[str, Path]:
-        layer = write_layer(LayerKind.CODE, some_files(), blobs, layers)
+        layer = write_layer(LayerKind.CODE, some_files(), "opt", blobs, layers)
         folder = layers.path(layer.digest)
         assert folder is not None
         monkeypatch.setattr(layers_module, "_boot_id", lambda: "another start")

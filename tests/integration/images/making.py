@@ -1,0 +1,100 @@
+"""Things to build images from: packages, uploaded files, models."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from modelyard.blobs.base import BlobStore
+from modelyard.domain.model import Model, ModelFile, ModelFormat
+from modelyard.schemas import BuildImage, FileReference
+
+WHEELHOUSE = Path(__file__).parents[3] / ".wheelhouse"
+RUNTIME_NEEDS = ("httptools", "orjson", "uvloop")
+
+
+def small_wheelhouse(folder: Path) -> Path:
+    """A folder with what the runtime needs and nothing else, to add packages to."""
+    folder.mkdir()
+    for wheel in WHEELHOUSE.glob("*.whl"):
+        if wheel.name.startswith(RUNTIME_NEEDS):
+            (folder / wheel.name).symlink_to(wheel)
+    return folder
+
+
+def write_wheel(
+    folder: Path,
+    name: str,
+    *,
+    tag: str = "py3-none-any",
+    needs: Iterable[str] = (),
+    files: Mapping[str, str] | None = None,
+    scripts: str = "",
+) -> None:
+    info = f"{name}-1.0.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    metadata += "".join(f"Requires-Dist: {line}\n" for line in needs)
+    members = {
+        **(files if files is not None else {f"{name}/__init__.py": "VALUE = {'a', 'b'}\n"}),
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    if scripts:
+        members[f"{info}/entry_points.txt"] = f"[console_scripts]\n{scripts}\n"
+    record = "".join(f"{path},,\n" for path in [*members, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as archive:
+        for path, text in {**members, f"{info}/RECORD": record}.items():
+            archive.writestr(path, text)
+
+
+def write_sdist(folder: Path, name: str) -> None:
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode()
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo(f"{name}-1.0/PKG-INFO")
+        member.size = len(metadata)
+        archive.addfile(member, io.BytesIO(metadata))
+
+
+def put(blobs: BlobStore, content: bytes | str) -> str:
+    with blobs.writer() as writer:
+        writer.write(content.encode() if isinstance(content, str) else content)
+        return writer.commit().digest
+
+
+def make_model(blobs: BlobStore, name: str = "iris", version: int = 1, **files: bytes) -> Model:
+    return Model(
+        id=uuid4(),
+        workspace="default",
+        name=name,
+        version=version,
+        format=ModelFormat.CUSTOM,
+        files=tuple(
+            ModelFile(path=f"{path}.bin", digest=put(blobs, content), size=len(content))
+            for path, content in files.items()
+        ),
+        created_at=datetime.now(UTC),
+        created_by="owner",
+    )
+
+
+def make_request(
+    blobs: BlobStore,
+    script: str = "def run(data):\n    return data\n",
+    requirements: Iterable[str] = (),
+    **files: str,
+) -> BuildImage:
+    sources = {"score.py": script, **{f"{name}.py": text for name, text in files.items()}}
+    return BuildImage(
+        name="image",
+        models=(),
+        script="score.py",
+        files=tuple(
+            FileReference(path=path, digest=put(blobs, text)) for path, text in sources.items()
+        ),
+        requirements=tuple(requirements),
+    )

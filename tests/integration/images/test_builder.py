@@ -1,0 +1,106 @@
+"""Building images whole: the same inputs give the same digest, and what is known is not redone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.integration.images.conftest import Workshop
+from tests.integration.images.making import WHEELHOUSE, make_model, make_request
+
+from modelyard.blobs.local import LocalBlobs
+from modelyard.domain.image import LayerKind, Manifest
+from modelyard.images.builder import ImageBuilder
+from modelyard.images.layers import LayerCache
+from modelyard.settings import Settings
+
+LEARN = """
+import json
+from sklearn.linear_model import LogisticRegression
+
+def init():
+    global model
+    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+
+def run(data):
+    return model.predict(json.loads(data)["data"]).tolist()
+"""
+
+
+def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
+    request = make_request(workshop.blobs, LEARN, ["scikit-learn"])
+    lock = workshop.builder.lock(request.requirements, workshop.log)
+    environment = workshop.builder.environment(lock, workshop.log)
+    manifest = workshop.builder.assemble(request, [], lock, environment, workshop.log)
+    report = workshop.builder.check(manifest, {"data": [[0.1], [0.9]]}, workshop.log)
+    assert report.answer == [0, 1]
+    said = [text for source, text in workshop.lines if source == "build"]
+    assert said[0] == "locking 1 requirements"
+    assert any(text.startswith("ready after ") for text in said)
+
+
+def test_the_same_inputs_give_the_same_digest_elsewhere(workshop: Workshop, tmp_path: Path) -> None:
+    def build(home: Path, blobs: LocalBlobs) -> Manifest:
+        builder = ImageBuilder(
+            blobs, LayerCache(home / "layers"), Settings(home=home, wheels=WHEELHOUSE)
+        )
+        request = make_request(blobs, requirements=["threadpoolctl"], other="x = {'a', 'b'}\n")
+        lock = builder.lock(request.requirements, workshop.log)
+        environment = builder.environment(lock, workshop.log)
+        models = [make_model(blobs, weights=b"weights")]
+        return builder.assemble(request, models, lock, environment, workshop.log)
+
+    first = build(tmp_path / "one", LocalBlobs(tmp_path / "one" / "blobs"))
+    before = os.umask(0o077)
+    try:
+        again = build(tmp_path / "a longer path", LocalBlobs(tmp_path / "a longer path" / "blobs"))
+    finally:
+        os.umask(before)
+    assert again.digest == first.digest
+
+
+class TestAssemble:
+    def test_the_manifest_names_everything(self, workshop: Workshop) -> None:
+        model = make_model(workshop.blobs, "roses", 7, weights=b"w")
+        manifest = workshop.assemble(models=[model])
+        assert [layer.kind for layer in manifest.layers] == list(LayerKind)
+        assert manifest.layer(LayerKind.ENVIRONMENT) == workshop.environment
+        assert manifest.lock == workshop.lock.digest
+        assert (manifest.script, manifest.models[0].reference) == ("score.py", "roses:7")
+        assert manifest.models[0].path == "roses/7"
+
+    def test_a_retrained_model_changes_only_its_layer(self, workshop: Workshop) -> None:
+        before = workshop.assemble(models=[make_model(workshop.blobs, version=1, w=b"1")])
+        workshop.lines.clear()
+        after = workshop.assemble(models=[make_model(workshop.blobs, version=2, w=b"2")])
+        assert before.layers[:3] == after.layers[:3]
+        assert before.layers[3] != after.layers[3]
+        said = [text.partition(",")[0] for _, text in workshop.lines]
+        assert said[:2] == ["runtime: cached", "code: cached"]
+        assert not said[2].endswith("cached")
+
+    def test_the_same_inputs_take_no_work(self, workshop: Workshop) -> None:
+        model = make_model(workshop.blobs, w=b"same")
+        before = workshop.assemble(models=[model])
+        workshop.lines.clear()
+        assert workshop.assemble(models=[model]) == before
+        assert all(": cached," in text for _, text in workshop.lines)
+
+    def test_a_cached_layer_is_unpacked_again_when_it_is_needed(self, workshop: Workshop) -> None:
+        manifest = workshop.assemble("def run(data): return 5")
+        fresh = ImageBuilder(
+            workshop.blobs,
+            LayerCache(workshop.home / "other layers"),
+            Settings(home=workshop.home, wheels=WHEELHOUSE),
+        )
+        assert fresh.check(manifest, 1, workshop.log).answer == 5
+
+
+class TestKeys:
+    def test_the_lock_key_depends_on_what_is_asked_for(self, workshop: Workshop) -> None:
+        key = workshop.builder.lock_key
+        assert key(["numpy>=2", "scipy"]) == key(["scipy", "numpy >=2", "scipy"])
+        assert key(["numpy>=2"]) != key(["numpy>=3"]) != key([])
+
+    def test_the_runtime_is_part_of_the_inputs(self, workshop: Workshop) -> None:
+        assert workshop.builder.runtime_digest().startswith("sha256:")
