@@ -52,9 +52,9 @@ _log = logging.getLogger("modelyard.http")
 
 _SLICE = 16 << 10
 """Most bytes parsed before the requests in them are answered, so that pipelining stays bounded."""
-_LINGER = 5.0
-"""Seconds to read and throw away what a refused client still sends: closing at once would reset
-the connection, and the client would never see the answer."""
+_LINGER, _LONGEST_LINGER = 1.0, 30.0
+"""Seconds to read and throw away what a refused client still sends, since its last byte and in all:
+closing at once would reset the connection, and the client would never see the answer."""
 _IDLE_GRACE = 0.5
 """Seconds at a drain that an idle connection gets, because its next request may be on its way."""
 _NEVER = float("inf")
@@ -190,6 +190,7 @@ class _Connection(asyncio.Protocol):
         "_closing",
         "_deadline",
         "_eof",
+        "_last_deadline",
         "_loop",
         "_reader",
         "_reading",
@@ -210,7 +211,7 @@ class _Connection(asyncio.Protocol):
         self._answering: asyncio.Future[Response] | None = None
         self._refusal: Refused | None = None
         self._timed = IDLE
-        self._deadline = self._write_deadline = _NEVER
+        self._deadline = self._last_deadline = self._write_deadline = _NEVER
         self._reading = True
         self._closing = self._eof = False
 
@@ -229,6 +230,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
+            self._deadline = min(self._loop.time() + _LINGER, self._last_deadline)
             return
         if self._answering is None and not self._unparsed and len(data) <= _SLICE:
             self._feed(data)
@@ -370,21 +372,26 @@ class _Connection(asyncio.Protocol):
         """Answer what is no request, and close once the client has had time to read that."""
         response = error_response(refusal.status, refusal.message)
         self._transport.write(encode_head(response, self._server.date) + response.body)
-        self._closing = True
-        self._deadline = self._loop.time() + _LINGER
-        self._unparsed.clear()
         if self._eof:
-            self._transport.close()
+            self._close()
             return
+        self._end(_LINGER)
         if self._transport.can_write_eof():
             self._transport.write_eof()
         if not self._reading:
             self._transport.resume_reading()
 
     def _close(self) -> None:
-        self._closing = True
-        self._deadline = self._loop.time() + _LINGER
+        """Close once everything is written, which the client may take its time to read."""
+        self._end(self._server.limits.body_time)
         self._transport.close()
+
+    def _end(self, patience: float) -> None:
+        now = self._loop.time()
+        self._closing = True
+        self._deadline = now + patience
+        self._last_deadline = now + _LONGEST_LINGER
+        self._unparsed.clear()
 
 
 def _outcome(answering: asyncio.Future[Response]) -> Response:

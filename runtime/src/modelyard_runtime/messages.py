@@ -142,8 +142,8 @@ class Limits:
     header_time: float = 10.0
     """From connecting, or from a request's first byte, to the end of its headers; then 408."""
     body_time: float = 60.0
-    """From the end of the headers to the end of the body; then 408. Also the longest time that a
-    client may leave an answer unread; then the connection is cut."""
+    """From the end of the headers to the end of the body; then 408. Also what a client may take to
+    read an answer that no buffer holds; then the connection is cut."""
     idle_time: float = 75.0
     """Between an answer and the next request; then the connection is closed."""
     connections: int = 1024

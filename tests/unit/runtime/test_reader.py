@@ -7,13 +7,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.runtime.malformed import CHUNKED, HOST, MALFORMED, POST
 
 from modelyard_runtime.messages import Limits, Refused, Request
 from modelyard_runtime.reader import BODY, HEAD, IDLE, RequestReader
 
-HOST = b"Host: here\r\n"
-POST = b"POST /score HTTP/1.1\r\n" + HOST
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 LIMITS = Limits(header_count=10, header_bytes=1000, url_bytes=500, body_bytes=100)
 
 
@@ -144,72 +142,7 @@ class TestPhase:
 
 
 class TestRefuses:
-    @pytest.mark.parametrize(
-        "data",
-        [
-            POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            POST + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n",
-            POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
-            POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\na",
-            POST + b"Content-Length: +1\r\n\r\na",
-            POST + b"Content-Length: -1\r\n\r\na",
-            POST + b"Content-Length: 0x1\r\n\r\na",
-            POST + b"Content-Length: 1_0\r\n\r\na",
-            POST + b"Content-Length: 1, 1\r\n\r\na",
-            POST + b"Content-Length: 1 1\r\n\r\na",
-            POST + b"Content-Length:\r\n\r\na",
-            POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\na",
-            POST + b"Content-Length : 1\r\n\r\na",
-            POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-            POST + b"Transfer-Encoding: identity\r\n\r\n",
-            POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-            POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-            POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            POST + b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-            b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            POST + b"X: a\r\n folded\r\n\r\n",
-            POST + b"X: a\r\n\tfolded\r\n\r\n",
-            b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
-            b"GET / HTTP/1.1\n" + HOST + b"\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\n\n",
-            b"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
-            CHUNKED + b"1\na\n0\n\n",
-            CHUNKED + b"1\r\nab\r\n0\r\n\r\n",
-            CHUNKED + b"+1\r\na\r\n0\r\n\r\n",
-            CHUNKED + b"-1\r\na\r\n0\r\n\r\n",
-            CHUNKED + b"0x1\r\na\r\n0\r\n\r\n",
-            CHUNKED + b"1 \r\na\r\n0\r\n\r\n",
-            CHUNKED + b"\r\n1\r\na\r\n0\r\n\r\n",
-            CHUNKED + b"f" * 17 + b"\r\na\r\n0\r\n\r\n",
-            CHUNKED + b"0\r\nContent-Length: 9\r\n\r\n",
-            CHUNKED + b"1;a\nb\r\na\r\n0\r\n\r\n",
-            b"GET / HTTP/1.1\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + b"Host: there\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
-            b"GET http://here/ HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"GET https://elsewhere/ HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"CONNECT elsewhere:443 HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + b"X: a\0\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + b"X\0: a\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x01\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + HOST + b": no name\r\n\r\n",
-            b"GET / HTTP/1.2\r\n" + HOST + b"\r\n",
-            b"FOO / HTTP/1.1\r\n" + HOST + b"\r\n",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        ],
-    )
+    @pytest.mark.parametrize("data", MALFORMED)
     def test_malformed(self, data: bytes) -> None:
         assert refusal(data).status in (400, 505)
 

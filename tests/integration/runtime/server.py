@@ -1,0 +1,81 @@
+"""The server core in a thread of the test, on a Unix socket, with a handler for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+
+import uvloop
+
+from modelyard_runtime.http import Handler, HttpError, Limits, Request, Response, Server
+
+
+class Running:
+    """A running server: `path` of its socket, and its event loop for tests that reach inside."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.folder = tempfile.mkdtemp(prefix="my-")
+        self.path = f"{self.folder}/s"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(1024)
+        self.server = Server(handler, limits)
+        self.loop: asyncio.AbstractEventLoop
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._started.wait(20)
+
+    def drain(self, deadline: float) -> None:
+        asyncio.run_coroutine_threadsafe(self.server.drain(deadline), self.loop).result(60)
+
+    def stop(self) -> None:
+        if not self.server.draining:
+            self.drain(0)
+        self.loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(20)
+        self.listener.close()
+        shutil.rmtree(self.folder)
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        await self.server.start(self.listener)
+        self._started.set()
+        await self._ended.wait()
+
+
+@contextlib.contextmanager
+def serving(handler: Handler, limits: Limits | None = None) -> Iterator[Running]:
+    running = Running(handler, limits or Limits())
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+async def echo(request: Request) -> Response:
+    """Answers with the request; some paths misbehave."""
+    match request.path:
+        case "/slow":
+            await asyncio.sleep(0.2)
+        case "/refuse":
+            raise HttpError(418, "teapot")
+        case "/raise":
+            raise RuntimeError("secret")
+        case "/forge":
+            return Response(200, b"", [(b"x", b"1\r\nset-cookie: 2")])
+        case "/large":
+            return Response(200, b"x" * (8 << 20))
+        case "/nothing":
+            return Response(204)
+    text = f"{request.method} {request.path} {request.query} {len(request.body)}"
+    return Response(200, text.encode(), [(b"content-type", b"text/plain")])

@@ -1,0 +1,285 @@
+"""The server core over a socket: order, keep-alive, expectations, back-pressure, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.integration.runtime.server import Running, echo, serving
+from tests.integration.runtime.wire import Wire, ask, request
+
+from modelyard_runtime.http import Limits, Request, Response
+
+
+@pytest.fixture
+def echoing() -> Iterator[Running]:
+    with serving(echo) as running:
+        yield running
+
+
+class TestAnswers:
+    def test_one_request(self, echoing: Running) -> None:
+        answer = ask(echoing.path, request("POST", "/a%20b?c", b"abc"))
+        assert (answer.status, answer.body) == (200, b"POST /a b c 3")
+        assert answer.headers["date"].endswith(" GMT")
+        assert "connection" not in answer.headers
+
+    def test_many_on_one_connection(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            for number in range(3):
+                wire.send(request("GET", f"/{number}"))
+                assert wire.answer().body == f"GET /{number}  0".encode()
+
+    def test_pipelined_requests_in_order(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            paths = ["/slow", *(f"/{number}" for number in range(2000))]
+            wire.send(b"".join(request("GET", path) for path in paths))
+            assert [wire.answer().body.split()[1].decode() for _ in paths] == paths
+
+    def test_byte_by_byte(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            for byte in request("POST", "/a", b"abc"):
+                wire.send(bytes([byte]))
+            assert wire.answer().body == b"POST /a  3"
+
+    def test_a_large_body(self, echoing: Running) -> None:
+        answer = ask(echoing.path, request("POST", "/", b"x" * (5 << 20)))
+        assert answer.body == b"POST /  %d" % (5 << 20)
+
+    def test_head_has_the_length_and_no_body(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("HEAD", "/a") + request("GET", "/b"))
+            assert wire.answer(to_head=True).headers["content-length"] == "10"
+            assert wire.answer().body == b"GET /b  0"
+
+    def test_no_content_has_no_length(self, echoing: Running) -> None:
+        answer = ask(echoing.path, request("GET", "/nothing"))
+        assert answer.status == 204
+        assert "content-length" not in answer.headers
+
+    def test_after_a_half_close(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("GET", "/slow"))
+            wire.end()
+            assert wire.rest().endswith(b"GET /slow  0")
+
+    def test_http_1_0(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(b"GET / HTTP/1.0\r\n\r\n")
+            assert b"\r\nconnection: close\r\n" in wire.rest()
+
+    def test_http_1_0_that_stays(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            assert wire.answer().headers["connection"] == "keep-alive"
+            wire.send(request())
+            assert wire.answer().status == 200
+
+    def test_close_is_honoured(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request(close=True))
+            assert wire.answer().headers["connection"] == "close"
+            assert wire.rest() == b""
+
+    def test_requests_to_upgrade_stay_as_they_are(self, echoing: Running) -> None:
+        upgrade = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c"}
+        with Wire(echoing.path) as wire:
+            wire.send(request("POST", "/a", b"abc", upgrade) + request("GET", "/b"))
+            assert wire.answer().body == b"POST /a  3"
+            assert wire.answer().body == b"GET /b  0"
+
+
+class TestExpectation:
+    EXPECT = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n"
+
+    def test_is_met(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(self.EXPECT)
+            assert wire.answer().status == 100
+            wire.send(b"abc")
+            assert wire.answer().body == b"POST /  3"
+
+    def test_is_met_after_the_answers_before(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("GET", "/slow") + self.EXPECT)
+            assert wire.answer().body == b"GET /slow  0"
+            assert wire.answer().status == 100
+
+    def test_is_not_met_for_a_body_that_is_too_long(self) -> None:
+        with serving(echo, Limits(body_bytes=2)) as running:
+            assert ask(running.path, self.EXPECT).status == 413
+
+
+class TestErrors:
+    def test_of_the_handler(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("GET", "/refuse") + request("GET", "/after"))
+            answer = wire.answer()
+            assert (answer.status, answer.message) == (418, "teapot")
+            assert wire.answer().body == b"GET /after  0"
+
+    def test_that_were_not_meant(self, echoing: Running, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.ERROR):
+            answer = ask(echoing.path, request("GET", "/raise"))
+        assert answer.status == 500
+        assert "secret" not in answer.message
+        assert "secret" in caplog.text
+
+    def test_of_a_handler_that_is_no_coroutine(self) -> None:
+        def handler(request: Request) -> asyncio.Future[Response]:
+            raise ValueError("secret")
+
+        with serving(handler) as running, Wire(running.path) as wire:
+            wire.send(request() * 1000)
+            assert {wire.answer().status for _ in range(1000)} == {500}
+
+    def test_forged_headers_are_not_sent(self, echoing: Running) -> None:
+        answer = ask(echoing.path, request("GET", "/forge"))
+        assert answer.status == 500
+        assert "set-cookie" not in answer.headers
+
+    def test_come_after_the_answers_before(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("GET", "/slow") + b"NONSENSE\r\n\r\n" + request("GET", "/never"))
+            assert wire.answer().body == b"GET /slow  0"
+            answer = wire.answer()
+            assert (answer.status, answer.headers["connection"]) == (400, "close")
+            assert wire.rest() == b""
+
+    def test_are_seen_by_a_client_that_is_still_sending(self) -> None:
+        with serving(echo, Limits(body_bytes=1000)) as running, Wire(running.path) as wire:
+            wire.send(request("POST", "/", b"x" * (4 << 20)))
+            assert wire.answer().status == 413
+
+
+class TestLeaving:
+    def test_a_client_that_leaves_cancels_its_request(self) -> None:
+        begun, ended = threading.Event(), threading.Event()
+
+        async def handler(request: Request) -> Response:
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ended.set()
+                raise
+            return Response(200)
+
+        with serving(handler) as running:
+            with Wire(running.path) as wire:
+                wire.send(request("GET", "/") + b"P")
+                assert begun.wait(20)
+                running.loop.call_soon_threadsafe(self.cut, running)
+            assert ended.wait(20)
+
+    @staticmethod
+    def cut(running: Running) -> None:
+        for connection in list(running.server._connections):
+            connection.abort()
+
+
+class TestBackPressure:
+    def test_a_slow_reader_holds_only_itself_up(self, echoing: Running) -> None:
+        with Wire(echoing.path) as slow:
+            slow.send(request("GET", "/large") * 20)
+            for _ in range(5):
+                assert ask(echoing.path, request("GET", "/quick")).status == 200
+            for _ in range(20):
+                assert len(slow.answer().body) == 8 << 20
+
+    def test_no_more_is_answered_than_is_read(self) -> None:
+        answered = 0
+
+        async def handler(request: Request) -> Response:
+            nonlocal answered
+            answered += 1
+            return Response(200, b"x" * (1 << 20))
+
+        with serving(handler) as running, Wire(running.path) as wire:
+            wire.send(request() * 100)
+            wire.answer()
+            assert answered < 10
+
+
+class TestConnections:
+    def test_beyond_the_limit_wait(self) -> None:
+        with (
+            serving(echo, Limits(connections=2)) as running,
+            Wire(running.path) as first,
+            Wire(running.path) as second,
+        ):
+            for wire in (first, second):
+                wire.send(request())
+                assert wire.answer().status == 200
+            with Wire(running.path) as third:
+                third.send(request("GET", "/third"))
+                first.send(request("GET", "/last", close=True))
+                assert first.answer().status == 200
+                assert third.answer().body == b"GET /third  0"
+
+    def test_are_counted(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request())
+            wire.answer()
+            assert echoing.server.connections == 1
+
+
+class TestDrain:
+    def test_finishes_what_is_in_flight(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("GET", "/slow") + request("GET", "/next"))
+            self.wait_until_open(echoing)
+            echoing.drain(20)
+            assert wire.answer().body == b"GET /slow  0"
+            last = wire.answer()
+            assert (last.body, last.headers["connection"]) == (b"GET /next  0", "close")
+            assert wire.rest() == b""
+
+    def test_serves_a_request_that_is_on_its_way(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request())
+            wire.answer()
+            draining = threading.Thread(target=echoing.drain, args=[20])
+            draining.start()
+            while not echoing.server.draining:
+                time.sleep(0.001)
+            wire.send(request("GET", "/late"))
+            assert wire.answer().headers["connection"] == "close"
+            draining.join(20)
+
+    def test_closes_what_is_idle(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request())
+            wire.answer()
+            echoing.drain(20)
+            assert wire.rest() == b""
+
+    def test_leaves_the_listening_socket_to_others(self, echoing: Running) -> None:
+        echoing.drain(0)
+        with Wire(echoing.path) as wire:
+            wire.send(request())
+            connection, _ = echoing.listener.accept()
+            with connection:
+                connection.settimeout(20)
+                assert connection.recv(3) == b"GET"
+
+    def test_cuts_what_takes_too_long(self) -> None:
+        async def handler(request: Request) -> Response:
+            await asyncio.sleep(60)
+            return Response(200)
+
+        with serving(handler) as running, Wire(running.path) as wire:
+            wire.send(request())
+            self.wait_until_open(running)
+            running.drain(0.1)
+            assert wire.rest() == b""
+
+    @staticmethod
+    def wait_until_open(running: Running) -> None:
+        while not running.server.connections:
+            time.sleep(0.001)
+        time.sleep(0.05)  # for the request to be read; reading it later fails nothing
