@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -48,34 +47,30 @@ def run(data: dict):
 
 
 @pytest.fixture(scope="session")
-def environment() -> Iterator[dict[str, str]]:
-    """Environment variables of one server for the whole session."""
+def product() -> Iterator[None]:
+    """A home for the whole session; what was started in it is stopped at the end."""
     folder = Path(tempfile.mkdtemp(prefix="my-"))
-    yield {
+    variables = {
         "HOME": str(folder),
         "MODELYARD_HOME": str(folder / "home"),
         "MODELYARD_SERVER_PORT": "0",
         "MODELYARD_GATEWAY_PORT": "0",
         "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
     }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+        with modelyard.connect() as client:
+            client.stop_server(everything=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def yard(environment: dict[str, str]) -> Iterator[modelyard.Client]:
-    """A client of that server; everything is stopped at the end."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ |= environment
-    try:
-        with modelyard.connect() as client:
-            yield client
-            client.stop_server(everything=True)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def yard(product: None) -> Iterator[modelyard.Client]:
+    """A client of that home's server."""
+    with modelyard.connect() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

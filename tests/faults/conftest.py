@@ -1,5 +1,5 @@
 """The same running product as the end-to-end tests."""
 
-from tests.e2e.conftest import environment, yard
+from tests.e2e.conftest import product
 
-__all__ = ["environment", "yard"]
+__all__ = ["product"]

@@ -66,16 +66,17 @@ class Load:
 
 
 @pytest.fixture
-def loaded(yard: modelyard.Client, tmp_path: Path) -> Iterator[Load]:
-    image = build_breakable(yard, tmp_path, "steady")
-    service = yard.services.deploy("steady", image.reference, replicas=2)
-    assert service.scoring_uri is not None
-    load = Load(service.scoring_uri, yard.services.keys("steady").primary)
+def loaded(product: None, tmp_path: Path) -> Iterator[Load]:
+    with modelyard.connect() as client:
+        image = build_breakable(client, tmp_path, "steady")
+        service = client.services.deploy("steady", image.reference, replicas=2)
+        assert service.scoring_uri is not None
+        load = Load(service.scoring_uri, client.services.keys("steady").primary)
     with load.running():
         load.more(50)
         yield load
-    with modelyard.connect() as again:
-        again.services.delete("steady")
+    with modelyard.connect() as client:  # a test may have replaced the server
+        client.services.delete("steady")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -100,7 +101,7 @@ def agent_pid() -> int:
 def test_killing_the_server_costs_nothing(loaded: Load) -> None:
     killed = server_pid()
     with modelyard.connect() as before:
-        before.services.change_labels("steady", add_tags={"told": "before"})
+        before.services.add_tags("steady", {"told": "before"})
     os.kill(killed, signal.SIGKILL)
     loaded.more(200)
     with modelyard.connect() as again:  # starts another server
