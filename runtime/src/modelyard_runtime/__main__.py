@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -102,9 +103,15 @@ def main(arguments: list[str]) -> int:
         _by_line(stream)
     ended = Replica(config).start()
     if ended < 0:
-        signal.signal(-ended, signal.SIG_DFL)
-        os.kill(os.getpid(), -ended)  # so that the supervisor sees the signal, not a status
+        _die_of(-ended)
     return ended
+
+
+def _die_of(number: int) -> None:
+    """End by the signal that ended the process that counts, so that the supervisor sees it."""
+    with suppress(OSError):  # there is no handler for SIGKILL
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _by_line(stream: TextIO) -> None:

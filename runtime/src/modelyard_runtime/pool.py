@@ -30,7 +30,7 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
 _POLL = 0.5
 _KILL_AFTER = 2.0
 """Seconds past the drain timeout after which workers are killed."""
-_SILENCE = 10 * HEARTBEAT
+_SILENCE = 5 * HEARTBEAT
 """Seconds past the scoring timeout without a heartbeat, after which a worker counts as stuck in
 code that lets nothing else run."""
 
