@@ -25,7 +25,7 @@ from modelyard.domain.image import CheckReport, LayerKind, Manifest
 from modelyard.errors import BuildFailed
 from modelyard.images.failures import build_failed
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.trial import Trial, trial_folder
+from modelyard.images.trial import Trial, scratch_of, trial_folder
 from modelyard.settings import Settings
 
 WORKERS = 2
@@ -89,9 +89,7 @@ def check_start(
 def _start(
     manifest: Manifest, layers: Mapping[LayerKind, Path], folder: Path, settings: Settings
 ) -> Trial:
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    command, environment = runtime_command(manifest, layers, _CPU, {}, scratch)
+    command, environment = runtime_command(manifest, layers, _CPU, {}, scratch_of(folder))
     config = replica_config(
         manifest,
         layers,

@@ -7,12 +7,9 @@ share one `LayerCache`.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +23,7 @@ from modelyard.domain.image import Layer, LayerKind
 from modelyard.domain.values import DIGEST_PATTERN
 from modelyard.errors import InsufficientStorage, IntegrityError
 from modelyard.images import tar
+from modelyard.images.claims import abandoned_folders, claimed_folder
 from modelyard.images.extract import TreeWriter
 
 _CHUNK = 1 << 20
@@ -247,19 +245,17 @@ class LayerCache:
             InsufficientStorage: The disk is full.
         """
         self._staging.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        folder, lock = self._claim()
+        for _ in abandoned_folders(self._staging):
+            pass  # being listed is what removes them
         try:
-            yield folder
+            with claimed_folder(self._staging) as folder:
+                yield folder
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise InsufficientStorage(
                     f"the disk of {self._root} is full", hint="make room there, then try again"
                 ) from error
             raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
 
     def publish(self, digest: str, tree: Path) -> Path:
         """Put a staged tree, whose layer has this digest, in place and return its folder."""
@@ -293,22 +289,6 @@ class LayerCache:
         with self.staging() as bin_, suppress(FileNotFoundError):
             folder.rename(bin_ / folder.name)
 
-    def _claim(self) -> tuple[Path, int]:
-        """A new folder, and the lock that tells others that its maker is alive."""
-        while True:
-            folder = Path(tempfile.mkdtemp(dir=self._staging))
-            lock = _lock(folder)
-            if lock is not None:
-                return folder, lock
-
-    def _sweep(self) -> None:
-        """Remove what makers left that are gone."""
-        for folder in self._staging.iterdir():
-            lock = _lock(folder)
-            if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
-
 
 def extract(chunks: Iterable[bytes], folder: Path, size: int | None = None) -> str:
     """Write the members of a layer below `folder` and return the digest of what arrived.
@@ -321,22 +301,6 @@ def extract(chunks: Iterable[bytes], folder: Path, size: int | None = None) -> s
         for member, content in stream.members():
             writer.write(member, content)
     return stream.digest
-
-
-def _lock(folder: Path) -> int | None:
-    """A lock on a folder, or None when another one has it or the folder is gone."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The one who removed the folder had the lock until then: look whether it is still there.
-        os.stat(folder)
-    except (BlockingIOError, FileNotFoundError):
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _tree_digest(folder: Path) -> str | None:

@@ -22,10 +22,15 @@ from typing import Any
 
 import psutil
 
+from modelyard.images.claims import abandoned_folders, claimed_folder
+
+_PREFIX = "modelyard-check-"
+_SCRATCH = "scratch"
 _LONGEST_LINE = 8192
 _MOST_LINES = 2000
 _TAIL = 30
-_LONGEST_SOCKET_PATH = 100
+_LONGEST_PARENT = 60
+"""Characters, so that a socket in a folder below stays under 104, the shortest limit there is."""
 _LAST_WORDS = 1.0
 """Seconds that an aborted process gets to write its stack."""
 _POLL = 0.02
@@ -49,6 +54,7 @@ class Trial:
         environment: Mapping[str, str],
         config: Mapping[str, Any],
     ) -> None:
+        self._folder = folder
         self.socket = folder / "socket"
         self._status = folder / "status.json"
         self._lines: deque[str] = deque()
@@ -57,7 +63,6 @@ class Trial:
         """The last lines of its output."""
         self._process = self._start(folder, command, environment, config)
         self._root = psutil.Process(self._process.pid)
-        self._seen = {self._root}
         self._reader = Thread(target=self._read, name="check-output", daemon=True)
         self._reader.start()
 
@@ -106,12 +111,13 @@ class Trial:
     def end(self) -> int:
         """End every process; repeatable. Returns the exit status, or minus the signal."""
         if self._process.returncode is None:
-            self._processes()
+            family = self._processes()
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        for process in self._seen - {self._root}:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            _end_leftovers(self._folder)
         status = self._process.wait()
         self._reader.join()
         return status
@@ -155,26 +161,47 @@ class Trial:
 
     def _processes(self) -> list[psutil.Process]:
         try:
-            found = [self._root, *self._root.children(recursive=True)]
+            return [self._root, *self._root.children(recursive=True)]
         except psutil.NoSuchProcess:
-            found = []
-        self._seen.update(found)
-        return found
+            return []
 
 
 @contextmanager
 def trial_folder() -> Iterator[Path]:
-    """A private folder whose path is short enough for a socket in it."""
-    places = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108
-    usable = [
-        place
-        for place in places
-        if place and os.access(place, os.W_OK) and len(place) < _LONGEST_SOCKET_PATH - 30
-    ]
-    with tempfile.TemporaryDirectory(
-        prefix="modelyard-", dir=usable[0], ignore_cleanup_errors=True
-    ) as folder:
-        yield Path(folder)
+    """A private folder whose path is short enough for a socket in it.
+
+    Ends what an earlier trial left running whose process was killed in the middle of it.
+    """
+    parent = _short_parent()
+    for folder in abandoned_folders(parent, _PREFIX):
+        _end_leftovers(folder)
+    with claimed_folder(parent, _PREFIX) as folder:
+        (folder / _SCRATCH).mkdir()
+        yield folder
+
+
+def scratch_of(folder: Path) -> Path:
+    """Where a trial's processes have their home and their temporary files."""
+    return folder / _SCRATCH
+
+
+def _short_parent() -> Path:
+    usual = tempfile.gettempdir()
+    places = [os.environ.get("XDG_RUNTIME_DIR"), usual, "/tmp"]  # noqa: S108
+    usable = [place for place in places if place and _is_usable(place)]
+    return Path(usable[0] if usable else usual)
+
+
+def _is_usable(place: str) -> bool:
+    return len(place) <= _LONGEST_PARENT and os.access(place, os.W_OK)
+
+
+def _end_leftovers(folder: Path) -> None:
+    """End every process of a trial, also those that have left their family."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("TMPDIR") == str(scratch_of(folder)):
+                process.kill()
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -26,11 +27,19 @@ def run(data):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_running() -> Iterator[None]:
-    before = set(psutil.Process().children(recursive=True))
+def nothing_left_running(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
     yield
-    left = set(psutil.Process().children(recursive=True)) - before
-    assert not left
+    assert [process for process in psutil.process_iter() if is_of(process, home)] == []
+    assert psutil.Process().children(recursive=True) == []
+    assert list(home.iterdir()) == []
+
+
+def is_of(process: psutil.Process, home: Path) -> bool:
+    try:
+        return process.environ().get("TMPDIR", "").startswith(str(home))
+    except (psutil.Error, OSError):
+        return False
 
 
 def failure(workshop: Workshop, script: str, sample: object = None, **settings: float) -> Cause:
@@ -157,11 +166,16 @@ class TestHostileScripts:
     def test_processes_that_hide_are_ended(self, workshop: Workshop) -> None:
         """The test's own fixture looks for them."""
         script = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 def init():
     sleep = "import time; time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", sleep])
     subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execv(sys.executable, [sys.executable, "-c", sleep])
+        os._exit(0)
     time.sleep(0.5)
 def run(data): return 1
 """
