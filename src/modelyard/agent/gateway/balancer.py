@@ -84,14 +84,14 @@ class Balancer:
         """Pass the replica's answer on."""
         replica = self._leave(exchange)
         replica.failures = 0
-        fields.append(replica.field)
+        fields += (replica.field, (b"x-request-id", exchange.request_id))
         self._end(exchange, Response(status, body, fields))
 
     def unreachable(self, exchange: Exchange, reason: str) -> None:
         """Set the replica aside for a while, and send the request elsewhere."""
         replica = self._leave(exchange)
         if not replica.failures:  # the first in a row
-            self._report(exchange, replica, f"cannot be reached: {reason}")
+            self._report(exchange, replica, f"it cannot be reached: {reason}")
         if not replica.resting:
             self._set_aside(replica)
         self._send_again(exchange, self._take())
@@ -212,7 +212,7 @@ class Balancer:
             self._refuse_for_shortage(exchange)
 
     def _ran_too_long(self, exchange: Exchange) -> None:
-        """Answer 504. Closing the connection is what tells the replica."""
+        """Answer 504. What the replica still answers is nobody's, so the connection is closed."""
         self._leave(exchange)
         if exchange.connection is not None:
             exchange.connection.close()
@@ -245,7 +245,7 @@ class Balancer:
 
     def _report(self, exchange: Exchange, replica: Replica, reason: str) -> None:
         _log.warning(
-            "replica %s of service `%s` %s (request %s)",
+            "replica %s of service `%s`: %s (request %s)",
             replica.upstream.replica,
             self.route.name,
             reason,

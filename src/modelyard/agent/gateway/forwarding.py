@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -23,25 +24,25 @@ def split_path(path: str) -> tuple[str, bytes] | None:
     return name, b"/" + quote(rest, safe=_PLAIN_IN_PATHS).encode()
 
 
-def encode_request(request: Request, path: bytes, request_id: bytes) -> bytes:
+def encode_request(
+    request: Request, fields: dict[bytes, bytes], path: bytes, request_id: bytes
+) -> bytes:
     """Request line and header fields for a replica, with one length whatever the client's framing.
 
     Fields about the client's connection end here, and so does the key: a replica never sees it.
+    `fields` are the request's own, by name.
     """
-    dropped = _NOT_PASSED_ON
-    connection = request.headers.get(b"connection")
-    if connection is not None and connection.lower() not in _USUAL_CONNECTION:
+    dropped: Set[bytes] = _NOT_PASSED_ON
+    if fields.get(b"connection", b"keep-alive").lower() not in _USUAL_CONNECTION:
         dropped = dropped | _nominated(request)
     query = b"?" + request.query.encode() if request.query else b""
-    lines = [b"%b %b%b HTTP/1.1\r\n" % (request.method.encode(), path, query)]
-    for name, value in request.headers:
-        if name not in dropped:
-            lines.append(b"%b: %b\r\n" % (name, value))
-    if request.version != "1.1" and request.headers.get(b"host") is None:
-        lines.append(b"host: modelyard\r\n")
-    tail = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-    lines.append(tail % (request_id, len(request.body)))
-    return b"".join(lines)
+    lines = [b"%b %b%b HTTP/1.1" % (request.method.encode(), path, query)]
+    lines += [b": ".join(pair) for pair in request.headers.pairs if pair[0] not in dropped]
+    if b"host" not in fields:  # HTTP/1.0
+        lines.append(b"host: modelyard")
+    lines.append(b"x-request-id: %b" % request_id)
+    lines.append(b"content-length: %d\r\n\r\n" % len(request.body))
+    return b"\r\n".join(lines)
 
 
 def _nominated(request: Request) -> set[bytes]:

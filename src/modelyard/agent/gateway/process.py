@@ -22,7 +22,8 @@ from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, Statu
 from modelyard.errors import Conflict, IntegrityError
 from modelyard_runtime.http import Limits, Server
 
-_TICK = 0.02  # seconds between looks at the configuration file
+_TICK = 0.05  # seconds between looks at the configuration file; SIGHUP makes it look at once
+_TICKS_PER_REPORT = 2
 _LISTEN_AGAIN = 1.0  # seconds between attempts to listen where something else does
 _READ_AGAIN = 1.0  # seconds between attempts to read a configuration that cannot be read
 _CONNECTIONS = 8192  # most connections of callers; each may need one to a replica as well
@@ -58,6 +59,7 @@ class Process:
         self._gateway = Gateway()
         self._server = Server(self._gateway.handle, Limits(connections=_room_for_connections()))
         self._status = StatusFile(folder / files.STATUS)
+        self._pid = os.getpid()
         self._started_at = datetime.now(UTC).isoformat()
         self._url: str | None = None
         self._cause: dict[str, Any] | None = None
@@ -93,6 +95,7 @@ class Process:
             await self._server.start(listener)
             self._url = self._address.url(listener.getsockname()[1])
             self._cause = None
+            self._publish()
             return listener
         return None
 
@@ -108,14 +111,15 @@ class Process:
 
     async def _follow(self) -> None:
         while True:
-            self._follow_config()
             self._publish()
-            await asyncio.sleep(_TICK)
+            for _ in range(_TICKS_PER_REPORT):
+                self._follow_config()
+                await asyncio.sleep(_TICK)
 
     def _follow_config(self) -> None:
         """Serve by the configuration file if it is another one; a damaged one changes nothing."""
         try:
-            facts = self._config.stat()
+            facts = os.stat(self._config)
         except OSError:
             return  # never written, or taken away: what is known still holds
         seen = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
@@ -127,6 +131,7 @@ class Process:
         try:
             self._gateway.apply(read_config(self._config))
             self._config_error = None
+            self._publish()
         except IntegrityError as error:
             if error.message != self._config_error:
                 _log.error("%s", error.message)
@@ -134,7 +139,7 @@ class Process:
 
     def _publish(self) -> None:
         status = GatewayStatus(
-            pid=os.getpid(),
+            pid=self._pid,
             started_at=self._started_at,
             url=self._url,
             config_version=self._gateway.config_version,

@@ -25,7 +25,7 @@ HOP_BY_HOP = frozenset(
     )
 )
 """Fields about one connection, or written anew for the next one: never passed on."""
-_DROPPED = HOP_BY_HOP | {b"date", b"server"}
+_DROPPED = HOP_BY_HOP | {b"date", b"server", b"x-request-id"}
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields: names in lower case, and values."""

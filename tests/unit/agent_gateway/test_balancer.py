@@ -1,0 +1,453 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.unit.agent_gateway.clock import ManualLoop
+
+from modelyard.agent.gateway import balancer as balancer_module
+from modelyard.agent.gateway.balancer import Balancer
+from modelyard.agent.gateway.config import ServiceRoute, Upstream
+from modelyard.agent.gateway.upstream import Exchange, Replica
+from modelyard_runtime.http import Response
+
+ROUTE = ServiceRoute(
+    name="digits",
+    auth="none",
+    keys=(),
+    scoring_timeout=60.0,
+    max_concurrent_requests=2,
+    max_queue_wait=10.0,
+    upstreams=tuple(Upstream(f"/{name}", f"deployment-{name}", 100, name) for name in "ab"),
+    max_queued_requests=3,
+)
+
+
+class SilentReplica(Replica):
+    """Keeps what is sent to it and says nothing; the test plays its part."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream)
+        self.got: list[Exchange] = []
+
+    def send(self, exchange: Exchange) -> None:
+        exchange.replica = self
+        exchange.attempts += 1
+        self.got.append(exchange)
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balancer_module, "Replica", SilentReplica)
+
+
+class Traffic:
+    """A balancer, its replicas by name, and requests."""
+
+    def __init__(self, route: ServiceRoute = ROUTE) -> None:
+        self.loop = ManualLoop()
+        self.balancer = Balancer(route, self.loop)
+
+    def replica(self, name: str) -> SilentReplica:
+        found = [r for r in self.balancer._active if r.upstream.replica == name]
+        assert isinstance(found[0], SilentReplica)
+        return found[0]
+
+    def request(self) -> Exchange:
+        answer: asyncio.Future[Response] = self.loop.create_future()
+        exchange = Exchange(self.balancer, answer, b"id", b"head", b"body")
+        self.balancer.submit(exchange)
+        return exchange
+
+    def answer(self, exchange: Exchange, status: int = 200) -> None:
+        self.balancer.answered(exchange, status, [], b"")
+
+
+def where(exchange: Exchange) -> str:
+    assert exchange.replica is not None
+    return exchange.replica.upstream.replica
+
+
+def status(exchange: Exchange) -> int:
+    return exchange.answer.result().status
+
+
+def code(exchange: Exchange) -> str:
+    return json.loads(exchange.answer.result().body)["code"]
+
+
+def test_ties_go_round() -> None:
+    traffic = Traffic()
+    served = []
+    for _ in range(6):
+        exchange = traffic.request()
+        served.append(where(exchange))
+        traffic.answer(exchange)
+    assert Counter(served) == {"a": 3, "b": 3}
+
+
+def test_the_replica_with_fewest_in_flight_gets_the_request() -> None:
+    traffic = Traffic(replace(ROUTE, max_concurrent_requests=10))
+    first = [traffic.request() for _ in range(8)]
+    on_a = [exchange for exchange in first if where(exchange) == "a"]
+    for exchange in on_a[:3]:
+        traffic.answer(exchange)
+    assert [where(traffic.request()) for _ in range(3)] == ["a", "a", "a"]
+
+
+def test_no_replica_gets_more_than_its_limit_and_the_rest_wait_in_order() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    waiting = [traffic.request() for _ in range(3)]
+    assert [traffic.replica(name).in_flight for name in "ab"] == [2, 2]
+    assert all(exchange.replica is None for exchange in waiting)
+    traffic.answer(running[2])
+    assert where(waiting[0]) == where(running[2])
+    assert waiting[1].replica is None
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    traffic = Traffic()
+    for _ in range(7):
+        traffic.request()
+    refused = traffic.request()
+    assert (status(refused), code(refused)) == (503, "overloaded")
+    assert (b"retry-after", b"1") in refused.answer.result().headers
+
+
+def test_no_wait_means_refused_at_once() -> None:
+    traffic = Traffic(replace(ROUTE, max_queue_wait=0.0))
+    for _ in range(4):
+        traffic.request()
+    assert code(traffic.request()) == "overloaded"
+
+
+def test_who_waits_too_long_is_refused_and_not_served_later() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    waiting = traffic.request()
+    traffic.loop.advance(9.9)
+    assert not waiting.answer.done()
+    traffic.loop.advance(0.1)
+    assert (status(waiting), code(waiting)) == (503, "overloaded")
+    traffic.answer(running[0])
+    assert waiting.attempts == 0
+
+
+def test_a_client_that_leaves_the_queue_is_not_served() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    gone, next_one = traffic.request(), traffic.request()
+    gone.answer.cancel()
+    traffic.loop.advance(0)
+    traffic.answer(running[0])
+    assert gone.attempts == 0
+    assert where(next_one) == where(running[0])
+
+
+def test_a_client_that_leaves_while_served_keeps_its_place_until_the_replica_is_free() -> None:
+    traffic = Traffic()
+    exchange = traffic.request()
+    exchange.answer.cancel()
+    assert traffic.replica(where(exchange)).in_flight == 1
+    traffic.answer(exchange)
+    assert traffic.replica(where(exchange)).in_flight == 0
+
+
+def test_a_slow_replica_costs_504_and_its_place_is_given_to_the_next() -> None:
+    traffic = Traffic(replace(ROUTE, scoring_timeout=3.0))
+    slow = [traffic.request() for _ in range(4)]
+    waiting = traffic.request()
+    traffic.loop.advance(3.0)
+    assert [(status(e), code(e)) for e in slow] == [(504, "scoring_timeout")] * 4
+    assert all(exchange.over for exchange in slow)
+    assert waiting.attempts == 1
+
+
+def test_changed_times_hold_for_new_requests_only() -> None:
+    traffic = Traffic(replace(ROUTE, scoring_timeout=60.0))
+    old = traffic.request()
+    traffic.balancer.change(replace(ROUTE, scoring_timeout=5.0))
+    new = traffic.request()
+    traffic.loop.advance(5.0)
+    assert status(new) == 504
+    assert not old.answer.done()
+    traffic.loop.advance(55.0)
+    assert status(old) == 504
+
+
+def test_a_request_that_was_not_read_goes_to_another_replica() -> None:
+    traffic = Traffic()
+    exchange = traffic.request()
+    first = where(exchange)
+    traffic.balancer.unread(exchange)
+    assert where(exchange) != first
+    assert traffic.replica(first).in_flight == 0
+
+
+def test_without_another_replica_it_goes_to_the_same_one_again() -> None:
+    traffic = Traffic(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
+    exchange = traffic.request()
+    traffic.balancer.unread(exchange)
+    assert where(exchange) == "a"
+    assert traffic.replica("a").in_flight == 1
+
+
+def test_it_is_not_sent_for_ever() -> None:
+    traffic = Traffic()
+    exchange = traffic.request()
+    traffic.balancer.unread(exchange)
+    traffic.balancer.unread(exchange)
+    traffic.balancer.unread(exchange)
+    assert exchange.attempts == 3
+    assert (status(exchange), code(exchange)) == (503, "unavailable")
+
+
+def test_a_request_that_may_have_run_is_not_sent_again() -> None:
+    traffic = Traffic()
+    exchange = traffic.request()
+    traffic.balancer.lost(exchange, "replica_lost", "it ended")
+    assert exchange.attempts == 1
+    assert (status(exchange), code(exchange)) == (502, "replica_lost")
+    assert json.loads(exchange.answer.result().body)["request_id"] == "id"
+
+
+def test_a_replica_that_cannot_be_reached_is_set_aside_for_longer_each_time() -> None:
+    traffic = Traffic()
+    rests = []
+    for _ in range(6):
+        while where(exchange := traffic.request()) != "a":
+            traffic.answer(exchange)
+        traffic.balancer.unreachable(exchange, "connection refused")
+        assert where(exchange) == "b"
+        traffic.answer(exchange)
+        began = traffic.loop.time()
+        while traffic.replica("a").resting:
+            traffic.loop.advance(0.01)
+        rests.append(round(traffic.loop.time() - began, 1))
+    assert rests == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_an_answer_ends_the_growth() -> None:
+    traffic = Traffic()
+    exchange = traffic.request()
+    lost = exchange.replica
+    traffic.balancer.unreachable(exchange, "connection refused")
+    traffic.answer(exchange)
+    traffic.loop.advance(1)
+    while traffic.request().replica is not lost:
+        pass
+    assert isinstance(lost, SilentReplica)
+    traffic.answer(lost.got[-1])
+    assert lost.failures == 0
+
+
+def test_the_last_replica_is_tried_again_soon_and_the_request_waits() -> None:
+    traffic = Traffic(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
+    exchange = traffic.request()
+    for _ in range(20):
+        traffic.balancer.unreachable(exchange, "no such file")
+        assert not exchange.answer.done()
+        traffic.loop.advance(0.05)
+    assert exchange.attempts == 21
+    traffic.answer(exchange)
+    assert status(exchange) == 200
+
+
+def test_it_waits_for_an_unreachable_replica_no_longer_than_for_a_busy_one() -> None:
+    traffic = Traffic(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
+    began = traffic.loop.time()
+    exchange = traffic.request()
+    while not exchange.answer.done():
+        traffic.balancer.unreachable(exchange, "no such file")
+        traffic.loop.advance(0.05)
+    assert traffic.loop.time() - began == pytest.approx(10.0, abs=0.1)
+    assert (status(exchange), code(exchange)) == (503, "unavailable")
+
+
+def test_a_request_sent_back_to_the_queue_is_first_in_line() -> None:
+    traffic = Traffic(replace(ROUTE, max_concurrent_requests=1))
+    one, two = traffic.request(), traffic.request()
+    waiting = traffic.request()
+    traffic.balancer.unreachable(one, "connection refused")
+    assert not one.answer.done()
+    assert waiting.attempts == 0
+    traffic.answer(two)
+    assert waiting.attempts + one.attempts == 2
+
+
+def test_no_replica_is_503_with_the_reason() -> None:
+    reason = "its replicas are starting"
+    traffic = Traffic(replace(ROUTE, upstreams=(), unavailable=reason))
+    refused = traffic.request()
+    assert (status(refused), code(refused)) == (503, "unavailable")
+    assert reason in json.loads(refused.answer.result().body)["message"]
+    assert (b"retry-after", b"1") in refused.answer.result().headers
+
+
+def test_who_waits_when_the_last_replica_goes_may_be_served_by_the_next() -> None:
+    traffic = Traffic(replace(ROUTE, max_concurrent_requests=1))
+    traffic.request()
+    traffic.request()
+    waiting = traffic.request()
+    traffic.balancer.change(replace(ROUTE, upstreams=()))
+    assert not waiting.answer.done()
+    traffic.balancer.change(replace(ROUTE, upstreams=(Upstream("/c", "new", 100, "c"),)))
+    assert where(waiting) == "c"
+
+
+def test_a_new_replica_serves_those_who_wait() -> None:
+    traffic = Traffic()
+    for _ in range(4):
+        traffic.request()
+    waiting = traffic.request()
+    traffic.balancer.change(
+        replace(ROUTE, upstreams=(*ROUTE.upstreams, Upstream("/c", "new", 100, "c")))
+    )
+    assert where(waiting) == "c"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param(ROUTE.upstreams[:1], id="removed"),
+        pytest.param((ROUTE.upstreams[0], replace(ROUTE.upstreams[1], weight=0)), id="weight 0"),
+    ],
+)
+def test_a_removed_replica_gets_nothing_new_and_is_reported_until_it_is_idle(left) -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    on_b = [exchange for exchange in running if where(exchange) == "b"]
+    traffic.balancer.change(replace(ROUTE, upstreams=left))
+    assert traffic.balancer.draining() == {"b": 2}
+    traffic.answer(on_b[0])
+    assert traffic.balancer.draining() == {"b": 1}
+    traffic.answer(on_b[1])
+    assert traffic.balancer.draining() == {}
+    assert [status(exchange) for exchange in on_b] == [200, 200]
+    assert traffic.request().attempts == 0  # a is full
+
+
+def test_a_replica_that_stays_keeps_its_count() -> None:
+    traffic = Traffic()
+    for _ in range(4):
+        traffic.request()
+    traffic.balancer.change(replace(ROUTE, max_queue_wait=5.0))
+    assert [traffic.replica(name).in_flight for name in "ab"] == [2, 2]
+
+
+def test_a_deleted_service_refuses_those_who_wait_and_ends_what_runs() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    waiting = traffic.request()
+    traffic.balancer.close()
+    assert (status(waiting), code(waiting)) == (404, "not_found")
+    assert sum(traffic.balancer.draining().values()) == 4
+    for exchange in running:
+        traffic.answer(exchange)
+    assert traffic.balancer.draining() == {}
+
+
+class AnyTraffic(RuleBasedStateMachine):
+    """Whatever happens in whatever order: limits hold, and nobody is forgotten or left waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(balancer_module, "Replica", SilentReplica)
+        self.requests: list[Exchange] = []
+        self.names = "ab"
+
+    @initialize()
+    def start(self) -> None:
+        self.traffic = Traffic()
+
+    @rule()
+    def ask(self) -> None:
+        self.requests.append(self.traffic.request())
+
+    @rule(number=st.integers(0, 20), how=st.sampled_from(["answer", "lost", "unread", "refused"]))
+    def settle(self, number: int, how: str) -> None:
+        """A replica, or the lack of one, decides about a request that is at it."""
+        running = self.running()
+        if not running:
+            return
+        exchange = running[number % len(running)]
+        balancer = self.traffic.balancer
+        if how == "answer":
+            self.traffic.answer(exchange)
+        elif how == "lost":
+            balancer.lost(exchange, "replica_lost", "it ended")
+        elif how == "unread":
+            balancer.unread(exchange)
+        else:
+            balancer.unreachable(exchange, "connection refused")
+
+    @rule(number=st.integers(0, 20))
+    def leave(self, number: int) -> None:
+        open_requests = [exchange for exchange in self.requests if not exchange.answer.done()]
+        if open_requests:
+            open_requests[number % len(open_requests)].answer.cancel()
+            self.traffic.loop.advance(0)
+
+    @rule(seconds=st.sampled_from([0.05, 0.5, 4.0, 30.0]))
+    def wait(self, seconds: float) -> None:
+        self.traffic.loop.advance(seconds)
+
+    @rule(names=st.sampled_from(["", "a", "b", "ab", "abc", "c"]))
+    def change(self, names: str) -> None:
+        self.names = names
+        upstreams = tuple(Upstream(f"/{name}", name, 100, name) for name in names)
+        self.traffic.balancer.change(replace(ROUTE, upstreams=upstreams))
+
+    def running(self) -> list[Exchange]:
+        """Requests that are at a replica: sent there, and not spoken of since."""
+        balancer = self.traffic.balancer
+        replicas = [*balancer._active, *balancer._retired]
+        return [
+            exchange
+            for exchange in self.requests
+            if exchange.replica in replicas
+            and not exchange.over
+            and exchange in balancer._running._due
+        ]
+
+    @invariant()
+    def limits_hold(self) -> None:
+        for replica in self.traffic.balancer._active:
+            assert 0 <= replica.in_flight <= ROUTE.max_concurrent_requests
+
+    @invariant()
+    def counts_are_true(self) -> None:
+        balancer = self.traffic.balancer
+        counted = sum(r.in_flight for r in {*balancer._active, *balancer._retired})
+        assert counted == len(self.running())
+
+    @invariant()
+    def nobody_waits_while_a_replica_is_free(self) -> None:
+        balancer = self.traffic.balancer
+        if balancer._waiting:
+            limit = ROUTE.max_concurrent_requests
+            assert not any(r.in_flight < limit and not r.resting for r in balancer._active)
+
+    @invariant()
+    def everybody_is_somewhere(self) -> None:
+        running = self.running()
+        for exchange in self.requests:
+            waiting = exchange in self.traffic.balancer._waiting
+            assert waiting + (exchange in running) + (exchange.over or exchange.answer.done()) >= 1
+
+    def teardown(self) -> None:
+        self.traffic.loop.advance(1000)
+        assert all(exchange.answer.done() for exchange in self.requests)
+        self.patch.undo()
+
+
+TestAnyTraffic = AnyTraffic.TestCase
+TestAnyTraffic.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

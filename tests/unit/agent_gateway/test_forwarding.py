@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelyard.agent.gateway.forwarding import encode_request, split_path
+from modelyard_runtime.http import Headers, Request
+from modelyard_runtime.messages import split_target
+
+
+def encode(headers: list[tuple[bytes, bytes]], **parts: object) -> bytes:
+    request = Request(**{"method": "POST", "path": "/x", "query": "", "body": b"", **parts},
+                      headers=Headers(headers))  # fmt: skip
+    return encode_request(request, dict(headers), b"/score", b"id")
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("/services/digits/score", ("digits", b"/score")),
+        ("/services/digits/", ("digits", b"/")),
+        ("/services/digits", ("digits", b"/")),
+        ("/services/digits//a", ("digits", b"//a")),
+        ("/services/digits/a b?c#d", ("digits", b"/a%20b%3Fc%23d")),
+        ("/services/digits/v1/models/m:predict", ("digits", b"/v1/models/m:predict")),
+        ("/services/", ("", b"/")),
+        ("/service/digits/score", None),
+        ("/", None),
+    ],
+)
+def test_a_path_names_a_service_and_the_path_at_its_replica(path, split) -> None:
+    assert split_path(path) == split
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\\%"), max_size=40)
+)
+def test_a_replica_reads_the_path_that_the_client_wrote(rest: str) -> None:
+    if {".", ".."} & set(rest.split("/")):
+        return  # never comes this far
+    place = split_path(f"/services/digits/{rest}")
+    assert place is not None
+    assert split_target(place[1]) == (f"/{rest}", "")
+
+
+def test_the_head_is_written_anew() -> None:
+    head = encode(
+        [(b"host", b"h"), (b"x-a", b"1"), (b"content-length", b"2")], body=b"hi", query="q=%20"
+    )
+    assert head == (
+        b"POST /score?q=%20 HTTP/1.1\r\nhost: h\r\nx-a: 1\r\n"
+        b"x-request-id: id\r\ncontent-length: 2\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"authorization", b"Bearer secret"),
+        (b"transfer-encoding", b"chunked"),
+        (b"content-length", b"7"),
+        (b"expect", b"100-continue"),
+        (b"upgrade", b"h2c"),
+        (b"te", b"trailers"),
+        (b"trailer", b"x-a"),
+        (b"keep-alive", b"5"),
+        (b"proxy-authorization", b"Basic eA=="),
+        (b"x-request-id", b"theirs"),
+    ],
+    ids=lambda field: field[0].decode(),
+)
+def test_what_ends_at_the_gateway_is_not_passed_on(field: tuple[bytes, bytes]) -> None:
+    head = encode([(b"host", b"h"), field, (b"x-kept", b"1")])
+    assert head.split(b"\r\n")[1:-2] == [
+        b"host: h",
+        b"x-kept: 1",
+        b"x-request-id: id",
+        b"content-length: 0",
+    ]
+
+
+def test_what_the_client_names_as_its_connections_own_is_not_passed_on() -> None:
+    head = encode(
+        [
+            (b"host", b"h"),
+            (b"connection", b"X-Secret, close"),
+            (b"connection", b"host"),
+            (b"x-secret", b"1"),
+        ]
+    )
+    assert b"x-secret" not in head
+    assert b"connection" not in head
+    assert b"host: h" in head
+
+
+def test_repeated_fields_are_all_passed_on() -> None:
+    head = encode([(b"host", b"h"), (b"x-forwarded-for", b"1"), (b"x-forwarded-for", b"2")])
+    assert head.count(b"x-forwarded-for") == 2
+
+
+def test_an_old_client_without_a_host_gets_one() -> None:
+    assert b"host: modelyard\r\n" in encode([], version="1.0")

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from modelyard.agent.gateway import reader as reader_module
+from modelyard.agent.gateway.reader import AnswerReader, BadAnswer
+
+PLAIN = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\nDate: now\r\n\r\nhi"
+
+
+def read(*parts: bytes, bodyless: bool = False) -> AnswerReader:
+    reader = AnswerReader()
+    reader.expect(bodyless=bodyless)
+    for part in parts:
+        reader.feed(part)
+    return reader
+
+
+def test_an_answer_is_read() -> None:
+    reader = read(PLAIN)
+    assert (reader.complete, reader.last, reader.status) == (True, False, 200)
+    assert (reader.fields, reader.body) == ([(b"x-a", b"1")], b"hi")
+
+
+def test_an_answer_in_single_bytes_is_the_same() -> None:
+    reader = read(*(PLAIN[at : at + 1] for at in range(len(PLAIN))))
+    assert (reader.complete, reader.fields, reader.body) == (True, [(b"x-a", b"1")], b"hi")
+
+
+def test_one_answer_after_another() -> None:
+    reader = read(PLAIN)
+    reader.expect(bodyless=False)
+    assert not reader.complete
+    reader.feed(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    assert (reader.complete, reader.last, reader.status, reader.body) == (True, True, 503, b"")
+
+
+def test_chunks_are_joined_and_their_framing_is_not_passed_on() -> None:
+    reader = read(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n",
+        b"3\r\nyou\r\n0\r\n\r\n",
+    )
+    assert (reader.complete, reader.body, reader.fields) == (True, b"hiyou", [])
+
+
+def test_fields_about_the_connection_are_dropped() -> None:
+    fields = b"Connection: keep-alive\r\nKeep-Alive: 5\r\nServer: x\r\nX-Request-Id: y\r\n"
+    reader = read(b"HTTP/1.1 204 No\r\n" + fields + b"\r\n")
+    assert (reader.complete, reader.fields) == (True, [])
+
+
+def test_an_interim_answer_is_not_the_answer() -> None:
+    reader = read(b"HTTP/1.1 100 Continue\r\nx-no: 1\r\n\r\n")
+    assert not reader.complete
+    reader.feed(PLAIN)
+    assert (reader.complete, reader.status, reader.fields) == (True, 200, [(b"x-a", b"1")])
+
+
+def test_a_bodyless_answer_ends_with_its_header_and_the_connection_with_it() -> None:
+    reader = read(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n", bodyless=True)
+    assert (reader.complete, reader.last, reader.body) == (True, True, b"")
+
+
+def test_an_answer_until_the_end_of_the_connection_is_not_complete() -> None:
+    assert not read(b"HTTP/1.1 200 OK\r\n\r\nhalf or whole, who knows").complete
+
+
+def test_more_than_was_asked_for_spoils_the_connection() -> None:
+    reader = read(PLAIN + PLAIN.replace(b"hi", b"no"))
+    assert (reader.complete, reader.last, reader.body) == (True, True, b"hi")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_no_answer_is_said(data: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        read(data)
+
+
+def test_too_large_a_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "MAX_BODY", 1 << 20)
+    with pytest.raises(BadAnswer, match="larger than 1 MiB"):
+        read(b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n", *[b"x" * 65536] * 17)
+
+
+def test_too_many_fields_are_refused() -> None:
+    with pytest.raises(BadAnswer, match="64 KiB"):
+        read(b"HTTP/1.1 200 OK\r\n", *[b"x-%d: %b\r\n" % (n, b"y" * 1000) for n in range(70)])
