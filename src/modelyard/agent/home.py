@@ -7,11 +7,15 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from modelyard.errors import Conflict, PermissionDenied, Unauthenticated
 
 _LONGEST_FOLDER = 88  # bytes, so that a socket name of 15 still fits into the 104 of a path
+
+_TRIES = 5
+_PAUSE = 0.01
 
 
 class AgentHome:
@@ -75,12 +79,14 @@ class AgentHome:
 def lock(path: Path) -> int | None:
     """Take the lock at `path` for the life of the returned descriptor; None when it is taken."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            time.sleep(_PAUSE)  # somebody may only be looking, with `is_locked`
+    os.close(descriptor)
+    return None
 
 
 def is_locked(path: Path) -> bool:

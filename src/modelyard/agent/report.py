@@ -26,7 +26,7 @@ _PERMANENT = frozenset(
 """Causes that another start will not mend: one failed start is enough."""
 
 _MOST_RESTARTS = 3
-"""Restarts without getting ready after which any other cause counts as lasting, too."""
+"""Restarts in a row after which any other cause counts as lasting, too."""
 
 
 def report(

@@ -3,7 +3,7 @@
 
 `python fake_runtime.py --config <replica.json>`; what it does wrong stands in the variable
 `MISBEHAVE`. It answers every request with its process id, its deployment and the request's path;
-`/sleep?seconds`, `/eat?mebibytes`, `/print?lines` do as they say.
+`/sleep?seconds`, `/eat?mebibytes`, `/print?lines`, `/exit?status`, `/spawn` do as they say.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 CONFIG = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
 MISBEHAVE = os.environ.get("MISBEHAVE", "")
+IDENTITY = {"pid": os.getpid(), "deployment": os.environ.get("DEPLOYMENT")}
 EATEN: list[bytearray] = []
 
 
@@ -38,27 +39,31 @@ class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path, _, argument = self.path.partition("?")
-        if path == "/sleep":
-            time.sleep(float(argument))
-        elif path == "/eat":
-            EATEN.append(bytearray(b"x") * (int(argument) << 20))
-        elif path == "/print":
-            print("\n".join(f"line {n}" for n in range(int(argument))), flush=True)
-        elif path == "/exit":
-            os._exit(int(argument))
-        elif path == "/spawn":  # a child that leaves the process group
-            subprocess.Popen(
-                [sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True
-            )
-        body = json.dumps(
-            {"pid": os.getpid(), "path": self.path, "deployment": os.environ.get("DEPLOYMENT")}
-        ).encode()
+        print("asked", self.path, flush=True)
+        body = json.dumps({**IDENTITY, "path": self.path, **self.behave()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(body)
+
+    def behave(self) -> dict[str, Any]:
+        path, _, argument = self.path.partition("?")
+        match path:
+            case "/sleep":
+                time.sleep(float(argument))
+            case "/eat":
+                EATEN.append(bytearray(b"x") * (int(argument) << 20))
+            case "/print":
+                print("\n".join(f"line {n}" for n in range(int(argument))), flush=True)
+            case "/exit":
+                os._exit(int(argument))
+            case "/spawn":  # a child that leaves the process group
+                sleep = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+                return {"child": subprocess.Popen(sleep, start_new_session=True).pid}
+            case "/environment":
+                return {"environment": dict(os.environ)}
+        return {}
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -68,7 +73,7 @@ class Answer(BaseHTTPRequestHandler):
         return "gateway"
 
     def log_message(self, format: str, *args: object) -> None:
-        print(format % args, flush=True)
+        pass
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -106,7 +111,7 @@ def start() -> None:
         )
         sys.exit(3)
     if MISBEHAVE == "eat":
-        EATEN.append(bytearray(b"x") * (400 << 20))
+        EATEN.append(bytearray(b"x") * (300 << 20))
     time.sleep(float(os.environ.get("START_TAKES", "0")))
 
 

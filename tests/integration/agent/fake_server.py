@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,8 +33,8 @@ class FakeServer:
         """Store so many pieces and then break the connection instead of answering."""
         self.logs: dict[str, dict[tuple[int, int], str]] = {}
         self._condition = threading.Condition()
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._http.daemon_threads = True
+        self._closed = False
+        self._http = _Http(("127.0.0.1", port), self._handler())
         self.port = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
@@ -48,10 +50,12 @@ class FakeServer:
         return "".join(pieces[key] for key in sorted(pieces))
 
     def close(self) -> None:
+        """Be gone, as a killed server is: open connections break."""
         with self._condition:
-            self.desired = self.desired.model_copy(update={"generation": -1})
+            self._closed = True
             self._condition.notify_all()
         self._http.shutdown()
+        self._http.break_connections()
         self._http.server_close()
         self._thread.join()
 
@@ -60,7 +64,7 @@ class FakeServer:
 
     def _wait_for_news(self, tag: str | None, wait: float) -> bool:
         with self._condition:
-            return self._condition.wait_for(lambda: self._tag() != tag, wait)
+            return self._condition.wait_for(lambda: self._closed or self._tag() != tag, wait)
 
     def _take_log(self, segment: LogSegment) -> int:
         pieces = self.logs.setdefault(segment.replica, {})
@@ -144,6 +148,31 @@ class FakeServer:
                 pass
 
         return Handler
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def break_connections(self) -> None:
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # an agent that was killed
+            super().handle_error(request, client_address)
 
 
 def wait_for(condition: Callable[[], object], timeout: float = 30.0) -> Any:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,3 +156,28 @@ def a_host(folder: Path) -> Iterator[Host]:
             if any(str(folder) in part for part in p.info["cmdline"] or ())
         ]
         assert not left, f"processes left behind: {left}"
+
+
+@contextmanager
+def scoring(host: Host) -> Iterator[Counter[object]]:
+    """Score all the time; what came back is counted by deployment, or by what went wrong."""
+    answers: Counter[object] = Counter()
+    ending = threading.Event()
+
+    def score(url: str) -> None:
+        with httpx2.Client(timeout=30) as client:
+            while not ending.is_set():
+                answer = client.get(f"{url}/score")
+                good = answer.status_code == 200
+                answers[answer.json()["deployment"] if good else answer.text] += 1
+                time.sleep(0.002)  # the host has other things to do, too
+
+    threads = [threading.Thread(target=score, args=(host.url,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()

@@ -6,14 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx2
 from tests.integration.agent.fake_server import wait_for
-from tests.integration.agent.host import Host
+from tests.integration.agent.host import Host, scoring
 from tests.integration.agent.images import make_image
 from tests.unit.agent.making import make_deployment, make_desired, make_manifest, make_service
 
@@ -22,30 +18,6 @@ from modelyard.agent.shutdown import stop_everything
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import Platform
 from modelyard.domain.service import Authentication, ReplicaState
-
-
-@contextmanager
-def scoring(host: Host) -> Iterator[Counter[object]]:
-    """Score without pause; what came back is counted by deployment, or by what went wrong."""
-    answers: Counter[object] = Counter()
-    ending = threading.Event()
-
-    def score(url: str) -> None:
-        with httpx2.Client(timeout=30) as client:
-            while not ending.is_set():
-                answer = client.get(f"{url}/score")
-                good = answer.status_code == 200
-                answers[answer.json()["deployment"] if good else answer.text] += 1
-
-    threads = [threading.Thread(target=score, args=(host.url,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        ending.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_deployed_service_answers_through_the_gateway(host: Host) -> None:

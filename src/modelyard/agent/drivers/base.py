@@ -64,7 +64,7 @@ class Replica:
     state: ReplicaState
     restarts: int = 0
     failures: int = 0
-    """Starts in a row that failed, since it was last ready."""
+    """How often in a row it ended by itself, since it was last ready for a while."""
     memory: int = 0
     """Bytes, resident."""
     started_at: datetime | None = None
@@ -121,7 +121,8 @@ class ReplicaDriver(Protocol):
     def stop(self, replica: str, drain: float | None = None) -> None:
         """Tell a replica to drain and end, within `drain` seconds if given.
 
-        Stopping what is already gone is not an error.
+        Stopping what is already gone is not an error. One that has only just been started may not
+        hear it: say it again while it does not drain; said twice, the earlier end counts.
         """
 
     def remove(self, replica: str) -> None:

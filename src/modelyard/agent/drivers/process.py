@@ -49,6 +49,8 @@ _DRAIN_GRACE = 5.0  # seconds for the runtime to end by itself after its last re
 _RESTARTS = Restarts()
 _SILENCE = 5.0  # seconds before a supervisor that did not answer is asked again
 
+_children: list[subprocess.Popen[bytes]] = []
+
 _STATES = {
     "starting": ReplicaState.STARTING,
     "ready": ReplicaState.READY,
@@ -66,13 +68,12 @@ class ProcessDriver:
     def __init__(self, home: AgentHome, restarts: Restarts = _RESTARTS) -> None:
         self._home = home
         self._restarts = restarts
-        self._children: list[subprocess.Popen[bytes]] = []
         self._known: dict[str, Replica] = {}
         self._silent_until: dict[str, float] = {}
 
     def observe(self) -> tuple[Replica, ...]:
         """Every replica of this host."""
-        self._reap()
+        _reap()
         self._known = {replica.id: replica for replica in self._look()}
         return tuple(self._known.values())
 
@@ -158,7 +159,7 @@ class ProcessDriver:
                 pass_fds=[owned],
                 start_new_session=True,
             )
-        self._children.append(child)
+        _children.append(child)
 
     def _supervision(self, spec: ReplicaSpec, folder: Path) -> Spec:
         identity, settings = spec.identity, spec.settings
@@ -205,8 +206,10 @@ class ProcessDriver:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _reap(self) -> None:
-        self._children = [child for child in self._children if child.poll() is None]
+
+def _reap() -> None:
+    """Collect supervisors that ended; children belong to the process, not to a driver."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def _runtime_config(spec: ReplicaSpec, folder: Path) -> dict[str, Any]:

@@ -108,8 +108,8 @@ class Supervisor:
             return "draining" if self._run else "stopped"
         if self._run is None:
             return "failed" if self._failures else "starting"
-        if self._run.ended_for == "order":
-            return "draining"
+        if self._run.ended_for is not None:
+            return "draining" if self._run.ended_for == "order" else "failed"
         return "ready" if self._run.ready else "starting"
 
     def _resume(self) -> None:
@@ -170,11 +170,10 @@ class Supervisor:
     def _watch(self, run: Run, now: float) -> None:
         was_ready = run.ready
         run.look_at_status(now)
-        if run.ready and not was_ready:
-            self._failures = 0
         if run.ready_for(now) >= self._spec.restarts.stable_after:
-            self._cause = None
-        if now >= self._next_memory:
+            self._failures, self._cause = 0, None
+        # What has just loaded too much must not be called ready, not even for a moment.
+        if now >= self._next_memory or (run.ready and not was_ready):
             self._next_memory = now + system.SAMPLE_INTERVAL
             self._hold_to_memory(run, now)
         if run.kill_at is None and run.overdue(self._spec, now):
