@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+import pytest
 from tests.integration.images.conftest import Workshop
 from tests.integration.images.making import WHEELHOUSE, make_model, make_request
 
 from modelyard.blobs.local import LocalBlobs
+from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind, Manifest
+from modelyard.errors import BuildFailed, InsufficientStorage
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
 from modelyard.settings import Settings
@@ -104,3 +108,32 @@ class TestKeys:
 
     def test_the_runtime_is_part_of_the_inputs(self, workshop: Workshop) -> None:
         assert workshop.builder.runtime_digest().startswith("sha256:")
+
+
+class TestAFullDisk:
+    @pytest.mark.parametrize(
+        "error", [InsufficientStorage("the disk is full"), OSError(errno.ENOSPC, "No space left")]
+    )
+    def test_it_is_the_cause_whoever_met_it(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def full(cache: LayerCache) -> None:
+            raise error
+
+        monkeypatch.setattr(LayerCache, "staging", full)
+        with pytest.raises(BuildFailed) as caught:
+            workshop.assemble("def run(data): return 'not built before'")
+        assert caught.value.details["cause"]["code"] == CauseCode.STORAGE_FULL
+        with pytest.raises(BuildFailed) as caught:
+            workshop.builder.environment(workshop.lock, workshop.log)
+        assert caught.value.details["cause"]["code"] == CauseCode.STORAGE_FULL
+
+    def test_other_trouble_with_files_is_not_called_that(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(cache: LayerCache) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(LayerCache, "staging", broken)
+        with pytest.raises(PermissionError):
+            workshop.builder.environment(workshop.lock, workshop.log)
