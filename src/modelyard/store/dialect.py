@@ -48,6 +48,7 @@ def connect(url: str) -> Engine:
 
     Raises:
         InvalidRequest: The address names a database that is not supported.
+        Unavailable: The database file cannot be opened.
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
@@ -62,12 +63,22 @@ def connect(url: str) -> Engine:
 
 def _connect_sqlite(address: URL) -> Engine:
     if address.database:
-        # The write-ahead log takes its mode from this file; hashes of tokens are inside.
-        os.close(os.open(address.database, os.O_CREAT | os.O_RDWR, 0o600))
+        _make_private(address.database)
     engine = create_engine(address, connect_args={"timeout": LOCK_TIMEOUT}, pool_size=8)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(path: str) -> None:
+    """Make the file before SQLite does: hashes of tokens are inside, and its log takes its mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            f"cannot open the database file {path}: {error.strerror}",
+            hint="make its folder, and let the server write there",
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
