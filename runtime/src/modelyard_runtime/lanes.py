@@ -17,7 +17,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from modelyard_runtime.http import Request, Response
-from modelyard_runtime.scoring import Scorer, timed_out
+from modelyard_runtime.scoring import Scorer
 
 _SWEEP_INTERVAL = 0.25
 _CANCEL_GRACE = 1.0
@@ -48,8 +48,9 @@ class _Job:
 class Lane(ABC):
     """Takes requests from the event loop and has them answered elsewhere."""
 
-    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
+    def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._scorer = scorer
         self._timeout = timeout
         self._stuck = stuck
         self._jobs: deque[_Job] = deque()
@@ -94,6 +95,9 @@ class Lane(ABC):
             job = self._finished.popleft()
             if not job.future.done():
                 job.future.set_result(job.response)
+        jobs = self._jobs
+        while jobs and jobs[0].finished:  # not left to the next sweep: they hold whole bodies
+            jobs.popleft()
 
     def _sweep(self) -> None:
         now = self._loop.time()
@@ -106,7 +110,7 @@ class Lane(ABC):
 
     def _expire(self, job: _Job) -> bool:
         if not job.future.done():
-            job.future.set_result(timed_out(job.request, self._timeout))
+            job.future.set_result(self._scorer.timed_out(job.request, self._timeout))
         return self._give_up(job)
 
 
@@ -118,7 +122,7 @@ class ThreadLane(Lane):
     """
 
     def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
-        super().__init__(timeout, stuck)
+        super().__init__(scorer, timeout, stuck)
         self._answer = scorer.answer
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._begin_thread()
@@ -157,7 +161,7 @@ class LoopLane(Lane):
     """Awaits `run` in an event loop of its own, in its own thread; requests overlap."""
 
     def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
-        super().__init__(timeout, stuck)
+        super().__init__(scorer, timeout, stuck)
         self._answer = scorer.answer_async
         self._inner = asyncio.new_event_loop()
         self._closing = asyncio.Event()

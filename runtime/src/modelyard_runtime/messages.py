@@ -56,6 +56,7 @@ _PHRASES = {
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in _PHRASES.items()
 }
+_HEAD_END = (b"", b"")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -194,16 +195,16 @@ def encode_head(
         ValueError: A header field holds a line break: it would forge fields or a whole response.
     """
     status = response.status
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, date]
-    for name, value in response.headers:
-        lines.append(b"%b: %b\r\n" % (name, value))
+    lines = list(map(b": ".join, response.headers))
     if status != 204:
-        lines.append(b"content-length: %d\r\n" % len(response.body))
+        lines.append(b"content-length: %d" % len(response.body))
     if not keep_alive:
-        lines.append(b"connection: close\r\n")
+        lines.append(b"connection: close")
     elif version == "1.0":
-        lines.append(b"connection: keep-alive\r\n")
-    head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        lines.append(b"connection: keep-alive")
+    lines += _HEAD_END
+    head = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
         raise ValueError("a header field of the response holds a line break")
-    return head + b"\r\n"
+    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + date + head

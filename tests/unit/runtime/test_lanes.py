@@ -34,6 +34,9 @@ class FakeScorer:
             assert self.release.wait(LONG)
         return Response(200, request.body)
 
+    def timed_out(self, request: Request, timeout: float) -> Response:
+        return Response(504)
+
     async def answer_async(self, request: Request) -> Response:
         self.calls.append(request.body)
         self.threads.add(threading.get_ident())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.lanes import Lane
 from modelyard_runtime.routes import Routes
+from modelyard_runtime.scoring import Scorer
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "2": {"swagger": "2.0", "basePath": "/"},
@@ -21,7 +22,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 
 class EchoLane(Lane):
     def __init__(self) -> None:
-        super().__init__(60.0, lambda: None)
+        super().__init__(cast(Scorer, None), 60.0, lambda: None)
 
     def submit(self, request: Request) -> asyncio.Future[Response]:
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()

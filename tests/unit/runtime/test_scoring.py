@@ -11,7 +11,7 @@ from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.causes import SAMPLE_FAILED, Cause
 from modelyard_runtime.http import Headers, Request, Response
-from modelyard_runtime.scoring import RequestHeaders, Scorer, timed_out
+from modelyard_runtime.scoring import RequestHeaders, Scorer
 
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -268,8 +268,9 @@ class TestIds:
         assert UUID.fullmatch(fields(response)[b"x-request-id"])
         assert name not in fields(response)
 
-    def test_are_in_the_answer_to_a_request_out_of_time(self) -> None:
-        response = timed_out(post(b"", (b"x-request-id", b"A")), 0.5)
+    def test_are_in_the_answer_to_a_request_out_of_time(self, scripts: Scripts) -> None:
+        scorer = returning(scripts, "1")
+        response = scorer.timed_out(post(b"", (b"x-request-id", b"A")), 0.5)
         assert response.status == 504
         assert message(response) == "The request was not scored within 0.5 s."
         assert fields(response)[b"x-request-id"] == b"A"
