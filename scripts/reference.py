@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import modelyard.errors
 from fastapi import FastAPI
+
+import modelyard.errors
 from modelyard.api import create_app
 from modelyard.api.access import PUBLIC
 from modelyard.api.errors import STATUS
@@ -73,9 +74,9 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "One tree. The REST interface answers with `code`, `message`, `hint` and `details`; the SDK",
-        "raises the class; the command line prints message and hint and exits with 1 (2 for wrong",
-        "usage, 130 after Ctrl-C).",
+        "One tree. The REST interface answers with `code`, `message`, `hint` and `details`; the",
+        "SDK raises the class; the command line prints message and hint and exits with 1 (2 for",
+        "wrong usage, 130 after Ctrl-C).",
         "",
         "| code | class | below | HTTP status | meaning |",
         "|---|---|---|---|---|",
@@ -118,14 +119,15 @@ def _rest_application() -> FastAPI:
 def rest_page() -> str:
     """Every route."""
     document = _rest_application().openapi()
+    public = ", ".join(f"`{path}`" for path in sorted(PUBLIC))
     lines = [
         "# REST",
         "",
-        "The OpenAPI document of a running server is at `/api/v1/openapi.json`. Every route needs",
-        f"`Authorization: Bearer <token>` except {', '.join(f'`{path}`' for path in sorted(PUBLIC))}.",
-        "A POST or PATCH with an `Idempotency-Key` may be sent again: the same key and body give the",
-        "same answer. Lists are paged: give `next` of an answer as `page`. Logs are streams of one",
-        "JSON object a line, resumed with `after=<sequence of the last line>`.",
+        "The OpenAPI document of a running server is at `/api/v1/openapi.json`. Every route",
+        f"needs `Authorization: Bearer <token>` except {public}. A POST or PATCH with an",
+        "`Idempotency-Key` may be sent again: the same key and body give the same answer. Lists",
+        "are paged: give `next` of an answer as `page`. Logs are streams of one JSON object a",
+        "line, resumed with `after=<sequence of the last line>`.",
         "",
     ]
     for path, methods in document["paths"].items():

@@ -76,9 +76,7 @@ class BlobTransfer:
         del principal
         return self._blobs.size(digest)
 
-    def send(
-        self, principal: Principal, digest: str, offset: int, length: int
-    ) -> Iterator[bytes]:
+    def send(self, principal: Principal, digest: str, offset: int, length: int) -> Iterator[bytes]:
         """The bytes of a blob from `offset` on."""
         del principal
         return self._blobs.open(digest, offset, length)
