@@ -32,7 +32,7 @@ _TAIL = 30
 _LONGEST_PARENT = 60
 """Characters, so that a socket in a folder below stays under 104, the shortest limit there is."""
 _LAST_WORDS = 1.0
-"""Seconds that an aborted process gets to write its stack."""
+"""Seconds that an aborted process gets to write its stack, and the output to be read to its end."""
 _POLL = 0.02
 _COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -119,7 +119,8 @@ class Trial:
                     process.kill()
             _end_leftovers(self._folder)
         status = self._process.wait()
-        self._reader.join()
+        # Not for ever: what has hidden from us may still hold the pipe.
+        self._reader.join(_LAST_WORDS)
         return status
 
     def _start(

@@ -181,6 +181,25 @@ def run(data): return 1
 """
         assert workshop.check(script, 1).answer == 1
 
+    def test_one_that_hides_well_cannot_hold_the_build_up(self, workshop: Workshop) -> None:
+        script = """
+import os, sys
+def init():
+    global reading
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writing, str(os.getpid()).encode())
+            os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], {})
+        os._exit(0)
+def run(data):
+    return int(os.read(reading, 100))
+"""
+        hidden = workshop.check(script, 1).answer
+        assert isinstance(hidden, int)
+        psutil.Process(hidden).kill()
+
     def test_floods_and_escapes_are_kept_out_of_the_log(self, workshop: Workshop) -> None:
         script = r"""
 import sys
