@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import build_breakable
+from tests.e2e.conftest import BREAKABLE, build_breakable
 
 import modelyard
+from modelyard.domain.image import ImageState
+from modelyard.domain.operation import OperationState
 
 CLIENTS = 4
 
@@ -109,6 +111,26 @@ def test_killing_the_server_costs_nothing(loaded: Load) -> None:
     assert server_pid() != killed
     loaded.more(200)
     assert loaded.failures == []
+
+
+def test_a_build_that_was_accepted_is_finished_by_the_next_server(
+    product: None, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(BREAKABLE)
+    (tmp_path / "answer.txt").write_text("late")
+    with modelyard.connect() as client:
+        model = client.models.register("late", tmp_path / "answer.txt")
+        accepted = client.images.build(
+            "late", models=[model.reference], script=tmp_path / "score.py", wait=False
+        )
+        os.kill(server_pid(), signal.SIGKILL)
+    with modelyard.connect() as client:
+        operation = client.operations.wait(accepted.operation)
+        image = client.images.get(accepted.reference)
+        lines = [line.text for line in client.images.log(image.reference)]
+    assert operation.state is OperationState.SUCCEEDED
+    assert image.state is ImageState.SUCCEEDED
+    assert any("restarted" in line for line in lines)
 
 
 def test_killing_the_agent_costs_nothing(loaded: Load) -> None:
