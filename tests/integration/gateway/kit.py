@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
 from modelyard.agent.gateway.handler import Gateway
@@ -214,7 +214,12 @@ class Serving:
         self.gateway.apply(GatewayConfig(self.gateway.config_version + 1, services))
 
 
-def route(*replicas: Replica, **changes: Any) -> ServiceRoute:
+class HasUpstream(Protocol):
+    @property
+    def upstream(self) -> Upstream: ...
+
+
+def route(*replicas: HasUpstream, **changes: Any) -> ServiceRoute:
     """The service `digits` on these replicas."""
     return replace(ROUTE, upstreams=tuple(r.upstream for r in replicas), **changes)
 

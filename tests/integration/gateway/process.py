@@ -1,0 +1,87 @@
+"""A gateway as the agent starts it: a process of its own, known by its files."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.gateway.kit import Client
+
+from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, write_config
+from modelyard.agent.gateway.status import GatewayStatus, read_status
+
+
+class GatewayProcess:
+    """Started on entering, ended on leaving."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.folder = folder
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._version = 0
+
+    def __enter__(self) -> GatewayProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        with (self.folder / "gateway.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *("-m", "modelyard.agent.gateway"),
+                    *("--dir", str(self.folder)),
+                    *("--port", str(self._port)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "gateway.log").read_text()
+
+    def configure(self, *services: ServiceRoute) -> None:
+        """Write a configuration and wait until it is served."""
+        self._version += 1
+        write_config(self.folder / "config.json", GatewayConfig(self._version, services))
+        self.wait_for(lambda status: status.config_version == self._version)
+
+    def wait_for(self, condition: Callable[[GatewayStatus], bool]) -> GatewayStatus:
+        """The status of the running process, once it meets a condition."""
+        while True:
+            status = read_status(self.folder / "status.json")
+            if status is not None and status.pid == self.process.pid and condition(status):
+                return status
+            assert self.process.poll() is None, self.log
+            time.sleep(0.01)
+
+    def url(self) -> str:
+        url = self.wait_for(lambda status: status.url is not None).url
+        assert url is not None
+        return url
+
+    def client(self) -> Client:
+        host, port = self.url().removeprefix("http://").rsplit(":", 1)
+        return Client((host, int(port)))
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
