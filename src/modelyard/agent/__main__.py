@@ -19,6 +19,7 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.process import ProcessDriver
 from modelyard.agent.gatekeeper import Address, Gatekeeper
 from modelyard.agent.gateway.files import replace_file
+from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
 from modelyard.agent.loop import Loop
 from modelyard.agent.provision import ImageProvider, LayerFetcher
@@ -35,8 +36,7 @@ log = logging.getLogger("modelyard.agent")
 def main() -> int:
     """Run the command; returns its exit status."""
     arguments = _arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    _log_to_stderr()
     try:
         if arguments.command == "stop-all":
             stop_everything(arguments.home, arguments.drain)
@@ -91,6 +91,14 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     for conversation in conversations:
         conversation.close()
     log.info("ended; replicas and gateway run on")
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.addFilter(RateLimit(per_second=20))
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler])
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def _arguments() -> argparse.Namespace:

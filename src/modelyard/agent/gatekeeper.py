@@ -6,7 +6,6 @@ The gateway outlives the agent: a new agent finds it by the lock in its folder.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from modelyard.agent.backoff import Backoff
+from modelyard.agent.detached import start_detached
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import GatewayConfig, read_config, write_config
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
@@ -32,7 +32,6 @@ MODULE = "modelyard.agent.gateway"
 """Module of the gateway, by which its process is told from others."""
 
 LOG = "gateway.log"
-_LARGEST_LOG = 8 << 20
 _RECENT = timedelta(minutes=5)
 
 
@@ -88,20 +87,9 @@ class Gatekeeper:
         self._config = config
 
     def _start(self) -> None:
-        path = self._folder / LOG
-        if path.exists() and path.stat().st_size > _LARGEST_LOG:
-            path.replace(path.with_suffix(".log.1"))
         command = [sys.executable, "-P", "-m", MODULE, "--dir", str(self._folder)]
         command += ["--host", self._address.host, "--port", str(self._address.port)]
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            self._child = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self._child = start_detached(command, self._folder, self._folder / LOG)
         log.info("gateway started as process %d", self._child.pid)
 
     def _read_config(self) -> GatewayConfig:

@@ -6,13 +6,13 @@ Used by the composition root only. The agent itself knows nothing of this.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import modelyard
+from modelyard.agent.detached import start_detached
 from modelyard.agent.home import AgentHome, is_locked
 from modelyard.agent.shutdown import AGENT, running_agent, stop_agent, stop_everything
 from modelyard.errors import ModelyardError
@@ -20,7 +20,6 @@ from modelyard.errors import ModelyardError
 log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between two looks
-_LARGEST_LOG = 8 << 20
 
 
 class LocalAgent:
@@ -71,20 +70,10 @@ class LocalAgent:
 
     def _start(self) -> None:
         self._home.create()
-        path = self._home.folder / "agent.log"
-        if path.exists() and path.stat().st_size > _LARGEST_LOG:
-            path.replace(path.with_suffix(".log.1"))
         host, port = self._gateway
         # `-P` keeps the current folder off its import path.
         command = [sys.executable, "-P", "-m", AGENT]
         command += ["--home", str(self._folder.absolute()), "--url", self._url]
         command += ["--gateway-host", host, "--gateway-port", str(port)]
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            self._child = subprocess.Popen(
-                command,
-                cwd=self._home.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        folder = self._home.folder
+        self._child = start_detached(command, folder, folder / "agent.log")

@@ -24,7 +24,7 @@ _WAIT = 20.0  # seconds that the server may hold a question for news
 _REPORT_EVERY = 2.0
 _SHIP_EVERY = 0.25
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE = 2.0
 
 
 class Conversation(threading.Thread):

@@ -99,6 +99,18 @@ class TestSupervisor:
         finally:
             os.kill(frozen, signal.SIGCONT)
 
+    def test_replica_whose_sockets_were_deleted_is_started_anew(self, host: Host) -> None:
+        host.start_agent()
+        service = host.serve(host.deployment("a"), replicas=1)
+        before = host.runtimes()
+        for path in host.home.sockets().iterdir():
+            path.unlink()
+        again = wait_for(lambda: (found := host.runtimes()) != before and found)
+        assert again.keys() == before.keys()
+        host.server.observed.clear()
+        host.reached(service)
+        assert host.score().status_code == 200
+
     def test_supervisor_told_to_end_by_the_system_drains(self, host: Host) -> None:
         host.start_agent()
         host.serve(host.deployment("a"), replicas=1)

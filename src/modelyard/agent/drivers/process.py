@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,6 +21,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 import modelyard
+from modelyard.agent.detached import reap, start_detached
 from modelyard.agent.drivers.base import DriverCapability, Identity, Replica, ReplicaSpec
 from modelyard.agent.drivers.supervised import NoAnswer, TooSlow, ask
 from modelyard.agent.home import AgentHome, is_locked, lock
@@ -44,12 +44,12 @@ from modelyard.images.launch import base_python, replica_config, runtime_command
 
 _PACKAGES = Path(modelyard.__file__).parent.parent
 _PYTHON, _ = base_python()
+SUPERVISOR = "modelyard.agent.supervisor"
+
 _SCRATCH = "scratch"
 _DRAIN_GRACE = 5.0  # seconds for the runtime to end by itself after its last request
 _RESTARTS = Restarts()
 _SILENCE = 5.0  # seconds before a supervisor that did not answer is asked again
-
-_children: list[subprocess.Popen[bytes]] = []
 
 _STATES = {
     "starting": ReplicaState.STARTING,
@@ -73,7 +73,7 @@ class ProcessDriver:
 
     def observe(self) -> tuple[Replica, ...]:
         """Every replica of this host."""
-        _reap()
+        reap()
         self._known = {replica.id: replica for replica in self._look()}
         return tuple(self._known.values())
 
@@ -109,7 +109,7 @@ class ProcessDriver:
         with self._ownership(folder) as owned:
             if owned is None:
                 return
-            kill_leftovers(str(folder / RUNTIME_CONFIG))
+            kill_leftovers(folder)
             for path in self._sockets(replica):
                 Path(path).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -148,18 +148,11 @@ class ProcessDriver:
     def _launch(self, folder: Path, spec: Spec, owned: int) -> None:
         self._silent_until.pop(spec.replica, None)
         _write(folder / SPEC, spec.to_json())
-        with (folder / "supervisor.log").open("ab") as output:
-            child = subprocess.Popen(
-                [_PYTHON, "-s", "-S", "-P", "-m", "modelyard.agent.supervisor", folder, str(owned)],
-                env={"PYTHONPATH": str(_PACKAGES), "PATH": os.environ.get("PATH", os.defpath)},
-                cwd=folder / _SCRATCH,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[owned],
-                start_new_session=True,
-            )
-        _children.append(child)
+        command: list[str | Path] = [_PYTHON, "-s", "-S", "-P", "-m", SUPERVISOR]
+        command += [folder, str(owned)]
+        env = {"PYTHONPATH": str(_PACKAGES), "PATH": os.environ.get("PATH", os.defpath)}
+        log = folder / "supervisor.log"
+        start_detached(command, folder / _SCRATCH, log, env=env, keep=[owned])
 
     def _supervision(self, spec: ReplicaSpec, folder: Path) -> Spec:
         identity, settings = spec.identity, spec.settings
@@ -205,11 +198,6 @@ class ProcessDriver:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
-
-
-def _reap() -> None:
-    """Collect supervisors that ended; children belong to the process, not to a driver."""
-    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def _runtime_config(spec: ReplicaSpec, folder: Path) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 from modelyard.agent.supervisor import system
-from modelyard.agent.supervisor.spec import SOCKET_FD, Spec
+from modelyard.agent.supervisor.spec import RUNTIME_CONFIG, SOCKET_FD, Spec
 
 
 def start(spec: Spec, listener: int, output: int) -> int:
@@ -47,8 +48,9 @@ def kill_everything(group: int) -> None:
         _kill(members)
 
 
-def kill_leftovers(mark: str) -> int:
-    """End processes of an earlier life, told by a command line with `mark`; returns how many."""
+def kill_leftovers(folder: Path) -> int:
+    """End processes of an earlier life of this replica, told by their command line; how many."""
+    mark = f"--config {folder / RUNTIME_CONFIG}"
     own = os.getpid()
     found = [pid for pid, command in system.command_lines() if mark in command and pid != own]
     _kill(found)

@@ -58,11 +58,13 @@ def _table() -> list[tuple[int, int, int, str]]:
 
 
 def _ask(columns: str) -> list[str]:
-    answer = subprocess.run(
+    """What `ps` says of every process but itself."""
+    with subprocess.Popen(
         ["ps", "-A", "-o", columns],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
         env={"LC_ALL": "C", "PATH": os.defpath},
-    )
-    return answer.stdout.splitlines()
+    ) as process:
+        lines, _ = process.communicate()
+    own = str(process.pid)
+    return [line for line in lines.splitlines() if line.split(maxsplit=1)[0] != own]

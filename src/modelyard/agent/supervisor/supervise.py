@@ -19,7 +19,7 @@ from typing import Any
 from modelyard.agent.supervisor import causes, control, processes, system
 from modelyard.agent.supervisor.log import LineLog, stamp
 from modelyard.agent.supervisor.run import Run
-from modelyard.agent.supervisor.spec import LOG, RUNTIME_CONFIG, RUNTIME_STATUS, STATE, Spec
+from modelyard.agent.supervisor.spec import LOG, RUNTIME_STATUS, STATE, Spec
 
 _BACKLOG = 1024
 _SHORT_TURN = 0.02  # seconds between two looks while something is about to happen
@@ -114,7 +114,7 @@ class Supervisor:
 
     def _resume(self) -> None:
         """Take over from an earlier life that was killed: end its processes, go on counting."""
-        ended = processes.kill_leftovers(str(self._folder / RUNTIME_CONFIG))
+        ended = processes.kill_leftovers(self._folder)
         try:
             earlier = json.loads((self._folder / STATE).read_bytes())
             if earlier["phase"] != "stopped":
@@ -176,6 +176,7 @@ class Supervisor:
         if now >= self._next_memory or (run.ready and not was_ready):
             self._next_memory = now + system.SAMPLE_INTERVAL
             self._hold_to_memory(run, now)
+            self._hold_to_sockets()
         if run.kill_at is None and run.overdue(self._spec, now):
             run.ended_for, run.kill_at = "startup", now + _ABORT_GRACE
             processes.abort(run.pid)
@@ -186,6 +187,12 @@ class Supervisor:
         limit = self._spec.limits.memory
         if run.memory.look(limit, now) > limit and run.ended_for != "memory":
             run.ended_for, run.kill_at = "memory", now
+
+    def _hold_to_sockets(self) -> None:
+        """End when somebody deleted the sockets: nobody can reach this replica any more."""
+        if not all(map(os.path.exists, (self._spec.socket, self._spec.control))):
+            self._note("the sockets were deleted: ending, to be started anew")
+            self._told_to_end = True
 
     def _reap(self, now: float) -> None:
         """Collect ended children; orphans that were adopted are among them."""
