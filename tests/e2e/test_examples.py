@@ -33,7 +33,7 @@ def run_example(name: str, home: Path) -> str:
 def test_example_runs(name: str, home: Path) -> None:
     output = run_example(name, home)
     if name == "01-digits":
-        accuracies = re.search(r"Accuracy over HTTP ([\d.]+), in process ([\d.]+)", output)
+        accuracies = re.search(r"Accuracy over HTTP (\d\.\d+), in process (\d\.\d+)", output)
         assert accuracies is not None
         assert accuracies[1] == accuracies[2]
     assert "Traceback" not in output
