@@ -45,10 +45,11 @@ class Replica:
         signals = Signals()
         while True:
             signals.wait([loader], 1.0)
-            if any(message.get("becomes") == "worker" for message in loader.messages()):
+            messages = loader.messages()
+            if any(message.get("becomes") == "worker" for message in messages):
                 self.status.update(phase=INITIALISING)
                 pool = Pool(self.config, self.status, self.board, signals, self._load_and_serve)
-                pool.adopt(loader)
+                pool.adopt(loader, messages)
                 return pool.run()
             ended = loader.reap()
             if ended is not None:

@@ -17,6 +17,9 @@ from typing import Any
 
 import orjson
 
+Message = dict[str, Any]
+"""What a child reports: JSON values by name."""
+
 _READ_SIZE = 64 << 10
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
@@ -48,7 +51,7 @@ class Child:
         self._partial = b""
         os.set_blocking(news, False)
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[Message]:
         """What it has reported since the last call."""
         try:
             while data := os.read(self.news, _READ_SIZE):

@@ -232,6 +232,8 @@ class _Connection(asyncio.Protocol):
         if self._closing:
             self._deadline = min(self._loop.time() + _LINGER, self._last_deadline)
             return
+        if self._refusal is not None:
+            return  # what follows a request that is refused means nothing
         if self._answering is None and not self._unparsed and len(data) <= _SLICE:
             self._feed(data)
         else:

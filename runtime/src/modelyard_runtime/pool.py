@@ -18,7 +18,7 @@ from typing import Any
 from modelyard_runtime import status
 from modelyard_runtime.board import Board
 from modelyard_runtime.config import Config
-from modelyard_runtime.forking import Child, Uplink, fork
+from modelyard_runtime.forking import Child, Message, Uplink, fork
 from modelyard_runtime.status import StatusFile
 from modelyard_runtime.worker import EXIT_STUCK, HEARTBEAT
 
@@ -27,6 +27,7 @@ EXIT_FAILED_START = 3
 _STEADY = 60.0
 """Seconds after which a worker counts as healthy: if it dies then, it is replaced at once."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
+_MOST_FAILURES = 10
 _POLL = 0.5
 _KILL_AFTER = 2.0
 """Seconds past the drain timeout after which workers are killed."""
@@ -67,6 +68,14 @@ class _Slot:
     failures: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A stuck worker that answers what else it has, while its successor already serves."""
+
+    child: Child
+    deadline: float
+
+
 class Pool:
     """The workers of one replica.
 
@@ -88,13 +97,15 @@ class Pool:
         self._signals = signals
         self._begin = begin
         self._slots = [_Slot() for _ in range(config.workers)]
+        self._leaving: list[_Leaving] = []
         self._restarts = 0
         self._was_ready = False
         self._failure: int | None = None
 
-    def adopt(self, child: Child) -> None:
-        """Take over a process that has become the worker of the first slot."""
+    def adopt(self, child: Child, messages: list[Message]) -> None:
+        """Take over a process that has become the worker of the first slot, and its reports."""
         self._slots[0] = _Slot(child, began=time.monotonic())
+        self._note(self._slots[0], messages)
 
     def run(self) -> int:
         """Keep the workers running until SIGTERM. Returns the exit status of the replica."""
@@ -102,6 +113,7 @@ class Pool:
             now = time.monotonic()
             for number, slot in enumerate(self._slots):
                 self._look_after(number, slot, now)
+            self._see_off(now)
             self._tell()
             due = [slot.due for slot in self._slots if slot.child is None]
             self._signals.wait(self._children(), min([_POLL, *(at - now for at in due)]))
@@ -109,19 +121,23 @@ class Pool:
         return self._failure or 0
 
     def _children(self) -> list[Child]:
-        return [slot.child for slot in self._slots if slot.child]
+        working = [slot.child for slot in self._slots if slot.child]
+        return working + [leaving.child for leaving in self._leaving]
 
     def _look_after(self, number: int, slot: _Slot, now: float) -> None:
         if slot.child is None:
             if now >= slot.due:
                 self._fork(number, slot)
             return
-        self._listen(slot)
-        self._end_if_silent(number, slot, now)
+        self._end_if_silent(number, slot, slot.child, now)
         ended = slot.child.reap()
+        is_leaving = self._note(slot, slot.child.messages())
         if ended is not None:
-            self._listen(slot)
-            self._bury(number, slot, ended, now)
+            self._bury(number, slot, slot.child, ended, now)
+        elif is_leaving:
+            deadline = now + self._config.drain_timeout + _KILL_AFTER
+            self._leaving.append(_Leaving(slot.child, deadline))
+            self._vacate(number, slot, now)
 
     def _fork(self, number: int, slot: _Slot) -> None:
         self._board.beat(number, 0)
@@ -131,44 +147,55 @@ class Pool:
         slot.child = forked
         slot.began = time.monotonic()
 
-    def _listen(self, slot: _Slot) -> None:
-        assert slot.child is not None
-        for message in slot.child.messages():
+    def _note(self, slot: _Slot, messages: list[Message]) -> bool:
+        """Take note of what a worker reports; whether it is leaving."""
+        is_leaving = False
+        for message in messages:
             if "ready" in message:
                 slot.ready = True
+            if "leaving" in message:
+                is_leaving = True
             if "failure" in message:
                 self._status.update(last_failure=message["failure"])
             if "cause" in message:
                 phase = {} if self._was_ready else {"phase": status.FAILED}
                 self._status.update(cause=message["cause"], **phase)
+        return is_leaving
 
-    def _end_if_silent(self, number: int, slot: _Slot, now: float) -> None:
+    def _end_if_silent(self, number: int, slot: _Slot, child: Child, now: float) -> None:
         last = self._board.last_beat(number)
         if last and now - last > self._config.scoring_timeout + _SILENCE:
-            assert slot.child is not None
-            _say(f"worker {slot.child.pid} lets nothing but `run()` execute; it is killed")
-            slot.child.kill(signal.SIGKILL)
+            _say(f"worker {child.pid} lets nothing but `run()` execute; it is killed")
+            child.kill(signal.SIGKILL)
 
-    def _bury(self, number: int, slot: _Slot, ended: int, now: float) -> None:
-        assert slot.child is not None
-        _say(f"worker {slot.child.pid} {_describe(ended)}")
-        slot.child.close()
+    def _bury(self, number: int, slot: _Slot, child: Child, ended: int, now: float) -> None:
+        _say(f"worker {child.pid} {_describe(ended)}")
+        child.close()
+        self._vacate(number, slot, now)
+        if not self._was_ready:
+            self._failure = ended or EXIT_FAILED_START
+
+    def _vacate(self, number: int, slot: _Slot, now: float) -> None:
+        """Have a worker replaced: at once the first time, then with ever longer delays."""
         slot.child = None
         slot.ready = False
         self._board.set_ready(number, False)
-        if self._was_ready:
-            self._schedule(slot, now)
-        else:
-            self._failure = ended or EXIT_FAILED_START
-
-    def _schedule(self, slot: _Slot, now: float) -> None:
-        """Replace a worker: at once the first time, then with ever longer delays."""
         if now - slot.began > _STEADY:
             slot.failures = 0
         delay = _FIRST_DELAY * 2**slot.failures if slot.failures else 0.0
         slot.due = now + min(delay, _LONGEST_DELAY)
-        slot.failures = min(slot.failures + 1, 10)
+        slot.failures = min(slot.failures + 1, _MOST_FAILURES)
         self._restarts += 1
+
+    def _see_off(self, now: float) -> None:
+        for leaving in list(self._leaving):
+            ended = leaving.child.reap()
+            if ended is not None:
+                _say(f"worker {leaving.child.pid} {_describe(ended)}")
+                leaving.child.close()
+                self._leaving.remove(leaving)
+            elif now > leaving.deadline:
+                leaving.child.kill(signal.SIGKILL)
 
     def _tell(self) -> None:
         pids = [slot.child.pid for slot in self._slots if slot.child and slot.ready]
@@ -196,6 +223,7 @@ class Pool:
             self._forget_ended()
 
     def _forget_ended(self) -> None:
+        self._see_off(time.monotonic())
         for slot in self._slots:
             if slot.child and slot.child.reap() is not None:
                 slot.child.close()

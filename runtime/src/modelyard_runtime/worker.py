@@ -70,9 +70,9 @@ class Worker:
         self._uplink.send(ready=True)
         await self._ended.wait()
         self._draining = True
+        beating.cancel()
         await server.drain(self._config.drain_timeout)
         lane.close()
-        beating.cancel()
 
     def _lane(self) -> Lane:
         scorer = Scorer(self._entry, self._report)
@@ -101,8 +101,11 @@ class Worker:
         return "" if ready == workers else f"{ready} of {workers} workers have loaded the model."
 
     def _stuck(self) -> None:
-        self._is_stuck = True
-        self._ended.set()
+        """Leave: a successor can begin while this process answers what else it has."""
+        if not self._is_stuck:
+            self._is_stuck = True
+            self._uplink.send(leaving=True)
+            self._ended.set()
 
     def _report(self, cause: Cause) -> None:
         """Tell about a failed score; one a second is enough to say what is wrong."""

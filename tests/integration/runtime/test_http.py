@@ -150,6 +150,14 @@ class TestErrors:
             assert (answer.status, answer.headers["connection"]) == (400, "close")
             assert wire.rest() == b""
 
+    def test_stay_the_same_whatever_follows(self) -> None:
+        with serving(echo, Limits(body_bytes=1000)) as running, Wire(running.path) as wire:
+            wire.send(request("GET", "/slow") + request("POST", "/", b"x" * 1001))
+            time.sleep(0.05)
+            wire.send(b"x" * 100)
+            assert wire.answer().status == 200
+            assert wire.answer().status == 413
+
     def test_are_seen_by_a_client_that_is_still_sending(self) -> None:
         with serving(echo, Limits(body_bytes=1000)) as running, Wire(running.path) as wire:
             wire.send(request("POST", "/", b"x" * (4 << 20)))

@@ -165,7 +165,25 @@ class TestTimeout:
             running.wait_for(lambda status: status["workers"] not in ([], [before]))
             assert running.score(["after"]).status == 200
             assert running.status["worker_restarts"] == 1
-            assert "did not end in time" in running.log.read_text()
+            running.wait_for(lambda _: "did not end in time" in running.log.read_text())
+
+    def test_a_successor_serves_while_a_stuck_worker_still_answers(self) -> None:
+        script = (
+            "import asyncio, os, time\n"
+            "async def run(data: list):\n"
+            "    if data[0] == 'block': time.sleep(100)\n"
+            "    await asyncio.sleep(data[1])\n"
+            "    return os.getpid()\n"
+        )
+        with replica(script, scoring_timeout=1.0, workers=1) as running:
+            (before,) = running.workers
+            with Wire(running.socket) as blocking, Wire(running.socket) as late:
+                blocking.send(request("POST", "/score", b'["block", 0]'))
+                assert blocking.answer().status == 504
+                late.send(request("POST", "/livez"))
+                assert late.answer().status == 405
+            running.wait_for(lambda status: status["workers"] not in ([], [before]))
+            assert running.score(["pid", 0]).json() == running.workers[0]
 
 
 class TestDrain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -161,6 +162,34 @@ class TestRefuses:
         with pytest.raises(Refused):
             reader.feed(b"GET /first HTTP/1.1\r\n" + HOST + b"\r\nFOO")
         assert [request.path for request in reader.ready] == ["/first"]
+
+
+@given(
+    parts=st.lists(
+        st.binary(max_size=6)
+        | st.sampled_from(
+            [
+                b"GET / HTTP/1.1\r\n",
+                b"POST / HTTP/1.1\r\n",
+                b"Host: a\r\n",
+                b"Content-Length: 3\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+                b"Expect: 100-continue\r\n",
+                b"\r\n",
+                b"3\r\nabc\r\n",
+                b"0\r\n\r\n",
+            ]
+        ),
+        max_size=15,
+    )
+)
+def test_whatever_comes_is_read_or_refused(parts: list[bytes]) -> None:
+    reader = RequestReader(LIMITS)
+    with suppress(Refused):
+        for part in parts:
+            reader.feed(part)
+    assert all(len(request.body) <= LIMITS.body_bytes for request in reader.ready)
 
 
 class TestLimits:
