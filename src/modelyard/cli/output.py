@@ -133,9 +133,11 @@ def report(error: ModelyardError) -> None:
 
 
 def _evidence(error: ModelyardError) -> list[str]:
+    """Lines behind the message: what was seen, and who needs it unless the message says so."""
     cause = error.details.get("cause")
     evidence = cause.get("evidence", ()) if isinstance(cause, dict) else ()
-    return [str(line) for line in (*evidence, *error.details.get("users", ()))]
+    users = [str(user) for user in error.details.get("users", ())]
+    return [*map(str, evidence), *(user for user in users if user not in error.message)]
 
 
 def _lines(text: str) -> str:

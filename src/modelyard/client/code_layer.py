@@ -1,4 +1,7 @@
-"""Which code files an image carries, read from its code layer; a plan compares them."""
+"""Which code files an image carries, read from its code layer; a plan compares them.
+
+What the build adds to them, the compiled `__pycache__`, is left out.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,8 @@ def _digests(stream: _Readable) -> Iterator[tuple[str, str]]:
     with tarfile.open(fileobj=cast("tarfile._Fileobj", stream), mode="r|") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isreg() else None
-            if file is None or not member.name.startswith(_ROOT):
+            compiled = "__pycache__" in member.name.split("/")
+            if file is None or compiled or not member.name.startswith(_ROOT):
                 continue
             hashed = hashlib.sha256()
             while chunk := file.read(_CHUNK):

@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import JsonValue
+
 from modelyard.client.files import LocalFile, code_files, collect
 from modelyard.client.images import Images, requirement_lines
 from modelyard.client.models import Models
@@ -189,21 +191,26 @@ class Deployer:
         return image.reference
 
     def _planned_build(self, name: str, models: Sequence[str | None], code: _Code) -> str | None:
-        if None not in models:
-            local = {file.place: digest(file).digest for file in code.files}
+        references = [model for model in models if model is not None]
+        if len(references) == len(models):
+            sample = self._sample(references)
             for image in self._images.page(name=name, limit=20).items:
-                if self._has(image, models, code) and local == self._images.code_digests(image):
+                if _is_from(image, references, code, sample) and self._has_code(image, code):
                     self._done("image", name, Action.KEEP, image.reference)
                     return image.reference
         self._done("image", name, Action.BUILD)
         return None
 
-    def _has(self, image: Image, models: Sequence[str | None], code: _Code) -> bool:
-        return (
-            image.state is ImageState.SUCCEEDED
-            and image.models == tuple(models)
-            and (image.script, image.requirements) == (code.script, code.requirements)
-        )
+    def _sample(self, models: Sequence[str]) -> JsonValue:
+        """What the check of an image scores: as the file says, or the first model's own."""
+        if self._file.sample is not None:
+            return self._file.sample
+        own = (self._models.get(model).sample_input for model in models)
+        return next((sample for sample in own if sample is not None), None)
+
+    def _has_code(self, image: Image, code: _Code) -> bool:
+        local = {file.place: digest(file).digest for file in code.files}
+        return local == self._images.code_digests(image)
 
     def _deploy(self, image: str | None) -> Service | None:
         name = self._file.name
@@ -306,6 +313,17 @@ class Deployer:
         self._steps.append(step)
         if self._listener.on_step is not None:
             self._listener.on_step(step)
+
+
+def _is_from(image: Image, models: Sequence[str], code: _Code, sample: JsonValue) -> bool:
+    """The image was built from these inputs, as far as it says so itself."""
+    return (
+        image.state is ImageState.SUCCEEDED
+        and image.models == tuple(models)
+        and (image.script, image.requirements) == (code.script, code.requirements)
+        and image.check is not None
+        and image.check.sample == sample
+    )
 
 
 _LABEL_WORDS = {"description": "description", "tags": "tags", "add_properties": "properties"}

@@ -183,10 +183,12 @@ class FakeServer:
     def _manifest(self, body: dict[str, Any]) -> Any:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for file in body["files"]:
-                member = tarfile.TarInfo(f"opt/modelyard/code/{file['path']}")
-                member.size = len(self.blobs[file["digest"]])
-                archive.addfile(member, io.BytesIO(self.blobs[file["digest"]]))
+            contents = {file["path"]: self.blobs[file["digest"]] for file in body["files"]}
+            contents["__pycache__/score.cpython-311.pyc"] = b"compiled by the build"
+            for path, content in contents.items():
+                member = tarfile.TarInfo(f"opt/modelyard/code/{path}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
         digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
         self.blobs[digest] = buffer.getvalue()
         return {
@@ -203,9 +205,16 @@ class FakeServer:
             "workers": 2,
             "cold_start": 0.5,
             "memory": 1 << 27,
-            "sample": body.get("sample"),
+            "sample": body.get("sample") or self._own_sample(body["models"]),
             "checked_at": NOW,
         }
+
+    def _own_sample(self, models: list[str]) -> Any:
+        samples = [
+            self._version("model", *self._reference("model", model).split(":")).get("sample_input")
+            for model in models
+        ]
+        return next((sample for sample in samples if sample is not None), None)
 
     def _deploy(self, request: httpx2.Request) -> Any:
         body = json.loads(request.content)

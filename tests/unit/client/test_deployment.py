@@ -147,6 +147,16 @@ class TestAgain:
         expected = {"model": Action.KEEP, "image": Action.BUILD, "service": Action.UPDATE}
         assert actions(deploy(yard, project, plan=True)) == expected
 
+    def test_new_sample_is_checked(self, yard: Client, project: Path) -> None:
+        planned = deploy(yard, project, sample=[[7]], plan=True)
+        assert actions(planned)["image"] is Action.BUILD
+
+    def test_the_sample_of_the_model_counts(self, yard: Client, project: Path) -> None:
+        source = ModelSource(name="iris", path=str(project / "model.pkl"), sample_input=[[3]])
+        deploy(yard, project, model=source, image="other")
+        done = deploy(yard, project, model=source, image="other", plan=True)
+        assert actions(done)["image"] is Action.KEEP
+
     def test_what_is_not_said_stays(self, yard: Client, project: Path) -> None:
         done = deploy(yard, project, memory="3GiB")
         assert done.service is not None
