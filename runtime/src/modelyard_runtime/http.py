@@ -44,8 +44,8 @@ __all__ = [
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers one request. A plain `asyncio.Future` costs less than a coroutine, which needs a task.
 
-It is cancelled when the client is gone. It may raise `HttpError`; anything else it raises is
-logged and answered with 500.
+It is cancelled when the connection breaks, though not by a client that only ends its side. It may
+raise `HttpError`; anything else it raises is logged and answered with 500.
 """
 
 _log = logging.getLogger("modelyard.http")
