@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, select, update
 
 from modelyard.errors import NotFound, Unavailable
-from modelyard.store.dialect import upsert
-from modelyard.store.repository import Repository
+from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     BlobRow,
     BlobState,
@@ -34,6 +34,15 @@ _CHUNK = 500
 """Digests in one statement; databases limit the number of parameters."""
 
 
+class _There(NamedTuple):
+    """A blob that may be referred to."""
+
+    digest: str
+    size: int
+    condemned: bool
+    leased_until: datetime
+
+
 class Blobs(Repository):
     """What the control plane knows about the blob store."""
 
@@ -43,21 +52,16 @@ class Blobs(Repository):
         Raises:
             Unavailable: They are being deleted at this moment: upload them again.
         """
-        if self._state(digest) is BlobState.DELETING:
+        found = select(BlobRow.state).where(BlobRow.digest == digest)
+        state = self._session.scalar(found)
+        if state is BlobState.DELETING:
             raise Unavailable(
                 f"blob `{digest}` is being deleted at this moment", hint="upload it again"
             )
-        now = self._clock()
-        values = {
-            "digest": digest,
-            "size": size,
-            "state": BlobState.LIVE,
-            "leased_until": lease,
-            "created_at": now,
-        }
-        longer = case((BlobRow.leased_until > lease, BlobRow.leased_until), else_=lease)
-        changes = {"state": BlobState.LIVE, "condemned_at": None, "leased_until": longer}
-        upsert(self._session, BlobRow, values, changes)
+        if state is None:
+            self._add(digest, size, lease)
+        else:
+            self.hold([digest], lease)
 
     def known(self, digest: str) -> int | None:
         """Size in bytes of a blob that may be referred to, or null when there is none."""
@@ -65,13 +69,7 @@ class Blobs(Repository):
 
     def sizes(self, digests: Iterable[str]) -> dict[str, int]:
         """Sizes in bytes of those that are there."""
-        found: dict[str, int] = {}
-        for chunk in _chunks(digests):
-            query = select(BlobRow.digest, BlobRow.size).where(
-                BlobRow.digest.in_(chunk), BlobRow.state != BlobState.DELETING
-            )
-            found.update((digest, size) for digest, size in self._session.execute(query))
-        return found
+        return {row.digest: row.size for row in self._there(digests)}
 
     def hold(self, digests: Iterable[str], lease: datetime | None = None) -> dict[str, int]:
         """Take blobs off the way out, as something is about to refer to them; their sizes.
@@ -82,17 +80,18 @@ class Blobs(Repository):
             NotFound: Some are not there; `details["missing"]` lists them.
         """
         wanted = set(digests)
-        sizes = self.sizes(wanted)
-        missing = sorted(wanted - sizes.keys())
+        there = {one.digest: one for one in self._there(wanted)}
+        missing = sorted(wanted - there.keys())
         if missing:
             raise NotFound(
                 f"{len(missing)} blobs are not there, the first is `{missing[0]}`",
                 hint="upload the files again",
                 details={"missing": missing[:100]},
             )
-        for chunk in _chunks(wanted):
-            self._revive(chunk, lease)
-        return sizes
+        self._revive(one.digest for one in there.values() if one.condemned)
+        if lease is not None:
+            self._lease((one.digest for one in there.values() if one.leased_until < lease), lease)
+        return {one.digest: one.size for one in there.values()}
 
     def unreferenced(self, now: datetime) -> list[str]:
         """Digests that nothing refers to and no lease holds."""
@@ -119,13 +118,26 @@ class Blobs(Repository):
                 )
             )
 
-    def _revive(self, digests: Sequence[str], lease: datetime | None) -> None:
-        query = update(BlobRow).where(BlobRow.digest.in_(digests))
-        condemned = query.where(BlobRow.state == BlobState.CONDEMNED)
-        self._session.execute(condemned.values(state=BlobState.LIVE, condemned_at=None))
-        if lease is not None:
-            shorter = query.where(BlobRow.leased_until < lease)
-            self._session.execute(shorter.values(leased_until=lease))
+    def _add(self, digest: str, size: int, lease: datetime) -> None:
+        values = {"digest": digest, "size": size, "state": BlobState.LIVE, "leased_until": lease}
+        insert_all(self._session, BlobRow, [{**values, "created_at": self._clock()}])
+
+    def _there(self, digests: Iterable[str]) -> Iterator[_There]:
+        query = select(BlobRow.digest, BlobRow.size, BlobRow.state, BlobRow.leased_until)
+        for chunk in _chunks(digests):
+            found = query.where(BlobRow.digest.in_(chunk), BlobRow.state != BlobState.DELETING)
+            for digest, size, state, leased_until in self._session.execute(found):
+                yield _There(digest, size, state is BlobState.CONDEMNED, leased_until)
+
+    def _revive(self, digests: Iterable[str]) -> None:
+        for chunk in _chunks(digests):
+            query = update(BlobRow).where(BlobRow.digest.in_(chunk))
+            self._session.execute(query.values(state=BlobState.LIVE, condemned_at=None))
+
+    def _lease(self, digests: Iterable[str], until: datetime) -> None:
+        for chunk in _chunks(digests):
+            query = update(BlobRow).where(BlobRow.digest.in_(chunk))
+            self._session.execute(query.values(leased_until=until))
 
     def _advance(
         self,
@@ -136,9 +148,6 @@ class Blobs(Repository):
     ) -> None:
         query = update(BlobRow).where(BlobRow.state == former, due, _unreferenced())
         self._session.execute(query.values(state=state, condemned_at=condemned_at))
-
-    def _state(self, digest: str) -> BlobState | None:
-        return self._session.scalar(select(BlobRow.state).where(BlobRow.digest == digest))
 
 
 def _unreferenced() -> ColumnElement[bool]:

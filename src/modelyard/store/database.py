@@ -22,6 +22,9 @@ from modelyard.store.transaction import Transaction
 
 DEFAULT_WORKSPACE = "default"
 
+QUEUE_TIMEOUT = 30.0
+"""Longest wait in seconds for the other threads that write: a queue that moves, unlike a lock."""
+
 
 def utc_now() -> datetime:
     """The present moment."""
@@ -72,7 +75,8 @@ class Database:
         network or file work inside, and begin no other `write` from within.
 
         Raises:
-            Unavailable: Another transaction has been writing for 5 seconds.
+            Unavailable: Another process has been writing for 5 seconds, or other threads of this
+                one for 30.
             InsufficientStorage: The disk is full.
         """
         with (
@@ -95,8 +99,8 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._writer.acquire(timeout=dialect.LOCK_TIMEOUT):
-            raise dialect.locked()
+        if not self._writer.acquire(timeout=QUEUE_TIMEOUT):
+            raise dialect.locked(QUEUE_TIMEOUT)
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What differs between SQLite and PostgreSQL: connections, transactions, upsert, error codes.
+"""What differs between SQLite and PostgreSQL: connections, transactions, error codes.
 
 The only module that knows which database it is talking to.
 """
@@ -6,14 +6,11 @@ The only module that knows which database it is talking to.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from modelyard.errors import (
     Conflict,
@@ -23,13 +20,12 @@ from modelyard.errors import (
     ModelyardError,
     Unavailable,
 )
-from modelyard.store.columns import Base
 
 WRITING = "modelyard_writing"
 """Execution option of connections that may write."""
 
 LOCK_TIMEOUT = 5.0
-"""Longest wait in seconds for the database while another transaction writes."""
+"""Longest wait in seconds for the database while another process writes."""
 
 _ADVISORY_LOCK = 0x6D6F_6465_6C79_6172
 _SQLITE_BUSY = frozenset({5, 6})
@@ -117,19 +113,6 @@ def _begin_postgresql(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
 
 
-def upsert(
-    session: Session, row: type[Base], values: dict[str, Any], changes: dict[str, Any]
-) -> None:
-    """Insert a row, or apply `changes` to the one with the same primary key."""
-    table = row.__table__
-    assert isinstance(table, Table)
-    keys: Sequence[str] = [column.name for column in table.primary_key]
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    session.execute(
-        insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=changes)
-    )
-
-
 def translate(error: DBAPIError) -> ModelyardError:
     """What a failure of the database means to a caller."""
     sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
@@ -166,10 +149,10 @@ def _translate_postgresql(state: str, message: str) -> ModelyardError:
     return ModelyardError(f"the database refused a statement: {message}")
 
 
-def locked() -> Unavailable:
-    """Another transaction has been writing for too long."""
+def locked(seconds: float = LOCK_TIMEOUT) -> Unavailable:
+    """Others have been writing for too long."""
     return Unavailable(
-        f"the database has been locked by another writer for {LOCK_TIMEOUT:.0f} seconds",
+        f"the database has been locked by other writers for {seconds:.0f} seconds",
         hint="try again; if it stays, look for another program that has the database file open",
     )
 

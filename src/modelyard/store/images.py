@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import CheckReport, Image, ImageState, Manifest, Package
@@ -16,10 +16,9 @@ from modelyard.errors import Conflict, InUse, NotFound
 from modelyard.schemas import BuildImage, ChangeLabels
 from modelyard.store import labels, search, versions
 from modelyard.store.blobs import LEASE, Blobs
-from modelyard.store.columns import Base
 from modelyard.store.contents import images_with, models_inside
 from modelyard.store.labels import Labels
-from modelyard.store.repository import Repository
+from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     DeploymentRow,
     ImageFileRow,
@@ -74,7 +73,7 @@ class Images(Repository):
         self._session.flush()
         self._add_models(row, models)
         self._add_files(row.seq, request)
-        labels.replace(self._session, ImageLabelRow, workspace, row.seq, entries)
+        labels.add(self._session, ImageLabelRow, workspace, row.seq, entries)
         self._name_operation(row)
         return self._one(row)
 
@@ -150,12 +149,12 @@ class Images(Repository):
     def search(self, workspace: str, wanted: Search) -> Page[Image]:
         """Versions that pass every filter, newest first."""
         search.refuse("images", wanted, "framework", "image")
-        query = search.select_labelled(ImageRow, ImageLabelRow, workspace, wanted)
+        found = search.labelled(self._session, ImageRow, ImageLabelRow, workspace, wanted)
         if wanted.version is not None:
-            query = query.where(ImageRow.version == wanted.version)
+            found = found.where(ImageRow.version == wanted.version)
         if wanted.model is not None:
-            query = query.where(ImageRow.seq.in_(images_with(wanted.model)))
-        return search.page(self._session, query, ImageRow, wanted, self._to_domain)
+            found = found.where(ImageRow.seq.in_(images_with(wanted.model)))
+        return search.page(self._session, found, wanted, self._to_domain)
 
     def change_labels(self, workspace: str, reference: Reference, change: ChangeLabels) -> Image:
         """Change tags and description, add properties.
@@ -220,9 +219,10 @@ class Images(Repository):
                 f"model `{gone.reference}` not found in workspace `{row.workspace}`",
                 hint="it was deleted meanwhile; build with another version",
             )
-        self._insert(
+        insert_all(
+            self._session,
             ImageModelRow,
-            [
+            (
                 {
                     "image": row.seq,
                     "position": position,
@@ -231,33 +231,31 @@ class Images(Repository):
                     "version": model.version,
                 }
                 for position, model in enumerate(models)
-            ],
+            ),
         )
 
     def _add_files(self, image: int, request: BuildImage) -> None:
-        self._insert(
+        insert_all(
+            self._session,
             ImageFileRow,
-            [
+            (
                 {"image": image, "position": position, "digest": file.digest}
                 for position, file in enumerate(request.files)
-            ],
+            ),
         )
 
     def _add_layers(self, image: int, manifest: Manifest) -> None:
         blobs = Blobs(self._session, self._clock)
         for layer in manifest.layers:
             blobs.record(layer.digest, layer.size, self._clock() + LEASE)
-        self._insert(
+        insert_all(
+            self._session,
             ImageLayerRow,
-            [
+            (
                 {"image": image, "position": position, "kind": layer.kind, "digest": layer.digest}
                 for position, layer in enumerate(manifest.layers)
-            ],
+            ),
         )
-
-    def _insert(self, row: type[Base], values: list[dict[str, object]]) -> None:
-        if values:
-            self._session.execute(insert(row), values)
 
     def _release_files(self, image: int) -> None:
         self._session.execute(delete(ImageFileRow).where(ImageFileRow.image == image))

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from modelyard.errors import Conflict
 from modelyard.schemas import ChangeLabels
+from modelyard.store.repository import insert_all
 from modelyard.store.rows import (
     ImageLabelRow,
     ImageRow,
@@ -43,16 +44,23 @@ def load(session: Session, row: LabelRow, owners: Iterable[int]) -> Mapping[int,
     return found
 
 
+def add(session: Session, row: LabelRow, workspace: str, owner: int, labels: Labels) -> None:
+    """Store the labels of an owner that has none."""
+    insert_all(
+        session,
+        row,
+        (
+            {"owner": owner, "kind": kind, "key": key, "value": value, "workspace": workspace}
+            for kind, entries in zip(LabelKind, labels, strict=True)
+            for key, value in entries.items()
+        ),
+    )
+
+
 def replace(session: Session, row: LabelRow, workspace: str, owner: int, labels: Labels) -> None:
     """Store the labels of one owner in place of what it had."""
     session.execute(delete(row).where(row.owner == owner))
-    rows = [
-        {"owner": owner, "kind": kind, "key": key, "value": value, "workspace": workspace}
-        for kind, entries in ((LabelKind.TAG, labels.tags), (LabelKind.PROPERTY, labels.properties))
-        for key, value in entries.items()
-    ]
-    if rows:
-        session.execute(insert(row), rows)
+    add(session, row, workspace, owner, labels)
 
 
 def changed(subject: str, labels: Labels, change: ChangeLabels) -> Labels:

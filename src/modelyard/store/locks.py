@@ -10,7 +10,6 @@ from sqlalchemy import delete, exists
 
 from modelyard.domain.image import ImageState, Package
 from modelyard.store.blobs import LEASE, Blobs
-from modelyard.store.dialect import upsert
 from modelyard.store.repository import Repository
 from modelyard.store.rows import ImageLayerRow, ImageRow, LockRow
 
@@ -42,14 +41,18 @@ class Locks(Repository):
             Unavailable: The layer is being deleted at this moment: write it again.
         """
         Blobs(self._session, self._clock).record(digest, size, self._clock() + LEASE)
-        content = {
-            "lock": text,
-            "digest": digest,
-            "size": size,
-            "packages": tuple(packages),
-            "created_at": self._clock(),
-        }
-        upsert(self._session, LockRow, {"key": key, **content}, content)
+        self._session.execute(delete(LockRow).where(LockRow.key == key))
+        self._session.add(
+            LockRow(
+                key=key,
+                lock=text,
+                digest=digest,
+                size=size,
+                packages=tuple(packages),
+                created_at=self._clock(),
+            )
+        )
+        self._session.flush()
 
     def expire(self, before: datetime) -> None:
         """Drop environments kept before then that no image carries; nothing while images build."""

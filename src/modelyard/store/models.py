@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.search import Page, Search
@@ -16,7 +16,7 @@ from modelyard.schemas import ChangeLabels, RegisterModel
 from modelyard.store import labels, search, versions
 from modelyard.store.blobs import Blobs
 from modelyard.store.labels import Labels
-from modelyard.store.repository import Repository
+from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     ImageModelRow,
     ImageRow,
@@ -64,8 +64,8 @@ class Models(Repository):
         self._session.add(row)
         self._session.flush()
         self._add_files(row.seq, files)
-        labels.replace(self._session, ModelLabelRow, workspace, row.seq, entries)
-        return self._to_domain([row])[0]
+        labels.add(self._session, ModelLabelRow, workspace, row.seq, entries)
+        return _to_domain(row, tuple(files), entries)
 
     def get(self, workspace: str, reference: Reference) -> Model:
         """One version; without a number in the reference, the latest that exists.
@@ -79,12 +79,12 @@ class Models(Repository):
     def search(self, workspace: str, wanted: Search) -> Page[Model]:
         """Versions that pass every filter, newest first."""
         search.refuse("models", wanted, "model", "image")
-        query = search.select_labelled(ModelRow, ModelLabelRow, workspace, wanted)
+        found = search.labelled(self._session, ModelRow, ModelLabelRow, workspace, wanted)
         if wanted.version is not None:
-            query = query.where(ModelRow.version == wanted.version)
+            found = found.where(ModelRow.version == wanted.version)
         if wanted.framework is not None:
-            query = query.where(ModelRow.framework == wanted.framework)
-        return search.page(self._session, query, ModelRow, wanted, self._to_domain)
+            found = found.where(ModelRow.framework == wanted.framework)
+        return search.page(self._session, found, wanted, self._to_domain)
 
     def change_labels(self, workspace: str, reference: Reference, change: ChangeLabels) -> Model:
         """Change tags and description, add properties.
@@ -124,17 +124,14 @@ class Models(Repository):
         return [f"{name}:{version}" for name, version in self._session.execute(query)]
 
     def _add_files(self, model: int, files: Sequence[ModelFile]) -> None:
-        rows = [
-            {
-                "model": model,
-                "position": position,
-                "path": file.path,
-                "digest": file.digest,
-                "size": file.size,
-            }
-            for position, file in enumerate(files)
-        ]
-        self._session.execute(insert(ModelFileRow), rows)
+        insert_all(
+            self._session,
+            ModelFileRow,
+            (
+                {"model": model, "position": position, **file.model_dump()}
+                for position, file in enumerate(files)
+            ),
+        )
 
     def _files(self, models: Sequence[int]) -> dict[int, tuple[ModelFile, ...]]:
         query = (

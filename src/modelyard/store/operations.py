@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, or_, select
 
 from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
 from modelyard.domain.search import Page, Search
 from modelyard.errors import NotFound
 from modelyard.store import search
-from modelyard.store.repository import Repository
+from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import OperationLineRow, OperationRow
 
 LONGEST_LINE = 16 << 10
@@ -67,14 +67,14 @@ class Operations(Repository):
         """
         search.refuse("operations", wanted, "version", "tag", "property", "framework", "model")
         search.refuse("operations", wanted, "image")
-        query = select(OperationRow).where(
-            OperationRow.workspace == workspace, *search.created(OperationRow.created_at, wanted)
-        )
+        found = search.Narrowed(
+            select(OperationRow).where(OperationRow.workspace == workspace), OperationRow.seq
+        ).where(*search.created(OperationRow.created_at, wanted))
         if wanted.name is not None:
-            query = query.where(_works_on(wanted.name))
+            found = found.where(_works_on(wanted.name))
         if wanted.text is not None:
-            query = query.where(OperationRow.resource.icontains(wanted.text, autoescape=True))
-        return search.page(self._session, query, OperationRow, wanted, _all_to_domain)
+            found = found.where(OperationRow.resource.icontains(wanted.text, autoescape=True))
+        return search.page(self._session, found, wanted, _all_to_domain)
 
     def running(
         self, workspace: str | None = None, resource: str | None = None
@@ -115,9 +115,10 @@ class Operations(Repository):
         if not kept:
             return
         now = self._clock()
-        self._session.execute(
-            insert(OperationLineRow),
-            [
+        insert_all(
+            self._session,
+            OperationLineRow,
+            (
                 {
                     "operation": row.seq,
                     "sequence": sequence,
@@ -126,7 +127,7 @@ class Operations(Repository):
                     "text": text,
                 }
                 for sequence, text in enumerate(kept, start=row.log_lines + 1)
-            ],
+            ),
         )
         row.log_lines += len(kept)
         self._session.flush()

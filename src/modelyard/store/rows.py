@@ -113,6 +113,7 @@ class ModelRow(Base):
     __tablename__ = "model"
     __table_args__ = (
         UniqueConstraint("workspace", "name", "version"),
+        Index(None, "workspace", "name", "seq"),
         CheckConstraint("version >= 1", name="version"),
         Index(None, "workspace", "seq"),
         Index(None, "workspace", "framework", "seq"),
@@ -238,6 +239,7 @@ class ImageRow(Base):
     __tablename__ = "image"
     __table_args__ = (
         UniqueConstraint("workspace", "name", "version"),
+        Index(None, "workspace", "name", "seq"),
         CheckConstraint("version >= 1", name="version"),
         Index(None, "workspace", "seq"),
         Index(None, "workspace", "inputs"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.search import Page, Search
@@ -27,7 +27,7 @@ from modelyard.store import labels, search, versions
 from modelyard.store.agents import Agents
 from modelyard.store.contents import images_with
 from modelyard.store.labels import Labels
-from modelyard.store.repository import Repository
+from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     DeploymentRow,
     ImageRow,
@@ -81,7 +81,7 @@ class Services(Repository):
         self._session.add(row)
         self._session.flush()
         self._deploy(row)
-        labels.replace(self._session, ServiceLabelRow, workspace, row.seq, entries)
+        labels.add(self._session, ServiceLabelRow, workspace, row.seq, entries)
         return self._one(row)
 
     def update(
@@ -165,16 +165,16 @@ class Services(Repository):
     def search(self, workspace: str, wanted: Search) -> Page[Service]:
         """Services that pass every filter, newest first; by the image that is wanted of them."""
         search.refuse("services", wanted, "framework", "version")
-        query = search.select_labelled(ServiceRow, ServiceLabelRow, workspace, wanted)
+        found = search.labelled(self._session, ServiceRow, ServiceLabelRow, workspace, wanted)
         if wanted.model is not None:
-            query = query.where(ServiceRow.image.in_(images_with(wanted.model)))
+            found = found.where(ServiceRow.image.in_(images_with(wanted.model)))
         if wanted.image is not None:
             image = Reference.parse(wanted.image, "image")
-            query = query.join(ImageRow, ImageRow.seq == ServiceRow.image)
-            query = query.where(ImageRow.name == image.name)
+            images = select(ImageRow.seq).where(ImageRow.name == image.name)
             if image.version is not None:
-                query = query.where(ImageRow.version == image.version)
-        return search.page(self._session, query, ServiceRow, wanted, self._view.services)
+                images = images.where(ImageRow.version == image.version)
+            found = found.where(ServiceRow.image.in_(images))
+        return search.page(self._session, found, wanted, self._view.services)
 
     def change_labels(self, workspace: str, name: str, change: ChangeLabels) -> Service:
         """Change tags and description, add properties; replicas do not notice.
@@ -238,12 +238,14 @@ class Services(Repository):
         """
         row = self._row(service)
         self._session.execute(delete(ServiceKeyRow).where(ServiceKeyRow.service == row.seq))
-        values = [
-            {"service": row.seq, "slot": key.slot, "key_id": key.id, "hash": key.hash}
-            for key in keys
-        ]
-        if values:
-            self._session.execute(insert(ServiceKeyRow), values)
+        insert_all(
+            self._session,
+            ServiceKeyRow,
+            (
+                {"service": row.seq, "slot": key.slot, "key_id": key.id, "hash": key.hash}
+                for key in keys
+            ),
+        )
         self._agents.bump(row.agent)
 
     def keys(self, service: UUID) -> tuple[KeyHash, ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from modelyard.domain.values import Reference
 from modelyard.errors import NotFound
-from modelyard.store.dialect import upsert
 from modelyard.store.rows import CounterRow, ImageRow, ModelRow, ServiceRow, Versioned
 
 VersionedRow = TypeVar("VersionedRow", ModelRow, ImageRow)
@@ -23,9 +22,16 @@ _COMPARED = 1000
 
 def next_version(session: Session, workspace: str, kind: Versioned, name: str) -> int:
     """Take the next number. A transaction that is undone gives it back, for nobody has seen it."""
-    identity = {"workspace": workspace, "kind": kind, "name": name}
-    upsert(session, CounterRow, {**identity, "last": 1}, {"last": CounterRow.last + 1})
-    return session.scalars(select(CounterRow.last).filter_by(**identity)).one()
+    counter = update(CounterRow).where(
+        CounterRow.workspace == workspace, CounterRow.kind == kind, CounterRow.name == name
+    )
+    raised = session.scalar(
+        counter.values(last=CounterRow.last + 1).returning(CounterRow.last),
+        execution_options={"synchronize_session": False},
+    )
+    if raised is None:
+        session.add(CounterRow(workspace=workspace, kind=kind, name=name, last=1))
+    return raised or 1
 
 
 def find(

@@ -14,6 +14,7 @@ from tests.factories import WORKSPACE, add_model
 from modelyard.domain.search import Search
 from modelyard.errors import Conflict, Unavailable
 from modelyard.store import Database, Transaction, dialect
+from modelyard.store import database as database_module
 from modelyard.store.rows import CounterRow, WorkspaceRow
 
 
@@ -95,6 +96,7 @@ class TestTransactions:
         self, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dialect, "LOCK_TIMEOUT", 0.1)
+        monkeypatch.setattr(database_module, "QUEUE_TIMEOUT", 0.1)
         other = Database(url)
         with database.write() as tx:
             add_model(tx)

@@ -6,27 +6,28 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+DIGEST = sa.String(71)
+TIME = sa.DateTime(timezone=True)
+
+
+def one_of(name: str, *values: str) -> sa.Enum:
+    return sa.Enum(*values, name=name, native_enum=False, create_constraint=True)
+
 
 def upgrade() -> None:
     op.create_table(
         "blob",
-        sa.Column("digest", sa.String(length=71), nullable=False),
-        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("digest", DIGEST, nullable=False),
+        sa.Column("size", COUNT, nullable=False),
         sa.Column(
             "state",
-            sa.Enum(
-                "live",
-                "condemned",
-                "deleting",
-                name="state",
-                native_enum=False,
-                create_constraint=True,
-            ),
+            one_of("state", "live", "condemned", "deleting"),
             nullable=False,
         ),
-        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("condemned_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("leased_until", TIME, nullable=False),
+        sa.Column("condemned_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
         sa.CheckConstraint("length(digest) = 71", name=op.f("ck_blob_digest")),
         sa.CheckConstraint("size >= 0", name=op.f("ck_blob_size")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_blob")),
@@ -37,7 +38,7 @@ def upgrade() -> None:
     op.create_table(
         "workspace",
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workspace")),
     )
     op.create_table(
@@ -46,9 +47,9 @@ def upgrade() -> None:
         sa.Column("workspace", sa.Text(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_seen", TIME, nullable=True),
         sa.Column("observed", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace"], ["workspace.name"], name=op.f("fk_agent_workspace_workspace")
         ),
@@ -58,10 +59,10 @@ def upgrade() -> None:
         "environment_lock",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("lock", sa.Text(), nullable=False),
-        sa.Column("digest", sa.String(length=71), nullable=False),
-        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("digest", DIGEST, nullable=False),
+        sa.Column("size", COUNT, nullable=False),
         sa.Column("packages", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["digest"], ["blob.digest"], name=op.f("fk_environment_lock_digest_blob")
         ),
@@ -77,7 +78,7 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request_hash", sa.Text(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace"], ["workspace.name"], name=op.f("fk_idempotency_workspace_workspace")
         ),
@@ -88,7 +89,7 @@ def upgrade() -> None:
         "model",
         sa.Column(
             "seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            COUNT,
             autoincrement=True,
             nullable=False,
         ),
@@ -98,7 +99,8 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column(
             "format",
-            sa.Enum(
+            one_of(
+                "format",
                 "pickle",
                 "joblib",
                 "onnx",
@@ -109,9 +111,6 @@ def upgrade() -> None:
                 "keras",
                 "mlflow",
                 "custom",
-                name="format",
-                native_enum=False,
-                create_constraint=True,
             ),
             nullable=False,
         ),
@@ -120,7 +119,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("sample_input", sa.Text(), nullable=True),
         sa.Column("words", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.CheckConstraint("version >= 1", name=op.f("ck_model_version")),
         sa.ForeignKeyConstraint(
@@ -139,12 +138,15 @@ def upgrade() -> None:
         ["workspace", "framework", "seq"],
         unique=False,
     )
+    op.create_index(
+        op.f("ix_model_workspace_name_seq"), "model", ["workspace", "name", "seq"], unique=False
+    )
     op.create_index(op.f("ix_model_workspace_seq"), "model", ["workspace", "seq"], unique=False)
     op.create_table(
         "operation",
         sa.Column(
             "seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            COUNT,
             autoincrement=True,
             nullable=False,
         ),
@@ -152,35 +154,19 @@ def upgrade() -> None:
         sa.Column("workspace", sa.Text(), nullable=False),
         sa.Column(
             "kind",
-            sa.Enum(
-                "image.build",
-                "service.deploy",
-                "service.update",
-                "service.delete",
-                name="kind",
-                native_enum=False,
-                create_constraint=True,
-            ),
+            one_of("kind", "image.build", "service.deploy", "service.update", "service.delete"),
             nullable=False,
         ),
         sa.Column(
             "state",
-            sa.Enum(
-                "Running",
-                "Succeeded",
-                "Failed",
-                "Cancelled",
-                name="state",
-                native_enum=False,
-                create_constraint=True,
-            ),
+            one_of("state", "Running", "Succeeded", "Failed", "Cancelled"),
             nullable=False,
         ),
         sa.Column("resource", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("log_lines", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace"], ["workspace.name"], name=op.f("fk_operation_workspace_workspace")
@@ -206,11 +192,11 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column(
             "role",
-            sa.Enum("owner", "agent", name="role", native_enum=False, create_constraint=True),
+            one_of("role", "owner", "agent"),
             nullable=False,
         ),
         sa.Column("token_hash", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace"], ["workspace.name"], name=op.f("fk_principal_workspace_workspace")
         ),
@@ -223,7 +209,7 @@ def upgrade() -> None:
         sa.Column("workspace", sa.Text(), nullable=False),
         sa.Column(
             "kind",
-            sa.Enum("model", "image", name="kind", native_enum=False, create_constraint=True),
+            one_of("kind", "model", "image"),
             nullable=False,
         ),
         sa.Column("name", sa.Text(), nullable=False),
@@ -237,7 +223,7 @@ def upgrade() -> None:
         "image",
         sa.Column(
             "seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            COUNT,
             autoincrement=True,
             nullable=False,
         ),
@@ -247,18 +233,11 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column(
             "state",
-            sa.Enum(
-                "Running",
-                "Succeeded",
-                "Failed",
-                name="state",
-                native_enum=False,
-                create_constraint=True,
-            ),
+            one_of("state", "Running", "Succeeded", "Failed"),
             nullable=False,
         ),
         sa.Column("inputs", sa.Text(), nullable=False),
-        sa.Column("digest", sa.String(length=71), nullable=True),
+        sa.Column("digest", DIGEST, nullable=True),
         sa.Column("manifest", sa.Text(), nullable=True),
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("packages", sa.Text(), nullable=False),
@@ -267,7 +246,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
         sa.Column("operation", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.CheckConstraint("version >= 1", name=op.f("ck_image_version")),
         sa.ForeignKeyConstraint(
@@ -288,14 +267,17 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_image_workspace_inputs"), "image", ["workspace", "inputs"], unique=False
     )
+    op.create_index(
+        op.f("ix_image_workspace_name_seq"), "image", ["workspace", "name", "seq"], unique=False
+    )
     op.create_index(op.f("ix_image_workspace_seq"), "image", ["workspace", "seq"], unique=False)
     op.create_table(
         "model_file",
-        sa.Column("model", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("model", COUNT, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("digest", sa.String(length=71), nullable=False),
-        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("digest", DIGEST, nullable=False),
+        sa.Column("size", COUNT, nullable=False),
         sa.ForeignKeyConstraint(
             ["digest"], ["blob.digest"], name=op.f("fk_model_file_digest_blob")
         ),
@@ -308,10 +290,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_model_file_digest"), "model_file", ["digest"], unique=False)
     op.create_table(
         "model_label",
-        sa.Column("owner", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("owner", COUNT, nullable=False),
         sa.Column(
             "kind",
-            sa.Enum("tag", "property", name="kind", native_enum=False, create_constraint=True),
+            one_of("kind", "tag", "property"),
             nullable=False,
         ),
         sa.Column("key", sa.Text(), nullable=False),
@@ -339,11 +321,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "operation_line",
-        sa.Column(
-            "operation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
+        sa.Column("operation", COUNT, nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
-        sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("time", TIME, nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -356,9 +336,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "image_file",
-        sa.Column("image", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("image", COUNT, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("digest", sa.String(length=71), nullable=False),
+        sa.Column("digest", DIGEST, nullable=False),
         sa.ForeignKeyConstraint(
             ["digest"], ["blob.digest"], name=op.f("fk_image_file_digest_blob")
         ),
@@ -370,10 +350,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_image_file_digest"), "image_file", ["digest"], unique=False)
     op.create_table(
         "image_label",
-        sa.Column("owner", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("owner", COUNT, nullable=False),
         sa.Column(
             "kind",
-            sa.Enum("tag", "property", name="kind", native_enum=False, create_constraint=True),
+            one_of("kind", "tag", "property"),
             nullable=False,
         ),
         sa.Column("key", sa.Text(), nullable=False),
@@ -401,22 +381,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "image_layer",
-        sa.Column("image", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("image", COUNT, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column(
             "kind",
-            sa.Enum(
-                "environment",
-                "runtime",
-                "code",
-                "model",
-                name="kind",
-                native_enum=False,
-                create_constraint=True,
-            ),
+            one_of("kind", "environment", "runtime", "code", "model"),
             nullable=False,
         ),
-        sa.Column("digest", sa.String(length=71), nullable=False),
+        sa.Column("digest", DIGEST, nullable=False),
         sa.ForeignKeyConstraint(
             ["digest"], ["blob.digest"], name=op.f("fk_image_layer_digest_blob")
         ),
@@ -428,9 +400,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_image_layer_digest"), "image_layer", ["digest"], unique=False)
     op.create_table(
         "image_model",
-        sa.Column("image", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("image", COUNT, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("model", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("model", COUNT, nullable=True),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -450,7 +422,7 @@ def upgrade() -> None:
         "service",
         sa.Column(
             "seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            COUNT,
             autoincrement=True,
             nullable=False,
         ),
@@ -459,18 +431,16 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
-        sa.Column("image", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("image", COUNT, nullable=False),
         sa.Column("settings", sa.Text(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("deleting", sa.Boolean(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
-        sa.Column(
-            "log_lines", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("log_lines", COUNT, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["agent"], ["agent.name"], name=op.f("fk_service_agent_agent")),
         sa.ForeignKeyConstraint(["image"], ["image.seq"], name=op.f("fk_service_image_image")),
@@ -488,12 +458,12 @@ def upgrade() -> None:
     op.create_table(
         "deployment",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("service", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("image", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("service", COUNT, nullable=False),
+        sa.Column("image", COUNT, nullable=False),
         sa.Column("settings", sa.Text(), nullable=False),
         sa.Column("weight", sa.Integer(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.CheckConstraint("weight BETWEEN 0 AND 100", name=op.f("ck_deployment_weight")),
         sa.ForeignKeyConstraint(["image"], ["image.seq"], name=op.f("fk_deployment_image_image")),
         sa.ForeignKeyConstraint(
@@ -510,17 +480,17 @@ def upgrade() -> None:
         "log_stream",
         sa.Column(
             "seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            COUNT,
             autoincrement=True,
             nullable=False,
         ),
-        sa.Column("service", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("service", COUNT, nullable=False),
         sa.Column("replica", sa.Text(), nullable=False),
-        sa.Column("epoch", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("next", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("kept", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("dropped", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("epoch", COUNT, nullable=False),
+        sa.Column("next", COUNT, nullable=False),
+        sa.Column("kept", COUNT, nullable=False),
+        sa.Column("dropped", COUNT, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["service"],
             ["service.seq"],
@@ -533,10 +503,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "service_key",
-        sa.Column("service", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("service", COUNT, nullable=False),
         sa.Column(
             "slot",
-            sa.Enum("primary", "secondary", name="slot", native_enum=False, create_constraint=True),
+            one_of("slot", "primary", "secondary"),
             nullable=False,
         ),
         sa.Column("key_id", sa.Text(), nullable=False),
@@ -552,10 +522,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "service_label",
-        sa.Column("owner", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("owner", COUNT, nullable=False),
         sa.Column(
             "kind",
-            sa.Enum("tag", "property", name="kind", native_enum=False, create_constraint=True),
+            one_of("kind", "tag", "property"),
             nullable=False,
         ),
         sa.Column("key", sa.Text(), nullable=False),
@@ -586,13 +556,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "log_piece",
-        sa.Column("service", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("first", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("service", COUNT, nullable=False),
+        sa.Column("first", COUNT, nullable=False),
         sa.Column("lines", sa.Integer(), nullable=False),
-        sa.Column("stream", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("stream", COUNT, nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("time", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["service"],
             ["service.seq"],
