@@ -12,9 +12,14 @@ from modelyard.errors import InvalidRequest
 def client() -> Client:
     """Connect as the environment says; say so when a server must be started for it."""
     environment = read_environment()
-    if environment.url is None and LocalServer(environment.home).find() is None:
-        output.say(f"starting the local server in {environment.home}")
-    return connect()
+    if environment.url is not None:
+        return connect()
+    local = LocalServer(environment.home, environment.wheels)
+    address = local.find()
+    if address is None:
+        output.say(f"starting the local server in {local.home}")
+        address = local.ensure_running()
+    return Client(address, local=local)
 
 
 def local_server() -> LocalServer:

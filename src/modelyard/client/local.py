@@ -20,7 +20,7 @@ from typing import Protocol
 import httpx2
 from pydantic import ValidationError
 
-from modelyard.client.connection import Address
+from modelyard.client.connection import Address, tls
 from modelyard.domain.values import Value
 from modelyard.errors import ServerUnreachable, Unauthenticated
 
@@ -214,7 +214,7 @@ def _spawn(command: list[str], environment: dict[str, str], log: Path) -> Proces
 
 def _answers(url: str) -> bool:
     try:
-        with httpx2.Client(trust_env=False, timeout=5.0) as client:
+        with httpx2.Client(trust_env=False, timeout=5.0, verify=tls(url)) as client:
             return client.get(f"{url}/livez").status_code == 200
     except httpx2.HTTPError:
         return False

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from modelyard.client.connection import is_loopback
+from modelyard.client.connection import is_loopback, tls
 from modelyard.domain.service import Service
 from modelyard.errors import ScoringFailed, Unavailable
 
@@ -21,7 +21,7 @@ class Scorer:
 
     def __init__(self, transport: httpx2.BaseTransport | None = None) -> None:
         self._transport = transport
-        self._clients: dict[bool, httpx2.Client] = {}
+        self._clients: dict[tuple[bool, bool], httpx2.Client] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -65,10 +65,13 @@ class Scorer:
 
     def _client(self, uri: str) -> httpx2.Client:
         local = is_loopback(uri)
+        kind = (local, uri.startswith("https:"))
         with self._lock:  # threads may share an SDK client: a second one would never be closed
-            if local not in self._clients:
-                self._clients[local] = httpx2.Client(trust_env=not local, transport=self._transport)
-            return self._clients[local]
+            if kind not in self._clients:
+                self._clients[kind] = httpx2.Client(
+                    trust_env=not local, verify=tls(uri), transport=self._transport
+                )
+            return self._clients[kind]
 
 
 def _uri(service: Service) -> str:

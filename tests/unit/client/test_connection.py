@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from modelyard.client.connection import PAUSES, Address, Connection, checked_url, is_loopback
+from modelyard.client.connection import PAUSES, Address, Connection, checked_url, is_loopback, tls
 from modelyard.errors import (
     InUse,
     InvalidRequest,
@@ -155,3 +155,15 @@ class TestAddress:
     )
     def test_on_this_machine(self, url: str, expected: Any) -> None:
         assert is_loopback(url) is expected
+
+    @pytest.mark.parametrize(
+        ("url", "verified"),
+        [
+            ("http://127.0.0.1:80", False),
+            ("https://127.0.0.1:80", True),
+            ("http://example.org", True),
+            ("https://example.org", True),
+        ],
+    )
+    def test_certificates_are_read_where_there_may_be_tls(self, url: str, verified: bool) -> None:
+        assert (tls(url) is True) is verified
