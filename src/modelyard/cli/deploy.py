@@ -132,7 +132,7 @@ def _check_usage(name: str | None, service_file: Path | None, options: dict[str,
 def _run(
     yard: Client, name: str | None, service_file: Path | None, options: dict[str, Any], plan: bool
 ) -> Deployed:
-    with progress.transfer("looking at the files") as on_bytes:
+    with progress.transfer("comparing" if plan else "deploying") as on_bytes:
         told: dict[str, Any] = {
             "plan": plan,
             "progress": on_bytes,
