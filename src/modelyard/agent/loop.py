@@ -75,7 +75,7 @@ class Loop:
             self._awake.clear()
             try:
                 pause = self._turn(time.monotonic())
-            except OSError:  # such as a full disk: what runs is not touched
+            except Exception:  # such as a full disk: what runs is not touched
                 log.exception("trying again")
                 pause = _IDLE
             self._awake.wait(pause)

@@ -163,8 +163,11 @@ class Shipper:
 
 def _load(replica_log: ReplicaLog) -> Position:
     try:
-        return Position(**json.loads(replica_log.position.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        document = json.loads(replica_log.position.read_bytes())
+        if not all(isinstance(value, int) for value in document.values()):
+            raise ValueError("not a position")
+        return Position(**document)
+    except (OSError, ValueError, TypeError, AttributeError):  # never sent, or damaged
         return Position(epoch=int(time.time()))
 
 

@@ -97,7 +97,7 @@ def start() -> None:
     if MISBEHAVE == "hang":
         time.sleep(600)
     if MISBEHAVE == "exit":
-        print("giving up", flush=True)
+        print(("\N{SNOWMAN}" * 5000 + "\n") * 50, "giving up", flush=True)
         sys.exit(7)
     if MISBEHAVE == "raise":
         publish(

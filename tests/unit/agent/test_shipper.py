@@ -149,7 +149,7 @@ def test_piece_deleted_while_on_its_way_is_told(replica: Replica, home: Home) ->
     assert home.text == "one\n[agent] lines before this one were lost\ntwo\n"
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"epoch": 1, "what": 2}', "[]"])
+@pytest.mark.parametrize("damage", ["", "{", '{"epoch": 1, "what": 2}', "[]", '{"epoch": "x"}'])
 def test_lost_position_begins_a_new_epoch(replica: Replica, home: Home, damage: str) -> None:
     home.epoch, home.pieces = 5, ["earlier\n"] * 9
     replica.write("one\n")

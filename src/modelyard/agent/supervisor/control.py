@@ -16,6 +16,7 @@ from typing import Any
 
 _LONGEST_REQUEST = 64 << 10
 _BACKLOG = 16
+_PATIENCE = 0.2  # seconds for a caller to take its answer, in which nothing else is done
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -47,7 +48,7 @@ class ControlSocket:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             connection, _ = self._listener.accept()
-            connection.setblocking(False)
+            connection.settimeout(_PATIENCE)
             client = _Client(connection, self._handler, self._forget)
             self._selector.register(connection, selectors.EVENT_READ, client.read)
 
@@ -76,7 +77,7 @@ class _Client:
             for request in requests:
                 self._connection.sendall(json.dumps(self._answer(request)).encode() + b"\n")
         except OSError:
-            chunk = b""  # a caller that does not read its answers is not waited for
+            chunk = b""  # gone, or not reading its answers
         if not chunk or len(self._received) > _LONGEST_REQUEST:
             self._forget(self._connection)
 

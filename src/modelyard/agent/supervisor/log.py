@@ -20,6 +20,8 @@ MAX_FILE = 8 << 20
 TAIL = 40
 """Lines that are remembered as evidence."""
 
+_LONGEST_EVIDENCE = 500
+
 
 def log_files(folder: Path) -> list[int]:
     """Numbers of the log files in a folder, oldest first."""
@@ -116,7 +118,7 @@ class LineLog:
         self._write(self._splitter.finish(), now)
 
     def _write(self, lines: list[str], now: float) -> None:
-        self.tail.extend(lines)
+        self.tail.extend(line[:_LONGEST_EVIDENCE] for line in lines)
         if lines:
             self._append(lines, now)
 
