@@ -89,7 +89,7 @@ PASSED = {
         ("/score", b"x"),
     ),
 }
-WANTED = {b"host", b"x-request-id", b"content-length"}
+WANTED = {b"host", b"x-forwarded-prefix", b"x-request-id", b"content-length"}
 
 
 async def send(gateway: Serving, data: bytes) -> bytes:

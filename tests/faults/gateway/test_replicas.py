@@ -87,9 +87,10 @@ class Gone:
 class Deaf:
     """A replica that takes connections and closes them without reading a byte."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, pause: float) -> None:
         self.upstream = Upstream(str(stage.folder / "deaf.sock"), "deaf", 100, "deaf")
         self.met = 0
+        self._pause = pause
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.upstream.socket)
         self._socket.listen()
@@ -111,7 +112,7 @@ class Deaf:
             except OSError:
                 return
             self.met += 1
-            time.sleep(0.01)  # let the request arrive, so that there is something to leave unread
+            time.sleep(self._pause)
             connection.close()
 
 
@@ -305,10 +306,13 @@ async def test_a_request_that_was_read_is_never_sent_twice(stage: Stage) -> None
     assert len(one.heads) == 2
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.01], ids=["before it arrives", "after it arrived"])
 @pytest.mark.parametrize("size", [1, 5_000_000])
-async def test_a_request_that_was_not_read_goes_to_another_replica(stage: Stage, size: int) -> None:
+async def test_a_request_that_was_not_read_goes_to_another_replica(
+    stage: Stage, size: int, pause: float
+) -> None:
     other = await stage.replica("other")
-    with Deaf(stage) as deaf:
+    with Deaf(stage, pause) as deaf:
         async with Serving(route(deaf, other)) as gateway:
             client = gateway.client()
             for _ in range(10):
@@ -342,6 +346,21 @@ async def test_what_is_no_answer_is_502(stage: Stage, answer: bytes, code: str) 
         status, body = await score(gateway.client())
     assert (status, json.loads(body)["code"]) == (502, code)
     assert len(replica.heads) == 1
+
+
+async def test_a_timeout_closes_the_connection_to_the_replica(stage: Stage) -> None:
+    closed = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await replica.request(reader)
+        assert await reader.read() == b""
+        closed.set()
+
+    limits = {"scoring_timeout": 0.2}
+    async with Scripted(stage, script) as replica, Serving(route(replica, **limits)) as gateway:
+        status, body = await score(gateway.client())
+        assert (status, json.loads(body)["code"]) == (504, "scoring_timeout")
+        await closed.wait()
 
 
 async def test_a_second_answer_is_nobodys(stage: Stage) -> None:

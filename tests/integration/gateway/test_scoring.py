@@ -31,6 +31,7 @@ async def test_a_request_reaches_a_replica_and_its_answer_comes_back(stage: Stag
         b"host": b"test",
         b"x-custom": b"1",
         b"x-forwarded-for": b"10.0.0.1",
+        b"x-forwarded-prefix": b"/services/digits",
         b"x-request-id": b"mine",
         b"content-length": b"3",
     }

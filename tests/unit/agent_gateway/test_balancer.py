@@ -234,6 +234,16 @@ def test_a_replica_that_cannot_be_reached_is_set_aside_for_longer_each_time() ->
     assert rests == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
+def test_failures_at_the_same_time_count_as_one() -> None:
+    traffic = Traffic()
+    exchanges = [traffic.request() for _ in range(4)]
+    failing = [exchange for exchange in exchanges if where(exchange) == "a"]
+    replica = traffic.replica("a")
+    for exchange in failing:
+        traffic.balancer.unreachable(exchange, "connection refused")
+    assert replica.failures == 1
+
+
 def test_an_answer_ends_the_growth() -> None:
     traffic = Traffic()
     exchange = traffic.request()

@@ -4,15 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.agent.gateway.forwarding import encode_request, split_path
+from modelyard.agent.gateway.forwarding import Place, encode_request, split_path
 from modelyard_runtime.http import Headers, Request
 from modelyard_runtime.messages import split_target
+
+PLACE = Place("digits", b"/services/digits", b"/score")
+ADDED = [b"x-forwarded-prefix: /services/digits", b"x-request-id: id"]
 
 
 def encode(headers: list[tuple[bytes, bytes]], **parts: object) -> bytes:
     request = Request(**{"method": "POST", "path": "/x", "query": "", "body": b"", **parts},
                       headers=Headers(headers))  # fmt: skip
-    return encode_request(request, dict(headers), b"/score", b"id")
+    return encode_request(request, dict(headers), PLACE, b"id")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,8 @@ def encode(headers: list[tuple[bytes, bytes]], **parts: object) -> bytes:
     ],
 )
 def test_a_path_names_a_service_and_the_path_at_its_replica(path, split) -> None:
-    assert split_path(path) == split
+    place = split_path(path)
+    assert (place and (place.service, place.path)) == split
 
 
 @given(
@@ -41,7 +45,13 @@ def test_a_replica_reads_the_path_that_the_client_wrote(rest: str) -> None:
         return  # never comes this far
     place = split_path(f"/services/digits/{rest}")
     assert place is not None
-    assert split_target(place[1]) == (f"/{rest}", "")
+    assert split_target(place.path) == (f"/{rest}", "")
+
+
+def test_the_prefix_is_escaped_like_the_path() -> None:
+    place = split_path("/services/a b/c d")
+    assert place is not None
+    assert place.prefix == b"/services/a%20b"
 
 
 def test_the_head_is_written_anew() -> None:
@@ -50,7 +60,7 @@ def test_the_head_is_written_anew() -> None:
     )
     assert head == (
         b"POST /score?q=%20 HTTP/1.1\r\nhost: h\r\nx-a: 1\r\n"
-        b"x-request-id: id\r\ncontent-length: 2\r\n\r\n"
+        b"x-forwarded-prefix: /services/digits\r\nx-request-id: id\r\ncontent-length: 2\r\n\r\n"
     )
 
 
@@ -67,6 +77,7 @@ def test_the_head_is_written_anew() -> None:
         (b"keep-alive", b"5"),
         (b"proxy-authorization", b"Basic eA=="),
         (b"x-request-id", b"theirs"),
+        (b"x-forwarded-prefix", b"/theirs"),
     ],
     ids=lambda field: field[0].decode(),
 )
@@ -75,7 +86,7 @@ def test_what_ends_at_the_gateway_is_not_passed_on(field: tuple[bytes, bytes]) -
     assert head.split(b"\r\n")[1:-2] == [
         b"host: h",
         b"x-kept: 1",
-        b"x-request-id: id",
+        *ADDED,
         b"content-length: 0",
     ]
 

@@ -18,21 +18,24 @@ def read(*parts: bytes, bodyless: bool = False) -> AnswerReader:
 
 def test_an_answer_is_read() -> None:
     reader = read(PLAIN)
-    assert (reader.complete, reader.last, reader.status) == (True, False, 200)
-    assert (reader.fields, reader.body) == ([(b"x-a", b"1")], b"hi")
+    assert (reader.complete, reader.last) == (True, False)
+    assert reader.take() == (200, [(b"x-a", b"1")], b"hi")
 
 
 def test_an_answer_in_single_bytes_is_the_same() -> None:
     reader = read(*(PLAIN[at : at + 1] for at in range(len(PLAIN))))
-    assert (reader.complete, reader.fields, reader.body) == (True, [(b"x-a", b"1")], b"hi")
+    assert reader.complete
+    assert reader.take() == (200, [(b"x-a", b"1")], b"hi")
 
 
 def test_one_answer_after_another() -> None:
     reader = read(PLAIN)
+    reader.take()
     reader.expect(bodyless=False)
     assert not reader.complete
     reader.feed(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-    assert (reader.complete, reader.last, reader.status, reader.body) == (True, True, 503, b"")
+    assert (reader.complete, reader.last) == (True, True)
+    assert reader.take() == (503, [], b"")
 
 
 def test_chunks_are_joined_and_their_framing_is_not_passed_on() -> None:
@@ -40,25 +43,29 @@ def test_chunks_are_joined_and_their_framing_is_not_passed_on() -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n",
         b"3\r\nyou\r\n0\r\n\r\n",
     )
-    assert (reader.complete, reader.body, reader.fields) == (True, b"hiyou", [])
+    assert reader.complete
+    assert reader.take() == (200, [], b"hiyou")
 
 
 def test_fields_about_the_connection_are_dropped() -> None:
     fields = b"Connection: keep-alive\r\nKeep-Alive: 5\r\nServer: x\r\nX-Request-Id: y\r\n"
     reader = read(b"HTTP/1.1 204 No\r\n" + fields + b"\r\n")
-    assert (reader.complete, reader.fields) == (True, [])
+    assert reader.complete
+    assert reader.take() == (204, [], b"")
 
 
 def test_an_interim_answer_is_not_the_answer() -> None:
     reader = read(b"HTTP/1.1 100 Continue\r\nx-no: 1\r\n\r\n")
     assert not reader.complete
     reader.feed(PLAIN)
-    assert (reader.complete, reader.status, reader.fields) == (True, 200, [(b"x-a", b"1")])
+    assert reader.complete
+    assert reader.take() == (200, [(b"x-a", b"1")], b"hi")
 
 
 def test_a_bodyless_answer_ends_with_its_header_and_the_connection_with_it() -> None:
     reader = read(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n", bodyless=True)
-    assert (reader.complete, reader.last, reader.body) == (True, True, b"")
+    assert (reader.complete, reader.last) == (True, True)
+    assert reader.take() == (200, [], b"")
 
 
 def test_an_answer_until_the_end_of_the_connection_is_not_complete() -> None:
@@ -66,8 +73,15 @@ def test_an_answer_until_the_end_of_the_connection_is_not_complete() -> None:
 
 
 def test_more_than_was_asked_for_spoils_the_connection() -> None:
-    reader = read(PLAIN + PLAIN.replace(b"hi", b"no"))
-    assert (reader.complete, reader.last, reader.body) == (True, True, b"hi")
+    reader = read(PLAIN + PLAIN.replace(b"hi", b"no").replace(b"200", b"404"))
+    assert (reader.complete, reader.last) == (True, True)
+    assert reader.take() == (200, [(b"x-a", b"1")], b"hi")
+
+
+def test_an_answer_that_was_taken_is_not_kept() -> None:
+    reader = read(PLAIN)
+    reader.take()
+    assert reader.take() == (200, [], b"")
 
 
 @pytest.mark.parametrize(

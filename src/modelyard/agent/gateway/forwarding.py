@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Set
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote
 
 from modelyard.agent.gateway.reader import HOP_BY_HOP
 from modelyard_runtime.http import Request
 
-_NOT_PASSED_ON = HOP_BY_HOP | {b"authorization", b"x-request-id"}
+_NOT_PASSED_ON = HOP_BY_HOP | {b"authorization", b"x-forwarded-prefix", b"x-request-id"}
 _PREFIX = "/services/"
 _PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
 _USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
 
 
+class Place(NamedTuple):
+    """What a path below `/services/` is the address of."""
+
+    service: str
+    prefix: bytes
+    """The service's part of the path, escaped."""
+    path: bytes
+    """The part for its replica, escaped."""
+
+
 @lru_cache(maxsize=4096)
-def split_path(path: str) -> tuple[str, bytes] | None:
-    """The service's name and the path at its replica, escaped again; None for other paths."""
+def split_path(path: str) -> Place | None:
+    """Take a decoded path apart; None when it is not below `/services/`."""
     if not path.startswith(_PREFIX):
         return None
     name, _, rest = path[len(_PREFIX) :].partition("/")
-    return name, b"/" + quote(rest, safe=_PLAIN_IN_PATHS).encode()
+    return Place(name, _escape(_PREFIX + name), b"/" + _escape(rest))
 
 
 def encode_request(
-    request: Request, fields: dict[bytes, bytes], path: bytes, request_id: bytes
+    request: Request, fields: dict[bytes, bytes], place: Place, request_id: bytes
 ) -> bytes:
     """Request line and header fields for a replica, with one length whatever the client's framing.
 
@@ -36,13 +47,17 @@ def encode_request(
     if fields.get(b"connection", b"keep-alive").lower() not in _USUAL_CONNECTION:
         dropped = dropped | _nominated(request)
     query = b"?" + request.query.encode() if request.query else b""
-    lines = [b"%b %b%b HTTP/1.1" % (request.method.encode(), path, query)]
+    lines = [b"%b %b%b HTTP/1.1" % (request.method.encode(), place.path, query)]
     lines += [b": ".join(pair) for pair in request.headers.pairs if pair[0] not in dropped]
     if b"host" not in fields:  # HTTP/1.0
         lines.append(b"host: modelyard")
-    lines.append(b"x-request-id: %b" % request_id)
-    lines.append(b"content-length: %d\r\n\r\n" % len(request.body))
+    added = b"x-forwarded-prefix: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
+    lines.append(added % (place.prefix, request_id, len(request.body)))
     return b"\r\n".join(lines)
+
+
+def _escape(path: str) -> bytes:
+    return quote(path, safe=_PLAIN_IN_PATHS).encode()
 
 
 def _nominated(request: Request) -> set[bytes]:

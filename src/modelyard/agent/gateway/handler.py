@@ -139,12 +139,11 @@ class Gateway:
         if place is None:
             answer.set_result(self._own(request.path, request_id))
             return answer
-        name, path = place
-        service = self._services.get(name, self._nobody)
+        service = self._services.get(place.service, self._nobody)
         if not service.admits(fields.get(b"authorization")):
-            answer.set_result(self._refuse(service, name, request_id))
+            answer.set_result(self._refuse(service, place.service, request_id))
             return answer
-        head = encode_request(request, fields, path, request_id)
+        head = encode_request(request, fields, place, request_id)
         balancer = service.balancer
         balancer.submit(
             Exchange(balancer, answer, request_id, head, request.body, request.method == "HEAD")

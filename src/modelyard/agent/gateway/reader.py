@@ -36,30 +36,40 @@ class BadAnswer(Exception):
 
 
 class AnswerReader:
-    """Parses one connection: `expect` an answer, `feed` bytes until it is `complete`."""
+    """Parses one connection: `expect` an answer, `feed` bytes until it is `complete`, `take` it."""
 
-    __slots__ = ("_bodyless", "_chunks", "_parser", "_size", "complete", "fields", "last", "status")
+    __slots__ = (
+        "_bodyless",
+        "_chunks",
+        "_fields",
+        "_parser",
+        "_size",
+        "_status",
+        "complete",
+        "last",
+    )
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._fields: Fields = []
+        self._chunks: list[bytes] = []
+        self._status = 0
         self.expect(bodyless=False)
 
     def expect(self, *, bodyless: bool) -> None:
         """Begin an answer; a bodyless one ends with its header, whatever that says (HEAD)."""
         self._bodyless = bodyless
-        self._chunks: list[bytes] = []
         self._size = 0
-        self.fields: Fields = []
-        self.status = 0
         self.complete = False
         self.last = True
         """The connection is of no use after this answer."""
 
-    @property
-    def body(self) -> bytes:
-        """The body of a complete answer."""
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def take(self) -> tuple[int, Fields, bytes]:
+        """Status, header fields and body of a complete answer, which is forgotten here."""
+        chunks, fields = self._chunks, self._fields
+        self._chunks, self._fields = [], []
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return self._status, fields, body
 
     def feed(self, data: bytes) -> None:
         """Parse more bytes.
@@ -89,15 +99,15 @@ class AnswerReader:
         if self._size > MAX_FIELDS:
             raise BadAnswer(f"its answer has more than {MAX_FIELDS >> 10} KiB of header fields")
         name = name.lower()
-        if name not in _DROPPED:
-            self.fields.append((name, value))
+        if name not in _DROPPED and not self.complete:
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The end of the header."""
         self._size = 0
         if self._bodyless and not self.complete:
-            self.status = self._parser.get_status_code()
-            self.complete = self.status >= 200
+            self._status = self._parser.get_status_code()
+            self.complete = self._status >= 200
 
     def on_body(self, chunk: bytes) -> None:
         """The body, or the next part of it."""
@@ -112,9 +122,9 @@ class AnswerReader:
         """The end of an answer."""
         if self.complete:
             return
-        self.status = self._parser.get_status_code()
-        if self.status < 200:  # an interim answer: the one that counts follows
-            self.fields = []
+        self._status = self._parser.get_status_code()
+        if self._status < 200:  # an interim answer: the one that counts follows
+            self._fields = []
             return
         self.complete = True
         self.last = not self._parser.should_keep_alive()

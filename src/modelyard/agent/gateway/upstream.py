@@ -166,8 +166,10 @@ class Replica:
             return
         if exchange.over:
             self.keep(connection)
-        else:
+        elif connection.usable:
             connection.send(exchange)
+        else:  # closed by the replica before there was anything to read
+            exchange.owner.unread(exchange)
 
 
 class Connection(asyncio.Protocol):
@@ -230,7 +232,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
             else:
                 self._replica.keep(self)
-            exchange.owner.answered(exchange, reader.status, reader.fields, reader.body)
+            exchange.owner.answered(exchange, *reader.take())
 
     def eof_received(self) -> None:
         """The replica closes; whether it has read the request is known now or when it is lost."""
