@@ -25,6 +25,7 @@ class Listed(NamedTuple):
     """One blob, as found while walking a store."""
 
     digest: str
+    size: int
     modified: datetime
     """When it was last written, UTC."""
 

@@ -93,8 +93,9 @@ class LocalBlobs:
         for folder in self._blobs.iterdir():
             for path in folder.iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                    yield Listed(f"sha256:{path.name}", modified)
+                    facts = path.stat()
+                    modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+                    yield Listed(f"sha256:{path.name}", facts.st_size, modified)
 
     def sweep(self) -> int:
         """Remove what writers that died left behind; the number of such pieces."""

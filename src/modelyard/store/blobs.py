@@ -71,6 +71,14 @@ class Blobs(Repository):
         """Sizes in bytes of those that are there."""
         return {row.digest: row.size for row in self._there(digests)}
 
+    def unknown(self, digests: Iterable[str]) -> set[str]:
+        """Those that nothing was ever noted of: a writer died before it could."""
+        strangers = set(digests)
+        for chunk in _chunks(strangers):
+            query = select(BlobRow.digest).where(BlobRow.digest.in_(chunk))
+            strangers.difference_update(self._session.scalars(query))
+        return strangers
+
     def hold(self, digests: Iterable[str], lease: datetime | None = None) -> dict[str, int]:
         """Take blobs off the way out, as something is about to refer to them; their sizes.
 

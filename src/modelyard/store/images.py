@@ -146,6 +146,16 @@ class Images(Repository):
         """
         return self._one(versions.find(self._session, ImageRow, workspace, reference))
 
+    def latest_built(self, workspace: str, name: str) -> Image | None:
+        """The newest version whose build succeeded, or null."""
+        query = select(ImageRow).where(
+            ImageRow.workspace == workspace,
+            ImageRow.name == name,
+            ImageRow.state == ImageState.SUCCEEDED,
+        )
+        row = self._session.scalar(query.order_by(ImageRow.version.desc()).limit(1))
+        return None if row is None else self._one(row)
+
     def search(self, workspace: str, wanted: Search) -> Page[Image]:
         """Versions that pass every filter, newest first."""
         search.refuse("images", wanted, "framework", "image")

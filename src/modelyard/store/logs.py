@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, delete, select
@@ -18,6 +20,9 @@ MOST_KEPT = 16 << 20
 
 MOST_REPLICAS = 64
 """Replicas of one service whose logs are kept."""
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+"""What a supervisor writes in front of every line: when it was printed."""
 
 _PIECES = 16
 """Pieces read at once; one is 1 MiB at most."""
@@ -87,6 +92,15 @@ class Logs(Repository):
                 return last - tail
             tail -= lines
         return 0
+
+    def replicas(self, service: UUID) -> tuple[str, ...]:
+        """Replicas whose logs are kept, by name.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        query = select(LogStreamRow.replica).where(LogStreamRow.service == self._seq(service))
+        return tuple(self._session.scalars(query.order_by(LogStreamRow.replica)))
 
     def dropped(self, service: UUID, replica: str) -> int:
         """Bytes of a replica's log that are not kept any more."""
@@ -190,5 +204,9 @@ class Logs(Repository):
 
 
 def _lines(piece: LogPieceRow, replica: str) -> Iterator[LogLine]:
-    for sequence, text in enumerate(piece.text.split("\n"), start=piece.first):
-        yield LogLine(sequence=sequence, time=piece.time, source=replica, text=text)
+    for sequence, line in enumerate(piece.text.split("\n"), start=piece.first):
+        stamp, _, text = line.partition(" ")
+        if not _STAMP.fullmatch(stamp):
+            stamp, text = "", line
+        time = datetime.fromisoformat(stamp) if stamp else piece.time
+        yield LogLine(sequence=sequence, time=time, source=replica, text=text)

@@ -168,4 +168,5 @@ class TestDelete:
     def test_walk_says_when_it_was_written(self, blobs: BlobStore) -> None:
         put(blobs, b"data")
         (listed,) = blobs.walk()
+        assert listed[:2] == (digest_of(b"data"), 4)
         assert abs(datetime.now(UTC) - listed.modified) < timedelta(minutes=1)

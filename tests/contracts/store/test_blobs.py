@@ -24,6 +24,14 @@ def test_sizes_of_what_is_there(tx: Transaction) -> None:
     assert tx.blobs.sizes([one, two, digest_of("other")]) == {one: 1, two: 2}
 
 
+def test_unknown_are_those_never_recorded(tx: Transaction) -> None:
+    known = add_blob(tx)
+    assert tx.blobs.unknown([known, digest_of("stray")]) == {digest_of("stray")}
+    tx.blobs.collect(LATER, GRACE)
+    assert tx.blobs.collect(LATER + GRACE, GRACE) == [known]
+    assert tx.blobs.unknown([known]) == set()
+
+
 def test_many_digests_at_once(tx: Transaction) -> None:
     digests = [add_blob(tx, str(number)) for number in range(1201)]
     assert len(tx.blobs.hold(digests)) == 1201
