@@ -49,7 +49,8 @@ class Database:
             Conflict: The database was made by a newer version.
         """
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        scripts = str(Path(__file__).parent / "migrations")
+        config.set_main_option("script_location", scripts.replace("%", "%%"))
         with self._translated(), self._turn(), self._writing.begin() as connection:
             config.attributes["connection"] = connection
             try:
