@@ -24,7 +24,7 @@ from modelyard.agent.home import AgentHome, lock
 from modelyard.agent.loop import Loop
 from modelyard.agent.provision import ImageProvider, LayerFetcher
 from modelyard.agent.shipper import Shipper
-from modelyard.agent.shutdown import RunningAgent, stop_everything
+from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
 from modelyard.agent.threads import LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
@@ -90,7 +90,10 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     loop.run()
     for conversation in conversations:
         conversation.close()
-    log.info("ended; replicas and gateway run on")
+    if home.folder.is_dir():
+        log.info("ended; replicas and gateway run on")
+    else:
+        stop_gateway(home, drain=0.0)  # replicas end by themselves, as their folders are gone
 
 
 def _log_to_stderr() -> None:

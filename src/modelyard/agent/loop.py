@@ -70,9 +70,12 @@ class Loop:
         self._ending = False
 
     def run(self) -> None:
-        """Run until `end` is called."""
+        """Run until `end` is called, or the home folder is gone."""
         while not self._ending:
             self._awake.clear()
+            if not self._observed.parent.is_dir():
+                log.error("%s was deleted: ending", self._observed.parent)
+                return
             try:
                 pause = self._turn(time.monotonic())
             except Exception:  # such as a full disk: what runs is not touched

@@ -75,7 +75,7 @@ def stop_everything(home: Path, drain: float = 10.0) -> None:
         return
     held = _hold(agent_home)
     try:
-        _stop_gateway(agent_home, drain)
+        stop_gateway(agent_home, drain)
         _stop_replicas(ProcessDriver(agent_home), drain)
     finally:
         os.close(held)
@@ -90,8 +90,12 @@ def _hold(home: AgentHome) -> int:
             return held
 
 
-def _stop_gateway(home: AgentHome, drain: float) -> None:
-    """End the gateway, also one that has only just begun and shows neither lock nor status."""
+def stop_gateway(home: AgentHome, drain: float) -> None:
+    """End the gateway, also one that has only just begun and shows neither lock nor status.
+
+    Raises:
+        Unavailable: It does not end.
+    """
     gateways = [
         process
         for process in psutil.process_iter(["cmdline"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -232,6 +233,13 @@ class TestDisk:
                 assert client.get(f"{url}/score").status_code == 200
         assert host.runtimes() == before
         host.server = FakeServer(host.server.port)
+
+    def test_deleted_home_leaves_no_process_behind(self, host: Host) -> None:
+        agent = host.start_agent()
+        host.serve(host.deployment("a"))
+        shutil.rmtree(host.folder)
+        wait_for(lambda: not host.processes())
+        assert agent.wait() == 0
 
     def test_half_made_replica_is_cleared_away(self, host: Host) -> None:
         half = host.home.replicas / "digits-00000000-0"

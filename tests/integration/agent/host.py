@@ -134,6 +134,14 @@ class Host:
     def score(self, path: str = "/score") -> httpx2.Response:
         return httpx2.get(f"{self.url}{path}", timeout=30)
 
+    def processes(self) -> list[int]:
+        """Every process of this host, whoever started it."""
+        return [
+            process.pid
+            for process in psutil.process_iter(["cmdline"])
+            if any(str(self.folder) in part for part in process.info["cmdline"] or ())
+        ]
+
     def close(self) -> None:
         for agent in self.agents:
             agent.kill()
@@ -150,12 +158,7 @@ def a_host(folder: Path) -> Iterator[Host]:
         yield host
     finally:
         host.close()
-        left = [
-            p.pid
-            for p in psutil.process_iter(["cmdline"])
-            if any(str(folder) in part for part in p.info["cmdline"] or ())
-        ]
-        assert not left, f"processes left behind: {left}"
+        assert not host.processes(), "processes were left behind"
 
 
 @contextmanager

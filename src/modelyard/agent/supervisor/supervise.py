@@ -176,7 +176,7 @@ class Supervisor:
         if now >= self._next_memory or (run.ready and not was_ready):
             self._next_memory = now + system.SAMPLE_INTERVAL
             self._hold_to_memory(run, now)
-            self._hold_to_sockets()
+            self._hold_to_files()
         if run.kill_at is None and run.overdue(self._spec, now):
             run.ended_for, run.kill_at = "startup", now + _ABORT_GRACE
             processes.abort(run.pid)
@@ -188,10 +188,11 @@ class Supervisor:
         if run.memory.look(limit, now) > limit and run.ended_for != "memory":
             run.ended_for, run.kill_at = "memory", now
 
-    def _hold_to_sockets(self) -> None:
-        """End when somebody deleted the sockets: nobody can reach this replica any more."""
-        if not all(map(os.path.exists, (self._spec.socket, self._spec.control))):
-            self._note("the sockets were deleted: ending, to be started anew")
+    def _hold_to_files(self) -> None:
+        """End when somebody deleted the sockets or the folder: nobody can reach this any more."""
+        needed = (Path(self._spec.socket), Path(self._spec.control), self._folder)
+        if not all(path.exists() for path in needed):
+            self._note("sockets or folder were deleted: ending")
             self._told_to_end = True
 
     def _reap(self, now: float) -> None:
