@@ -166,14 +166,20 @@ def _publish(home: Path, url: str) -> None:
 class _Server(uvicorn.Server):
     """Uvicorn, told to end from a route as well as by a signal."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, platform: Platform) -> None:
         super().__init__(config)
+        self._platform = platform
         self.stop_everything = False
 
     def end(self, everything: bool) -> None:
         """Finish what is running and return from `run`."""
         self.stop_everything = everything
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Turn away who waits for news, then finish what is running."""
+        self._platform.close()
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
@@ -210,7 +216,8 @@ def serve(settings: Settings) -> None:
                 server_header=False,
                 timeout_graceful_shutdown=5,
                 h11_max_incomplete_event_size=None,
-            )
+            ),
+            parts.platform,
         )
         _logger.info("listening on %s", url)
         server.run(sockets=[listener])

@@ -127,7 +127,7 @@ def init_failed(error: BaseException, scene: Scene) -> Cause:
             f"`init()` raised {_brief(error)}{scene.place(error)}.",
             scene.evidence(error),
             "Correct `init()` and build the image again. The files of the models are below the "
-            "folder that the environment variable AZUREML_MODEL_DIR names.",
+            "folder that the environment variable MODELYARD_MODEL_DIR names.",
         )
     )
 

@@ -122,10 +122,11 @@ def _recent(status: GatewayStatus) -> dict[str, RefusedRequests]:
 
 
 def _notice(service: str, refused: RefusedRequests) -> Cause:
-    key = f"the last one with key id `{refused.key_id}`" if refused.key_id else "without a key"
+    last = f"with key id `{refused.key_id}`" if refused.key_id else "without a key"
     return Cause(
         code=CauseCode.KEY_REFUSED,
-        message=f"`{service}` refused {refused.count} requests for their key, {key}.",
+        message=f"`{service}` is ready, but refused requests that had no valid key: "
+        f"{refused.count} so far, the last one {last}.",
         evidence=(f"last refused at {refused.last_at}",),
-        fix=f"Compare the caller's key with `modelyard service keys {service}`.",
+        fix=f"Compare the caller's key with `modelyard service keys show {service}`.",
     )

@@ -55,6 +55,10 @@ class LocalAgent:
 
     def stop_everything(self) -> None:
         """End the agent, its gateway and all replicas, with time for requests in flight."""
+        if self._child is not None and self._child.poll() is None:
+            # It may not have its lock yet, by which it would be found, and start things later.
+            self._child.terminate()
+            self._child.wait()
         stop_everything(self._folder)
 
     def _ensure(self) -> None:

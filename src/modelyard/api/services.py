@@ -76,6 +76,8 @@ def routes(services: Services) -> APIRouter:
     ) -> StreamingResponse:
         """Logs of the replicas, one JSON object a line, back to their start."""
         service = services.get(caller, name)
+        if replica is not None:
+            services.refuse_unknown_replica(service, replica)
         start = after if tail is None else services.log_position(service, replica, tail)
         return log_response(
             request,

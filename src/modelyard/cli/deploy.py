@@ -169,21 +169,19 @@ def _show_plan(planned: Deployed) -> None:
 
 
 def _curl_line(yard: Client, service: Service, sample: Any) -> str:
-    """A command that scores when it is pasted into a shell."""
+    """A command that works when it is pasted into a shell: it scores, if there is a sample."""
     words = ["curl", "-sS"]
     if service.settings.auth is Authentication.KEY:
         words += ["-H", f"Authorization: Bearer {yard.services.keys(service.name).primary}"]
-    words += ["-H", "Content-Type: application/json"]
-    words += ["--data", _body(yard, service, sample), service.scoring_uri or ""]
-    return shlex.join(words)
+    sample = _checked_sample(yard, service) if sample is None else sample
+    if sample is None:
+        output.say("this shows what the service takes; give --sample to have a request here")
+        return shlex.join([*words, service.swagger_uri or ""])
+    words += ["-H", "Content-Type: application/json", "--data", json.dumps(sample)]
+    return shlex.join([*words, service.scoring_uri or ""])
 
 
-def _body(yard: Client, service: Service, sample: Any) -> str:
-    """The sample as JSON: as given, or what the check of the image scored."""
-    if sample is None:
-        check = yard.images.get(service.image).check
-        sample = None if check is None else check.sample
-    if sample is None:
-        output.say("put a request into the file request.json, or give --sample to have it here")
-        return "@request.json"
-    return json.dumps(sample)
+def _checked_sample(yard: Client, service: Service) -> Any:
+    """What the check of the service's image scored."""
+    check = yard.images.get(service.image).check
+    return None if check is None else check.sample

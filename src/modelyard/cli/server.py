@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from modelyard.agent.shutdown import stop_everything
 from modelyard.cli import output, parameters, session
 from modelyard.client import Client
 from modelyard.client.connection import Address
@@ -46,11 +47,11 @@ def stop(
     """Stop the local server. Without --all, services go on answering."""
     local = session.local_server()
     address = local.find()
-    if address is None and everything and (local.home / "agent").exists():
-        address = local.ensure_running()  # only a server knows how to end its agent and replicas
     if address is not None:
         with Client(address, local=local) as yard:
             yard.stop_server(everything=everything)
+    elif everything:
+        stop_everything(local.home)
     output.say("the server does not run" if address is None else _stopped(everything))
     if form is output.Format.JSON:
         output.data_json({"stopped": address is not None, "everything": everything})

@@ -193,20 +193,13 @@ class Deployer:
     def _planned_build(self, name: str, models: Sequence[str | None], code: _Code) -> str | None:
         references = [model for model in models if model is not None]
         if len(references) == len(models):
-            sample = self._sample(references)
+            sample = self._file.sample
             for image in self._images.page(name=name, limit=20).items:
                 if _is_from(image, references, code, sample) and self._has_code(image, code):
                     self._done("image", name, Action.KEEP, image.reference)
                     return image.reference
         self._done("image", name, Action.BUILD)
         return None
-
-    def _sample(self, models: Sequence[str]) -> JsonValue:
-        """What the check of an image scores: as the file says, or the first model's own."""
-        if self._file.sample is not None:
-            return self._file.sample
-        own = (self._models.get(model).sample_input for model in models)
-        return next((sample for sample in own if sample is not None), None)
 
     def _has_code(self, image: Image, code: _Code) -> bool:
         local = {file.place: digest(file).digest for file in code.files}
@@ -316,13 +309,16 @@ class Deployer:
 
 
 def _is_from(image: Image, models: Sequence[str], code: _Code, sample: JsonValue) -> bool:
-    """The image was built from these inputs, as far as it says so itself."""
+    """The image was built from these inputs, as far as it says so itself.
+
+    Without a sample in the file any will do: it is for the check and not in the image.
+    """
     return (
         image.state is ImageState.SUCCEEDED
         and image.models == tuple(models)
         and (image.script, image.requirements) == (code.script, code.requirements)
         and image.check is not None
-        and image.check.sample == sample
+        and sample in (None, image.check.sample)
     )
 
 

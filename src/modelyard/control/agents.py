@@ -19,6 +19,7 @@ class Agents:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._listening_since = datetime.now(UTC)
         self.woken = Signal()
         """Raised when any desired state changed."""
         self.observed = Signal()
@@ -90,9 +91,10 @@ class Agents:
         with self._database.read() as tx:
             record = tx.agents.get(agent)
         if record.observed is None:
-            return Observation(seen=record.last_seen)
+            return Observation(seen=record.last_seen, listening_since=self._listening_since)
         return Observation(
             seen=record.last_seen,
+            listening_since=self._listening_since,
             answered=(record.observed.fence, record.observed.generation)
             == (record.fence, record.generation),
             gateway=record.observed.gateway,

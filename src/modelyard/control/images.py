@@ -87,7 +87,7 @@ class Images:
         inputs = self._inputs(request, models)
         if not request.upgrade:
             same = tx.images.find_same(principal.workspace, inputs, request.name)
-            if same is not None:
+            if same is not None and _checked_with(tx, same, request, models):
                 operation = tx.operations.get(principal.workspace, same.operation)
                 return AcceptedImage(image=same, operation=operation, reused=True)
         operation = tx.operations.add(
@@ -178,7 +178,7 @@ class Images:
         return lock, layer
 
     def _inputs(self, request: BuildImage, models: Sequence[Model]) -> str:
-        """Digest of everything that a build depends on, the sample of its check included."""
+        """Digest of everything that goes into an image."""
         document = {
             "models": [
                 [model.reference, sorted((file.path, file.digest) for file in model.files)]
@@ -188,7 +188,6 @@ class Images:
             "script": request.script,
             "environment": self._builder.lock_key(request.requirements),
             "runtime": self._builder.runtime_digest(),
-            "sample": _sample(request, models),
         }
         text = json.dumps(document, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
@@ -216,6 +215,13 @@ def _sample(request: BuildImage, models: Sequence[Model]) -> JsonValue:
     """What the check scores: the build's own sample, or the first that a model brought."""
     samples = (request.sample, *(model.sample_input for model in models))
     return next((sample for sample in samples if sample is not None), None)
+
+
+def _checked_with(
+    tx: Transaction, image: Image, request: BuildImage, models: Sequence[Model]
+) -> bool:
+    """Whether the image was checked with the sample that is asked for, if one is."""
+    return request.sample is None or request.sample == _sample(tx.images.request(image.id), models)
 
 
 def _refuse_twins(models: Sequence[Model]) -> None:

@@ -26,3 +26,8 @@ class Platform:
     agents: Agents
     local_agent: str
     """Name of the agent on the server's own host."""
+
+    def close(self) -> None:
+        """Turn away everybody who waits for news."""
+        for signal in (self.operations.changed, self.agents.woken, self.agents.logged):
+            signal.close()

@@ -25,7 +25,7 @@ from modelyard.domain.service import (
 )
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Reference
-from modelyard.errors import Conflict, InvalidRequest
+from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.schemas import (
     AcceptedService,
     ChangeLabels,
@@ -189,6 +189,20 @@ class Services:
         target = self._targets[service.target]
         return list(target.logs(service, replica=replica, after=after, limit=limit))
 
+    def refuse_unknown_replica(self, service: Service, replica: str) -> None:
+        """Say which replicas there are when this is none of them.
+
+        Raises:
+            NotFound: The service has no such replica, and no log of one is kept.
+        """
+        with self._database.read() as tx:
+            known = {*tx.logs.replicas(service.id), *(r.id for r in service.status.replicas)}
+        if replica not in known:
+            raise NotFound(
+                f"service `{service.name}` has no replica `{replica[:200]}`",
+                hint=f"there are: {', '.join(sorted(known)) or 'none yet'}",
+            )
+
     def log_position(self, service: Service, replica: str | None, tail: int) -> int:
         """The sequence after which the last `tail` lines begin."""
         with self._database.read() as tx:
@@ -242,7 +256,10 @@ class Services:
 
 
 def _built(tx: Transaction, principal: Principal, text: str) -> Image:
-    image = tx.images.get(principal.workspace, Reference.parse(text, "image"))
+    reference = Reference.parse(text, "image")
+    image = tx.images.get(principal.workspace, reference)
+    if reference.version is None:
+        image = tx.images.latest_built(principal.workspace, reference.name) or image
     if image.state is not ImageState.SUCCEEDED:
         raise Conflict(
             f"image `{image.reference}` is not built: its state is {image.state}",
@@ -255,4 +272,4 @@ def _changed_settings(
     name: str, settings: ServiceSettings, change: SettingsChange
 ) -> ServiceSettings:
     wanted = {**settings.model_dump(), **change.model_dump(exclude_none=True)}
-    return compose(ServiceSettings, wanted, f"the settings of `{name}`")
+    return compose(ServiceSettings, wanted, f"the specification of `{name}`")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from modelyard.errors import Unavailable
+
 
 class Signal:
     """A counter that threads and event loops can wait on."""
@@ -17,6 +19,7 @@ class Signal:
         self._condition = threading.Condition()
         self._count = 0
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._closed = False
 
     @property
     def count(self) -> int:
@@ -31,6 +34,11 @@ class Signal:
             for loop, event in self._waiters:
                 loop.call_soon_threadsafe(event.set)
 
+    def close(self) -> None:
+        """Wake everything for the last time: whoever waits asynchronously is turned away."""
+        self._closed = True
+        self.notify()
+
     def wait(self, seen: int, timeout: float) -> int:
         """Block this thread until the count differs from `seen` or `timeout` seconds passed."""
         with self._condition:
@@ -38,7 +46,11 @@ class Signal:
             return self._count
 
     async def wait_async(self, seen: int, timeout: float) -> int:
-        """The same without blocking the event loop."""
+        """The same without blocking the event loop.
+
+        Raises:
+            Unavailable: The signal was closed, because the server is stopping.
+        """
         waiter = (asyncio.get_running_loop(), asyncio.Event())
         with self._condition:
             if self._count != seen:
@@ -52,4 +64,6 @@ class Signal:
         finally:
             with self._condition:
                 self._waiters.discard(waiter)
+        if self._closed:
+            raise Unavailable("the server is stopping", hint="ask again when it runs")
         return self._count

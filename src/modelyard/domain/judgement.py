@@ -23,11 +23,26 @@ SILENCE = timedelta(seconds=10)
 """An agent reports every 2 seconds; after five missed reports it counts as gone."""
 
 
+_OF_THE_SCRIPT = frozenset(
+    {
+        CauseCode.IMPORT_FAILED,
+        CauseCode.PACKAGE_MISSING,
+        CauseCode.NO_RUN_FUNCTION,
+        CauseCode.MODEL_FILE_MISSING,
+        CauseCode.INIT_RAISED,
+        CauseCode.INIT_EXITED,
+        CauseCode.INIT_HUNG,
+    }
+)
+
+
 class Observation(Value):
     """What is known of one service at its target."""
 
     seen: datetime | None = None
     """When its agent was last heard, or null when it never was."""
+    listening_since: datetime | None = None
+    """When this server began to listen: silence before that says nothing."""
     answered: bool = False
     """The report answers the newest desired state: what is not in it does not exist."""
     gateway: ObservedGateway = ObservedGateway()
@@ -94,7 +109,7 @@ def _state(
     if observation.gateway.cause is not None:
         return ServiceState.UNHEALTHY, observation.gateway.cause
     if deployment is not None and deployment.failed is not None:
-        return ServiceState.FAILED, deployment.failed
+        return ServiceState.FAILED, _mind_environment(service, deployment.failed)
     if deployment is None or not deployment.ready:
         arriving = reached < service.generation
         state = ServiceState.TRANSITIONING if arriving else ServiceState.UNHEALTHY
@@ -106,7 +121,8 @@ def _silence(
     service: Service, observation: Observation, now: datetime
 ) -> tuple[ServiceState, Cause] | None:
     """The state when nothing was heard from the agent for too long."""
-    last_sign = observation.seen or service.updated_at
+    signs = (observation.seen or service.updated_at, observation.listening_since)
+    last_sign = max(sign for sign in signs if sign is not None)
     if now - last_sign <= SILENCE:
         return None
     heard = (
@@ -127,7 +143,7 @@ def _replica_cause(service: Service, deployment: ObservedDeployment | None) -> C
     replicas = deployment.replicas if deployment else ()
     for replica in replicas:
         if replica.cause is not None:
-            return replica.cause
+            return _mind_environment(service, replica.cause)
     ready = sum(replica.state is ReplicaState.READY for replica in replicas)
     return Cause(
         code=CauseCode.STARTING,
@@ -136,6 +152,15 @@ def _replica_cause(service: Service, deployment: ObservedDeployment | None) -> C
         evidence=tuple(f"replica {replica.id}: {replica.state}" for replica in replicas),
         fix=f"Wait, or follow it with `modelyard service logs {service.name} --follow`.",
     )
+
+
+def _mind_environment(service: Service, cause: Cause) -> Cause:
+    """An image that passed its check may fail for the variables that the check did not have."""
+    variables = ", ".join(sorted(service.settings.environment))
+    if not variables or cause.code not in _OF_THE_SCRIPT:
+        return cause
+    fix = f"The image passed its check without the variables of this service: {variables}."
+    return cause.model_copy(update={"fix": f"{fix} {cause.fix}".strip()})
 
 
 def _outcome(

@@ -23,6 +23,7 @@ _PATTERNS = {
     "begins with a letter, and is 3 to 32 characters long",
 }
 _SENTENCES = {"extra_forbidden": "there is no such field", "missing": "it is missing"}
+_MOST_NAMED = 5
 
 
 def compose(spec: type[SpecType], fields: Mapping[str, Any], subject: str) -> SpecType:
@@ -39,9 +40,11 @@ def compose(spec: type[SpecType], fields: Mapping[str, Any], subject: str) -> Sp
 
 def explain(found: Sequence[ErrorDetails], subject: str) -> InvalidRequest:
     """The error for a user; it never repeats the value, which may be a secret."""
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    sentences = [_sentence(problem) for problem in found[:_MOST_NAMED]]
+    if len(found) > _MOST_NAMED:
+        sentences.append(f"and {len(found) - _MOST_NAMED} more")
     return InvalidRequest(
-        f"{subject} is not valid: {_sentence(found[0])}{more}",
+        f"{subject} is not valid: {'; '.join(sentences)}",
         hint="change that and try again; the reference lists every field and what it accepts",
         details={"fields": [_place(problem) for problem in found][:20]},
     )
@@ -63,4 +66,4 @@ def _reason(problem: ErrorDetails) -> str:
     pattern = problem.get("ctx", {}).get("pattern")
     text = _PATTERNS.get(pattern or "", problem["msg"])
     text = text.removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

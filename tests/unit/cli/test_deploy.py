@@ -52,10 +52,10 @@ class TestDeploy:
         line = run(*DEPLOY, "--sample", '{"a": "it\'s $HOME `x`"}').stdout
         assert shlex.split(line)[-2] == '{"a": "it\'s $HOME `x`"}'
 
-    def test_without_a_sample_says_where_to_put_one(self, run: Run) -> None:
+    def test_without_a_sample_shows_what_the_service_takes(self, run: Run) -> None:
         result = run(*DEPLOY)
-        assert "--data @request.json" in result.stdout
-        assert "request.json" in result.stderr
+        assert result.stdout.strip().endswith("/services/digits/swagger.json")
+        assert "--sample" in result.stderr
 
     def test_json(self, run_json: Callable[..., Any]) -> None:
         found = run_json(*DEPLOY, "--replicas", "2")

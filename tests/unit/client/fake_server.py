@@ -230,6 +230,7 @@ class FakeServer:
             "deployments": [],
             "status": {"state": "Healthy"},
             "scoring_uri": f"{GATEWAY}/services/{body['name']}/score",
+            "swagger_uri": f"{GATEWAY}/services/{body['name']}/swagger.json",
             "updated_at": NOW,
             **body,
             "image": image,

@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from modelyard.control.signals import Signal
+from modelyard.errors import Unavailable
 
 
 def test_a_notice_between_looking_and_waiting_is_not_missed() -> None:
@@ -49,3 +52,16 @@ def test_a_task_does_not_wait_for_what_has_happened() -> None:
 def test_a_task_gives_up_with_the_time() -> None:
     signal = Signal()
     assert asyncio.run(signal.wait_async(0, timeout=0.001)) == 0
+
+
+def test_who_waits_is_turned_away_when_the_server_stops() -> None:
+    signal = Signal()
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(signal.wait_async(0, timeout=30))
+        await asyncio.sleep(0)
+        signal.close()
+        with pytest.raises(Unavailable):
+            await waiting
+
+    asyncio.run(wait())

@@ -13,11 +13,11 @@ def test_good_words() -> None:
     assert compose(DeployService, GOOD, "the service") == DeployService(**GOOD)
 
 
-def test_first_slip_is_named_and_others_are_counted() -> None:
+def test_every_slip_is_named() -> None:
     with pytest.raises(InvalidRequest) as caught:
         compose(DeployService, {"name": "Digits", "settings": {"replicas": 0}}, "the service")
     assert caught.value.message.startswith("the service is not valid: `name`: a service name is")
-    assert caught.value.message.endswith("(and 2 more)")
+    assert "; `image`: it is missing; `settings.replicas`: " in caught.value.message
     assert caught.value.details == {"fields": ["name", "image", "settings.replicas"]}
 
 
