@@ -101,7 +101,7 @@ def deploy(
         memory=memory,
         scoring_timeout=scoring_timeout,
         startup_timeout=startup_timeout,
-        environment=parameters.pairs(env),
+        environment=parameters.variables(env),
         max_concurrent_requests=max_concurrent_requests,
         max_queue_wait=max_queue_wait,
         auth=auth,

@@ -27,6 +27,14 @@ def pairs(texts: Iterable[str] | None) -> dict[str, str]:
     return {key: value for key, _, value in (text.partition("=") for text in texts or ())}
 
 
+def variables(texts: Iterable[str] | None) -> dict[str, str]:
+    """Read `NAME=value` texts; a name alone is a slip, for it would clear the variable."""
+    for text in texts or ():
+        if "=" not in text:
+            raise typer.BadParameter(f"write `{text}=value`", param_hint="--env")
+    return pairs(texts)
+
+
 def json_value(text: str | None) -> Any:
     """Read JSON: as given, from the file in `@path`, or from stdin for `-`; None stays None."""
     if text is None:

@@ -66,6 +66,10 @@ class TestOne:
         found = run_json("service", "update", "digits", "--replicas", "3", "--memory", "2GiB")
         assert (found["settings"]["replicas"], found["settings"]["memory"]) == (3, 2 << 30)
 
+    def test_a_variable_needs_a_value(self, run: Run) -> None:
+        answer = run("service", "update", "digits", "--env", "MODE", code=2)
+        assert "write `MODE=value`" in answer.stderr
+
     def test_update_needs_something(self, run: Run) -> None:
         assert "nothing to do" in run("service", "update", "digits", code=2).stderr
 
