@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from modelyard.blobs.base import BlobStore, BlobWriter
 from modelyard.domain.principal import Principal
-from modelyard.errors import InvalidRequest
+from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.schemas import StoredBlob
 from modelyard.store import Database
 
@@ -19,8 +19,11 @@ LEASE = timedelta(hours=24)
 class Upload:
     """One blob on its way in."""
 
-    def __init__(self, writer: BlobWriter, database: Database, limit: int) -> None:
+    def __init__(
+        self, writer: BlobWriter, blobs: BlobStore, database: Database, limit: int
+    ) -> None:
         self._writer = writer
+        self._blobs = blobs
         self._database = database
         self._left = limit
         self._limit = limit
@@ -49,7 +52,21 @@ class Upload:
         stored = self._writer.commit(expected)
         with self._database.write() as tx:
             tx.blobs.record(stored.digest, stored.size, datetime.now(UTC) + LEASE)
+        refuse_collected(self._blobs, [stored.digest])
         return StoredBlob(digest=stored.digest, size=stored.size)
+
+
+def refuse_collected(blobs: BlobStore, digests: Iterable[str]) -> None:
+    """Called after blobs were recorded: a collector may have taken them just before.
+
+    Raises:
+        Unavailable: The bytes of one are gone.
+    """
+    gone = next((digest for digest in digests if not blobs.exists(digest)), None)
+    if gone is not None:
+        raise Unavailable(
+            f"blob `{gone}` was collected while it was stored", hint="do the same again"
+        )
 
 
 class BlobTransfer:
@@ -65,7 +82,7 @@ class BlobTransfer:
         """Take in one blob; what is not committed leaves nothing behind."""
         del principal  # there is one workspace, and owners may write to it
         with self._blobs.writer() as writer:
-            yield Upload(writer, self._database, self._max_upload)
+            yield Upload(writer, self._blobs, self._database, self._max_upload)
 
     def size(self, principal: Principal, digest: str) -> int:
         """Bytes of a blob.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from modelyard.blobs.base import BlobStore
-from modelyard.control.blobs import LEASE
+from modelyard.control.blobs import LEASE, refuse_collected
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
@@ -158,6 +158,7 @@ class Images:
 
         lock, environment = self._environment(request, log)
         manifest = self._builder.assemble(request, models, lock, environment, log)
+        self._hold(manifest.layers)
         report = self._builder.check(manifest, _sample(request, models), log)
         return manifest, lock, report
 
@@ -172,10 +173,17 @@ class Images:
             return lock, Layer(kind=LayerKind.ENVIRONMENT, digest=known.digest, size=known.size)
         lock = self._builder.lock(request.requirements, log)
         layer = self._builder.environment(lock, log)
+        self._hold([layer])
         with self._database.write() as tx:
-            tx.blobs.record(layer.digest, layer.size, datetime.now(UTC) + LEASE)
             tx.locks.put(key, lock.text, layer.digest, layer.size, lock.packages)
         return lock, layer
+
+    def _hold(self, layers: Sequence[Layer]) -> None:
+        """Keep layers that nothing refers to yet from being collected."""
+        with self._database.write() as tx:
+            for layer in layers:
+                tx.blobs.record(layer.digest, layer.size, datetime.now(UTC) + LEASE)
+        refuse_collected(self._blobs, [layer.digest for layer in layers])
 
     def _inputs(self, request: BuildImage, models: Sequence[Model]) -> str:
         """Digest of everything that goes into an image."""

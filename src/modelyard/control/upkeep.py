@@ -1,10 +1,10 @@
-"""Work that is done now and then: frees blobs that nothing refers to."""
+"""Work that is done now and then: frees bytes and rows that nothing needs any more."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from modelyard.blobs.base import BlobStore
 from modelyard.errors import ModelyardError
@@ -12,6 +12,13 @@ from modelyard.store import Database
 
 PERIOD = 3600.0
 """Seconds between two rounds."""
+
+KEEP_ANSWERS = timedelta(days=7)
+"""How long a request may be sent again and get the answer it got."""
+KEEP_ENVIRONMENTS = timedelta(days=30)
+"""How long a locked environment that no image carries is kept for the next build."""
+STRAY = timedelta(hours=24)
+"""Age from which bytes that nobody recorded are not on their way in any more."""
 
 _logger = logging.getLogger("modelyard.upkeep")
 
@@ -50,11 +57,24 @@ class Upkeep:
         A blob goes in two rounds: it is condemned in one and deleted in a later one, so that a
         registration that began in between can take it back.
         """
+        now = datetime.now(UTC)
         self._blobs.sweep()
+        self._take_in_strays(now)
         with self._database.write() as tx:
-            doomed = tx.blobs.collect(datetime.now(UTC))
+            tx.idempotency.expire(now - KEEP_ANSWERS)
+            tx.locks.expire(now - KEEP_ENVIRONMENTS)
+            doomed = tx.blobs.collect(now)
         for digest in doomed:
             self._blobs.delete(digest)
         with self._database.write() as tx:
             tx.blobs.forget(doomed)
         return len(doomed)
+
+    def _take_in_strays(self, now: datetime) -> None:
+        """Record blobs that a killed server wrote and never recorded, so that they can go."""
+        old = [blob for blob in self._blobs.walk() if now - blob.modified > STRAY]
+        with self._database.write() as tx:
+            unknown = set(tx.blobs.unknown([blob.digest for blob in old]))
+            for blob in old:
+                if blob.digest in unknown:
+                    tx.blobs.record(blob.digest, blob.size, now)

@@ -162,6 +162,23 @@ async def test_its_end_waits_for_what_is_in_flight(stage: Stage, gateway: Gatewa
     assert (await asyncio.to_thread(gateway.process.wait, 30)) == 0
 
 
+async def test_on_its_way_out_it_is_not_ready(stage: Stage, gateway: GatewayProcess) -> None:
+    held = Held()
+    gateway.configure(route(await stage.replica("a", held)))
+    host, port = gateway.url().removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = ["POST /services/digits/ HTTP/1.1", "host: h", "content-length: 0"]
+    lines += [f"authorization: {BEARER['authorization']}", "", ""]
+    writer.write("\r\n".join(lines).encode() + b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n")
+    await held.until(1)
+    gateway.process.send_signal(signal.SIGTERM)
+    await nobody_new_is_let_in(gateway)
+    held.release()
+    answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+    writer.close()
+    assert [answer[:3] for answer in answers] == [b"200", b"503"]
+
+
 async def test_a_second_signal_cuts_its_end_short(stage: Stage, gateway: GatewayProcess) -> None:
     held = Held()
     gateway.configure(route(await stage.replica("a", held), scoring_timeout=600.0))
