@@ -169,24 +169,21 @@ class Balancer:
             self._refuse(exchange, "overloaded", "too many requests (overloaded)")
 
     def _enqueue(self, exchange: Exchange) -> None:
-        if not self._active:
+        route = self.route
+        full = len(self._waiting) >= route.max_queued_requests and not exchange.attempts
+        if not self._active or not route.max_queue_wait or full:
             self._refuse_for_shortage(exchange)
-        elif exchange.patience_ends:
-            self._enqueue_again(exchange)
-        elif not self.route.max_queue_wait or len(self._waiting) >= self.route.max_queued_requests:
-            self._refuse_for_shortage(exchange)
+            return
+        if exchange.patience_ends:  # it has waited before, and its time runs on
+            self._loop.call_at(exchange.patience_ends, self._waited_too_long, exchange)
         else:
-            exchange.patience_ends = self._loop.time() + self.route.max_queue_wait
+            exchange.patience_ends = self._loop.time() + route.max_queue_wait
             exchange.clock = self._patience
             exchange.clock.add(exchange)
-            self._waiting[exchange] = None
             exchange.answer.add_done_callback(lambda _: self._stop_waiting(exchange))
-
-    def _enqueue_again(self, exchange: Exchange) -> None:
-        """It had its turn, but not a replica: it is first in line, and its time runs on."""
-        self._loop.call_at(exchange.patience_ends, self._waited_too_long, exchange)
         self._waiting[exchange] = None
-        self._waiting.move_to_end(exchange, last=False)
+        if exchange.attempts:  # it had its turn, but no replica took it: it is first in line
+            self._waiting.move_to_end(exchange, last=False)
 
     def _stop_waiting(self, exchange: Exchange) -> bool:
         """Whether it was waiting."""
