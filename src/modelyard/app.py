@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import logging
@@ -115,12 +114,16 @@ def compose(settings: Settings) -> Parts:
 def _secret(path: Path) -> str:
     """The secret in this file; made at first use, readable by its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    if not path.exists():
+        # Appears whole or not at all: half a secret would be taken for one for ever.
+        temporary = path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(new_token())
             file.flush()
             os.fsync(file.fileno())
+        temporary.rename(path)
     return path.read_text().strip()
 
 
@@ -232,6 +235,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     serve(Settings())
+    logging.shutdown()
+    os._exit(0)  # a build that still runs is taken up by the next server: do not wait for it
 
 
 if __name__ == "__main__":

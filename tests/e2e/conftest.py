@@ -46,9 +46,9 @@ def run(data: dict):
 """A script that works, and breaks in a way that an environment variable chooses."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def product() -> Iterator[None]:
-    """A home for the whole session; what was started in it is stopped at the end."""
+    """A home for all tests of a folder; what was started in it is stopped at the end."""
     folder = Path(tempfile.mkdtemp(prefix="my-"))
     variables = {
         "HOME": str(folder),
@@ -66,14 +66,14 @@ def product() -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def yard(product: None) -> Iterator[modelyard.Client]:
     """A client of that home's server."""
     with modelyard.connect() as client:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def breakable(yard: modelyard.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Reference of an image with the breakable script."""
     return build_breakable(yard, tmp_path_factory.mktemp("breakable"), "forty-two").reference

@@ -85,6 +85,8 @@ class Executor:
     def _start(self, step: StartReplica, now: float) -> None:
         deployment = step.deployment
         layers = self._images.layers(deployment.id)
+        if layers is None:
+            return  # another replica of this turn found it gone
         if not all(folder.is_dir() for folder in layers.values()):
             self._images.recheck(deployment.id)
             return
@@ -116,6 +118,7 @@ class Executor:
         self._starts.pop(replica, None)
 
     def _attempt(self, replica: str, now: float) -> None:
+        self._ended.pop(replica, None)
         self._starts.setdefault(replica, Backoff(0.5, 30.0)).failed(now)
 
 

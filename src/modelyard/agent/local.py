@@ -20,6 +20,7 @@ from modelyard.errors import ModelyardError
 log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between two looks
+_GRACE = 5.0  # seconds for an agent to end by itself
 
 
 class LocalAgent:
@@ -58,7 +59,11 @@ class LocalAgent:
         if self._child is not None and self._child.poll() is None:
             # It may not have its lock yet, by which it would be found, and start things later.
             self._child.terminate()
-            self._child.wait()
+            try:
+                self._child.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
         stop_everything(self._folder)
 
     def _ensure(self) -> None:

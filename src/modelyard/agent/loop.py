@@ -88,9 +88,11 @@ class Loop:
         self._awake.set()
 
     def end(self) -> None:
-        """Return from `run` after the turn that is under way; callable from a signal handler."""
+        """Return from `run` within half a second; callable from a signal handler.
+
+        It sets no event: the loop may hold the event's lock in this very thread.
+        """
         self._ending = True
-        self._awake.set()
 
     def _turn(self, now: float) -> float:
         """Look, act and report once; returns the seconds until the next look."""

@@ -119,9 +119,10 @@ class ImageProvider:
         """Deployments whose image is here."""
         return frozenset(self._ready)
 
-    def layers(self, deployment: UUID) -> Mapping[LayerKind, Path]:
-        """Folders of the layers of an image that is here."""
-        return self._ready[deployment]
+    def layers(self, deployment: UUID) -> Mapping[LayerKind, Path] | None:
+        """Folders of the layers of an image, or None while it is not here."""
+        with self._lock:
+            return self._ready.get(deployment)
 
     def problems(self) -> dict[UUID, Cause]:
         """Why the image of a deployment cannot be had."""

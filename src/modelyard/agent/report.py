@@ -9,21 +9,8 @@ from modelyard.agent.assignment import Assignment
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.plan import assignments, wanted_config
 from modelyard.agent.world import World
-from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.cause import OF_THE_SCRIPT, Cause
 from modelyard.domain.service import DesiredState, ObservedDeployment, ObservedService
-
-_PERMANENT = frozenset(
-    {
-        CauseCode.IMPORT_FAILED,
-        CauseCode.PACKAGE_MISSING,
-        CauseCode.NO_RUN_FUNCTION,
-        CauseCode.MODEL_FILE_MISSING,
-        CauseCode.INIT_RAISED,
-        CauseCode.INIT_EXITED,
-        CauseCode.INIT_HUNG,
-    }
-)
-"""Causes that another start will not mend: one failed start is enough."""
 
 _MOST_RESTARTS = 3
 """Restarts in a row after which any other cause counts as lasting, too."""
@@ -90,7 +77,7 @@ def _lasting_failure(replicas: Iterable[Replica]) -> Cause | None:
     """Why a replica cannot get ready, once further starts are not likely to help."""
     for replica in replicas:
         cause = replica.cause
-        enough = 1 if cause and cause.code in _PERMANENT else _MOST_RESTARTS + 1
+        enough = 1 if cause and cause.code in OF_THE_SCRIPT else _MOST_RESTARTS + 1
         if cause is not None and replica.failures >= enough:
             return cause
     return None

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Owner
-from modelyard.api.parameters import IdempotencyKey, SearchQuery, reference
+from modelyard.api.parameters import IdempotencyKey, Position, SearchQuery, reference
 from modelyard.api.streams import BATCH, log_response
 from modelyard.control.images import Images
 from modelyard.control.operations import Operations
@@ -49,7 +49,7 @@ def routes(images: Images, operations: Operations) -> APIRouter:
         name: str,
         version: str,
         follow: bool = False,
-        after: int = 0,
+        after: Position = 0,
     ) -> StreamingResponse:
         """The build log, one JSON object a line; with `follow` until the build ended."""
         operation = images.get(caller, reference(name, version, "image")).operation

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Owner
-from modelyard.api.parameters import SearchQuery, Wait
+from modelyard.api.parameters import Position, SearchQuery, Wait
 from modelyard.api.streams import BATCH, log_response
 from modelyard.control.operations import Operations
 from modelyard.domain.operation import Operation
@@ -40,7 +40,7 @@ def routes(operations: Operations) -> APIRouter:
 
     @router.get("/{operation}/log", response_class=StreamingResponse)
     def log(
-        request: Request, caller: Owner, operation: UUID, follow: bool = False, after: int = 0
+        request: Request, caller: Owner, operation: UUID, follow: bool = False, after: Position = 0
     ) -> StreamingResponse:
         """The operation's log, one JSON object a line; with `follow` until it ended."""
         operations.get(caller, operation)

@@ -15,6 +15,8 @@ IdempotencyKey = Annotated[
     Header(alias="Idempotency-Key", min_length=8, max_length=200, pattern=r"^[\x21-\x7e]+$"),
 ]
 """A text of the caller's: the same text with the same body gives the same answer again."""
+Position = Annotated[int, Query(ge=0, le=1 << 53)]
+"""A sequence number in a log, or a number of its lines."""
 Wait = Annotated[float, Query(ge=0, le=60)]
 """Longest time in seconds to wait for news before answering."""
 

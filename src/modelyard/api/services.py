@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Owner
-from modelyard.api.parameters import IdempotencyKey, SearchQuery
+from modelyard.api.parameters import IdempotencyKey, Position, SearchQuery
 from modelyard.api.streams import BATCH, log_response
 from modelyard.control.services import Services
 from modelyard.domain.cause import Cause
@@ -61,7 +61,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post("/{name}/keys/{slot}/regenerate")
     def regenerate(caller: Owner, name: str, slot: KeySlot) -> ServiceKeys:
-        """Replace one key; the old one stops working at once."""
+        """Replace one key; the old one stops working when the gateway has heard of it."""
         return services.regenerate_key(caller, name, slot)
 
     @router.get("/{name}/logs", response_class=StreamingResponse)
@@ -71,8 +71,8 @@ def routes(services: Services) -> APIRouter:
         name: str,
         replica: str | None = None,
         follow: bool = False,
-        after: int = 0,
-        tail: int | None = None,
+        after: Position = 0,
+        tail: Position | None = None,
     ) -> StreamingResponse:
         """Logs of the replicas, one JSON object a line, back to their start."""
         service = services.get(caller, name)

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from modelyard.control.signals import Signal
 from modelyard.domain.operation import LogLine
+from modelyard.errors import Unavailable
 
 BATCH = 1000
 """Lines read at a time."""
@@ -36,6 +37,9 @@ def log_response(
                 continue
             if last:
                 return
-            await signal.wait_async(seen, timeout=2.0)
+            try:
+                await signal.wait_async(seen, timeout=2.0)
+            except Unavailable:
+                return  # the server is stopping; the caller goes on from its position
 
     return StreamingResponse(body(), media_type="application/x-ndjson")

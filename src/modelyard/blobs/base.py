@@ -1,6 +1,6 @@
 """Where bytes are kept, named by their digest.
 
-Called by `control.uploads` and `control.models`, and by what builds and serves images. Which blobs
+Called by `control.blobs` and `control.models`, and by what builds and serves images. Which blobs
 are still needed is not known here: that is `store.blobs`.
 """
 

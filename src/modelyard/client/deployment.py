@@ -280,7 +280,7 @@ class Deployer:
         Raises:
             DeployFailed: It is as wanted, and yet not ready.
         """
-        for operation in self._operations.page(limit=200).items:
+        for operation in self._operations.page(name=service.name, limit=200).items:
             if operation.resource == f"service {service.name}" and not operation.state.ended:
                 self._operations.wait(operation.id, on_log=self._listener.on_log)
         service = self._services.get(service.name)

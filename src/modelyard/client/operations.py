@@ -33,9 +33,12 @@ class Operations:
         """
         return self._get(operation, 0.0)
 
-    def page(self, *, limit: int = 50, page: str | None = None) -> Page[Operation]:
-        """One page of all operations, newest first."""
-        params = {"limit": limit} | ({"page": page} if page else {})
+    def page(
+        self, *, name: str | None = None, limit: int = 50, page: str | None = None
+    ) -> Page[Operation]:
+        """One page of operations, newest first; `name` is that of the image or service."""
+        given = {"name": name, "page": page}
+        params = {"limit": limit} | {key: value for key, value in given.items() if value}
         return self._connection.get("/operations", Page[Operation], params)
 
     def search(self) -> Iterator[Operation]:

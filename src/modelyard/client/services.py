@@ -206,7 +206,7 @@ class Services(Collection[Service]):
         return self._connection.get(f"{self._path(name)}/keys", ServiceKeys)
 
     def regenerate_key(self, name: str, slot: KeySlot | str) -> ServiceKeys:
-        """Replace the `primary` or the `secondary` key; the old one stops working at once."""
+        """Replace a key, `primary` or `secondary`; the old one works until the gateway knows."""
         if slot not in set(KeySlot):
             raise InvalidRequest(
                 f"a service has no key `{slot}`", hint="say `primary` or `secondary`"

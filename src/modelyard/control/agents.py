@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from modelyard.control.signals import Signal
-from modelyard.domain.judgement import SILENCE, Observation
+from modelyard.domain.judgement import Observation
 from modelyard.domain.operation import LogLine
 from modelyard.domain.principal import Principal
 from modelyard.domain.service import DesiredState, ObservedState, Service
@@ -72,12 +72,6 @@ class Agents:
         with self._database.read() as tx:
             observed = tx.agents.get(agent).observed
         return observed.gateway.url if observed else None
-
-    def silent(self, agent: str) -> bool:
-        """Whether the agent missed its reports for too long."""
-        with self._database.read() as tx:
-            seen = tx.agents.get(agent).last_seen
-        return seen is None or datetime.now(UTC) - seen > SILENCE
 
     # What a target that is run by an agent needs: targets.agent.Mailbox.
 

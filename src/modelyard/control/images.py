@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -27,7 +28,14 @@ from modelyard.domain.principal import Principal
 from modelyard.domain.requirements import parse_lines
 from modelyard.domain.search import Page, Search
 from modelyard.domain.values import Reference
-from modelyard.errors import BuildFailed, InvalidRequest, ModelyardError
+from modelyard.errors import (
+    BuildFailed,
+    Conflict,
+    InsufficientStorage,
+    InvalidRequest,
+    ModelyardError,
+    Unavailable,
+)
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
 from modelyard.images.preflight import check_inputs
@@ -35,6 +43,8 @@ from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
 from modelyard.store import Database, Transaction
 
 PARALLEL_BUILDS = 2
+RETRY = 1.0
+"""Seconds between attempts to write down that a build failed."""
 
 _logger = logging.getLogger("modelyard.images")
 
@@ -53,6 +63,7 @@ class Images:
         self._blobs = blobs
         self._operations = operations
         self._builder = builder
+        self._closing = threading.Event()
         self._executor = ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="build")
 
     def build(
@@ -131,6 +142,7 @@ class Images:
 
     def close(self) -> None:
         """Stop taking builds; those that run are taken up again by the next server."""
+        self._closing.set()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, image: Image) -> None:
@@ -210,6 +222,19 @@ class Images:
         self._operations.changed.notify()
 
     def _fail(self, image: Image, error: BuildFailed) -> None:
+        """Write down why, however long the database or the disk cannot take it."""
+        while True:
+            try:
+                self._record_failure(image, error)
+                return
+            except (Unavailable, InsufficientStorage) as problem:
+                _logger.warning("%s failed, and that cannot be kept: %s", image.reference, problem)
+                if self._closing.wait(RETRY):
+                    return  # the next server builds it again
+            except Conflict:
+                return  # it has an end already
+
+    def _record_failure(self, image: Image, error: BuildFailed) -> None:
         cause = Cause.model_validate(error.details["cause"])
         with self._database.write() as tx:
             tx.images.fail(image.id, cause)

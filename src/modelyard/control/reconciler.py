@@ -147,7 +147,7 @@ class Reconciler:
 
 
 def _deploy_failed(service: Service, cause: Cause) -> DeployFailed:
-    before = "; what served before goes on serving" if len(service.deployments) > 1 else ""
+    before = "; what served before goes on serving" if service.status.generation else ""
     return DeployFailed(
         f"`{service.name}` cannot run {service.image}: {cause.message}{before}",
         hint=cause.fix,

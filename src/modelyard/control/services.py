@@ -103,13 +103,14 @@ class Services:
             InvalidRequest: Nothing to change, or a setting out of bounds.
         """
         with self._database.write() as tx:
-            earlier = earlier_answer(tx, principal, key, request, AcceptedService)
+            earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
             if earlier is not None:
                 return earlier
             service = self._changeable(tx, principal, name)
             settings = _changed_settings(name, service.settings, request.settings)
-            image = _built(tx, principal, request.image) if request.image else None
-            if settings == service.settings and (image is None or image.reference == service.image):
+            # Named in any case: giving up a change on its way must not take its image along.
+            image = _built(tx, principal, request.image or service.image)
+            if settings == service.settings and image.reference == service.image:
                 raise InvalidRequest(
                     f"`{name}` is already as asked: nothing to update",
                     hint="name another image or setting",
@@ -119,7 +120,7 @@ class Services:
             operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, name)
             tx.operations.append_log(operation.id, "service", [f"updating to {service.image}"])
             answer = AcceptedService(service=service, operation=operation)
-            remember_answer(tx, principal, key, request, answer)
+            remember_answer(tx, principal, key, request, answer, name)
         self._operations.changed.notify()
         self._targets[service.target].apply(service)
         return answer

@@ -53,6 +53,7 @@ class Signal:
         """
         waiter = (asyncio.get_running_loop(), asyncio.Event())
         with self._condition:
+            self._refuse_closed()
             if self._count != seen:
                 return self._count
             self._waiters.add(waiter)
@@ -64,6 +65,9 @@ class Signal:
         finally:
             with self._condition:
                 self._waiters.discard(waiter)
+        self._refuse_closed()
+        return self._count
+
+    def _refuse_closed(self) -> None:
         if self._closed:
             raise Unavailable("the server is stopping", hint="ask again when it runs")
-        return self._count

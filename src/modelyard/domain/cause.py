@@ -47,6 +47,20 @@ class CauseCode(StrEnum):
     INTERNAL = "internal"
 
 
+OF_THE_SCRIPT = frozenset(
+    {
+        CauseCode.IMPORT_FAILED,
+        CauseCode.PACKAGE_MISSING,
+        CauseCode.NO_RUN_FUNCTION,
+        CauseCode.MODEL_FILE_MISSING,
+        CauseCode.INIT_RAISED,
+        CauseCode.INIT_EXITED,
+        CauseCode.INIT_HUNG,
+    }
+)
+"""Causes that lie in the script, its models or its variables: another start will not mend them."""
+
+
 class Cause(Value):
     """One reason, what was seen, and what to do about it."""
 

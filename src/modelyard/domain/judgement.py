@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.cause import OF_THE_SCRIPT, Cause, CauseCode
 from modelyard.domain.service import (
     Deployment,
     ObservedDeployment,
@@ -21,19 +21,6 @@ from modelyard.domain.values import Value
 
 SILENCE = timedelta(seconds=10)
 """An agent reports every 2 seconds; after five missed reports it counts as gone."""
-
-
-_OF_THE_SCRIPT = frozenset(
-    {
-        CauseCode.IMPORT_FAILED,
-        CauseCode.PACKAGE_MISSING,
-        CauseCode.NO_RUN_FUNCTION,
-        CauseCode.MODEL_FILE_MISSING,
-        CauseCode.INIT_RAISED,
-        CauseCode.INIT_EXITED,
-        CauseCode.INIT_HUNG,
-    }
-)
 
 
 class Observation(Value):
@@ -157,7 +144,7 @@ def _replica_cause(service: Service, deployment: ObservedDeployment | None) -> C
 def _mind_environment(service: Service, cause: Cause) -> Cause:
     """An image that passed its check may fail for the variables that the check did not have."""
     variables = ", ".join(sorted(service.settings.environment))
-    if not variables or cause.code not in _OF_THE_SCRIPT:
+    if not variables or cause.code not in OF_THE_SCRIPT:
         return cause
     fix = f"The image passed its check without the variables of this service: {variables}."
     return cause.model_copy(update={"fix": f"{fix} {cause.fix}".strip()})

@@ -2,7 +2,7 @@
 
 A blob is held by what refers to it (foreign keys) and by a lease, which an upload takes before
 anything refers to it. Leaving takes two steps with time between them, so that nothing that is
-being registered loses its bytes; `control.uploads` walks them.
+being registered loses its bytes; `control.upkeep` walks them.
 """
 
 from __future__ import annotations

@@ -202,6 +202,29 @@ def test_a_newer_update_takes_the_place_of_one_on_its_way(yard: Yard) -> None:
     assert yard.services.get(OWNER, "iris").image == first.reference
 
 
+def test_a_setting_changed_during_an_update_keeps_the_image_that_was_asked_for(
+    yard: Yard,
+) -> None:
+    first, second = yard.image(), yard.image()
+    yard.services.deploy(OWNER, request(first))
+    yard.report()
+    yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    change = UpdateService(settings=SettingsChange(memory=1 << 29))
+    service = yard.services.update(OWNER, "iris", change).service
+    assert service.image == second.reference
+    assert [d.image for d in service.deployments] == [first.reference, second.reference]
+
+
+def test_a_key_used_for_one_service_means_nothing_for_another(yard: Yard) -> None:
+    image = yard.image()
+    change = UpdateService(settings=SettingsChange(replicas=2))
+    for name in ("iris", "rose"):
+        yard.services.deploy(OWNER, request(image, name=name))
+    yard.services.update(OWNER, "iris", change, "one-key-for-both")
+    with pytest.raises(Conflict):
+        yard.services.update(OWNER, "rose", change, "one-key-for-both")
+
+
 def test_scaling_keeps_the_deployment(yard: Yard) -> None:
     before = yard.services.deploy(OWNER, request(yard.image())).service
     yard.report()

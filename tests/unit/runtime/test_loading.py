@@ -228,7 +228,7 @@ class TestInit:
     def test_opens_another_file_that_is_not_there(self, load_script: Load) -> None:
         cause = cause_of(load_script, "def init():\n    open('model.pkl')" + RUN)
         assert cause.code == causes.INIT_RAISED
-        assert "AZUREML_MODEL_DIR" in cause.fix
+        assert "MODELYARD_MODEL_DIR" in cause.fix
 
     def test_must_not_be_async(self, load_script: Load) -> None:
         cause = cause_of(load_script, "async def init(): ..." + RUN)
