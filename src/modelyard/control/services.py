@@ -34,7 +34,7 @@ from modelyard.schemas import (
     UpdateService,
 )
 from modelyard.store import Database, Transaction
-from modelyard.targets.base import Target
+from modelyard.targets.base import Capability, Target
 
 
 class Services:
@@ -73,6 +73,7 @@ class Services:
                 f"there is no target `{request.target}`",
                 hint=f"targets here: {', '.join(sorted(self._targets))}",
             )
+        _refuse_unable(self._targets[request.target], request.settings)
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedService)
             if earlier is not None:
@@ -108,6 +109,7 @@ class Services:
                 return earlier
             service = self._changeable(tx, principal, name)
             settings = _changed_settings(name, service.settings, request.settings)
+            _refuse_unable(self._targets[service.target], settings)
             # Named in any case: giving up a change on its way must not take its image along.
             image = _built(tx, principal, request.image or service.image)
             if settings == service.settings and image.reference == service.image:
@@ -267,6 +269,14 @@ def _built(tx: Transaction, principal: Principal, text: str) -> Image:
             hint=f"see `modelyard image log {image.reference}`",
         )
     return image
+
+
+def _refuse_unable(target: Target, settings: ServiceSettings) -> None:
+    if settings.replicas > 1 and Capability.REPLICAS not in target.capabilities:
+        raise InvalidRequest(
+            f"the target `{target.name}` runs one replica of a service, not {settings.replicas}",
+            hint="ask for one replica, or deploy to another target",
+        )
 
 
 def _changed_settings(

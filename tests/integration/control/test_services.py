@@ -162,6 +162,19 @@ def test_a_deploy_of_what_is_not_there_changes_nothing(
     assert yard.services.search(OWNER, Search()).items == ()
 
 
+def test_a_target_that_cannot_is_told_before_anything_changes(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalTarget, "capabilities", frozenset())
+    image = yard.image()
+    with pytest.raises(InvalidRequest, match="one replica"):
+        yard.services.deploy(OWNER, request(image, settings={"replicas": 2}))
+    yard.services.deploy(OWNER, request(image))
+    change = UpdateService(settings=SettingsChange(replicas=2))
+    with pytest.raises(InvalidRequest, match="one replica"):
+        yard.services.update(OWNER, "iris", change)
+
+
 def test_an_update_retires_the_former_deployment(yard: Yard) -> None:
     first, second = yard.image(), yard.image()
     yard.services.deploy(OWNER, request(first))
