@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from socket import socket
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from modelyard_runtime.messages import (
     HttpError,
     Limits,
     Refused,
+    Reply,
     Request,
     Response,
     date_field,
@@ -35,17 +36,18 @@ __all__ = [
     "Headers",
     "HttpError",
     "Limits",
+    "Reply",
     "Request",
     "Response",
     "Server",
     "error_response",
 ]
 
-Handler = Callable[[Request], Awaitable[Response]]
-"""Answers one request. A plain `asyncio.Future` costs less than a coroutine, which needs a task.
+Handler = Callable[[Request], Response | Reply]
+"""Answers one request: at once with a `Response`, or later through a `Reply`, of whatever subclass.
 
-It is cancelled when the connection breaks, though not by a client that only ends its side. It may
-raise `HttpError`; anything else it raises is logged and answered with 500.
+It may raise `HttpError`; anything else it raises is logged and answered with 500. A `Reply` is
+abandoned when the connection breaks, though not by a client that only ends its side.
 """
 
 _log = logging.getLogger("modelyard.http")
@@ -208,7 +210,7 @@ class _Connection(asyncio.Protocol):
         self._loop = server.loop
         self._reader = RequestReader(server.limits)
         self._unparsed: deque[memoryview] = deque()
-        self._answering: asyncio.Future[Response] | None = None
+        self._answering: Reply | None = None
         self._refusal: Refused | None = None
         self._timed = IDLE
         self._deadline = self._last_deadline = self._write_deadline = _NEVER
@@ -225,7 +227,7 @@ class _Connection(asyncio.Protocol):
         self._closing = True
         self._unparsed.clear()
         if self._answering is not None:
-            self._answering.cancel()
+            self._answering.forsake()
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -305,21 +307,21 @@ class _Connection(asyncio.Protocol):
         self._request = request
         try:
             outcome = self._server.handler(request)
-            answering = asyncio.ensure_future(outcome, loop=self._loop)
         except Exception as error:
-            self._answer(_failure(error))
-            return
-        if answering.done():
-            self._answer(_outcome(answering))
-            return
-        self._answering = answering
-        self._timed = _ANSWERING
-        self._deadline = _NEVER
-        answering.add_done_callback(self._answered)
+            outcome = _failure(error)
+        if isinstance(outcome, Reply):
+            response = outcome.promise_to(self)
+            if response is None:
+                self._answering = outcome
+                self._timed = _ANSWERING
+                self._deadline = _NEVER
+                return
+            outcome = response
+        self._answer(outcome)
 
-    def _answered(self, answering: asyncio.Future[Response]) -> None:
+    def replied(self, response: Response) -> None:
+        """The answer that the handler promised; called by its `Reply`."""
         self._answering = None
-        response = _outcome(answering)
         if not self._closing:
             self._answer(response)
             self._advance()
@@ -396,14 +398,7 @@ class _Connection(asyncio.Protocol):
         self._unparsed.clear()
 
 
-def _outcome(answering: asyncio.Future[Response]) -> Response:
-    if answering.cancelled():
-        return error_response(503, "The request was cancelled; try again.")
-    error = answering.exception()
-    return answering.result() if error is None else _failure(error)
-
-
-def _failure(error: BaseException) -> Response:
+def _failure(error: Exception) -> Response:
     if isinstance(error, HttpError):
         return error_response(error.status, error.message)
     _log.error("a handler failed", exc_info=error)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 
-from modelyard_runtime.http import Request, Response
+from modelyard_runtime.http import Reply, Request, Response
 from modelyard_runtime.scoring import Scorer
 
 _SWEEP_INTERVAL = 0.25
@@ -24,21 +24,14 @@ _CANCEL_GRACE = 1.0
 """Seconds that a cancelled coroutine gets to end, before its loop counts as stuck."""
 
 
-class _Job:
-    __slots__ = (
-        "cancelled",
-        "deadline",
-        "finished",
-        "future",
-        "request",
-        "response",
-        "started",
-        "task",
-    )
+class Job(Reply):
+    """One request in a lane."""
 
-    def __init__(self, request: Request, future: asyncio.Future[Response], deadline: float) -> None:
+    __slots__ = ("cancelled", "deadline", "finished", "request", "response", "started", "task")
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        super().__init__()
         self.request = request
-        self.future = future
         self.deadline = deadline
         self.started = self.finished = self.cancelled = False
         self.response: Response
@@ -53,34 +46,34 @@ class Lane(ABC):
         self._scorer = scorer
         self._timeout = timeout
         self._stuck = stuck
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         """Not yet over, oldest first; with one time limit for all they come due in order."""
         self._sweeping = False
-        self._finished: deque[_Job] = deque()
+        self._finished: deque[Job] = deque()
         self._delivering = False
 
-    def submit(self, request: Request) -> asyncio.Future[Response]:
-        """Score a request. Cancelling the future gives up on it, if it has not begun."""
-        job = _Job(request, self._loop.create_future(), self._loop.time() + self._timeout)
+    def submit(self, request: Request) -> Reply:
+        """Score a request. One that is abandoned before it has begun is not scored."""
+        job = Job(request, self._loop.time() + self._timeout)
         self._jobs.append(job)
         if not self._sweeping:
             self._sweep()
         self._start(job)
-        return job.future
+        return job
 
     @abstractmethod
     def close(self) -> None:
         """Let the thread end, once it has nothing to do."""
 
     @abstractmethod
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: Job) -> None:
         """Have a job answered; ends with `_finish`."""
 
     @abstractmethod
-    def _give_up(self, job: _Job) -> bool:
+    def _give_up(self, job: Job) -> bool:
         """A job's time is over: whether it needs no more watching."""
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Hand a job back. Called from the other thread, which may finish several at once."""
         job.finished = True
         self._finished.append(job)
@@ -93,8 +86,7 @@ class Lane(ABC):
         self._delivering = False  # first: what is finished from here on wakes this loop again
         while self._finished:
             job = self._finished.popleft()
-            if not job.future.done():
-                job.future.set_result(job.response)
+            job.send(job.response)
         jobs = self._jobs
         while jobs and jobs[0].finished:  # not left to the next sweep: they hold whole bodies
             jobs.popleft()
@@ -108,9 +100,9 @@ class Lane(ABC):
         if self._sweeping:
             self._loop.call_later(min(_SWEEP_INTERVAL, self._timeout / 4), self._sweep)
 
-    def _expire(self, job: _Job) -> bool:
-        if not job.future.done():
-            job.future.set_result(self._scorer.timed_out(job.request, self._timeout))
+    def _expire(self, job: Job) -> bool:
+        if not job.settled:
+            job.send(self._scorer.timed_out(job.request, self._timeout))
         return self._give_up(job)
 
 
@@ -124,7 +116,7 @@ class ThreadLane(Lane):
     def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
         super().__init__(scorer, timeout, stuck)
         self._answer = scorer.answer
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._begin_thread()
 
     def close(self) -> None:
@@ -135,10 +127,10 @@ class ThreadLane(Lane):
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._thread.start()
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: Job) -> None:
         self._queue.put(job)
 
-    def _give_up(self, job: _Job) -> bool:
+    def _give_up(self, job: Job) -> bool:
         if job.started:
             self._begin_thread()
             self._stuck()
@@ -150,7 +142,7 @@ class ThreadLane(Lane):
             job = self._queue.get()
             if job is None:
                 return
-            if job.future.done():
+            if job.settled:
                 continue  # nobody waits for it any more
             job.started = True
             job.response = self._answer(job.request)
@@ -175,15 +167,15 @@ class LoopLane(Lane):
         with asyncio.Runner(loop_factory=lambda: self._inner) as runner:
             runner.run(self._closing.wait())
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: Job) -> None:
         self._inner.call_soon_threadsafe(self._spawn, job)
 
-    def _spawn(self, job: _Job) -> None:
-        if not job.future.done():
+    def _spawn(self, job: Job) -> None:
+        if not job.settled:
             job.started = True
             job.task = self._inner.create_task(self._work(job))
 
-    async def _work(self, job: _Job) -> None:
+    async def _work(self, job: Job) -> None:
         try:
             job.response = await self._answer(job.request)
         except asyncio.CancelledError:
@@ -191,7 +183,7 @@ class LoopLane(Lane):
             raise
         self._finish(job)
 
-    def _give_up(self, job: _Job) -> bool:
+    def _give_up(self, job: Job) -> bool:
         if job.task is None or job.cancelled:
             self._stuck()
             return True
@@ -201,5 +193,5 @@ class LoopLane(Lane):
         return False
 
 
-def _is_over(job: _Job) -> bool:
-    return job.finished or (job.future.done() and not job.started)
+def _is_over(job: Job) -> bool:
+    return job.finished or (job.settled and not job.started)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import overload
+from typing import Any, Protocol, overload
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -103,8 +103,11 @@ class Headers:
 
 
 @dataclass(slots=True)
-class Request:
-    """One whole request."""
+class Head:
+    """The request line and header fields of a request.
+
+    Requests whose heads are the same bytes may share one, on whatever connection they came.
+    """
 
     method: str
     path: str
@@ -112,11 +115,72 @@ class Request:
     query: str
     """What follows `?`, as it came: not decoded, but its escapes are well formed."""
     headers: Headers
-    body: bytes
     version: str = "1.1"
     """`1.1` or `1.0`."""
     keep_alive: bool = True
     """The client lets the connection live on after the answer."""
+    memo: Any = field(default=None, compare=False)
+    """Whatever the handler wants to find again with the next request of the same head. It must
+    follow from the head alone, and from a version of its surroundings that the handler checks."""
+
+
+@dataclass(slots=True, init=False)
+class Request:
+    """One request: its head, shared or not, and its body."""
+
+    head: Head
+    body: bytes
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        body: bytes,
+        version: str = "1.1",
+        keep_alive: bool = True,
+    ) -> None:
+        self.head = Head(method, path, query, headers, version, keep_alive)
+        self.body = body
+
+    @classmethod
+    def of(cls, head: Head, body: bytes) -> Request:
+        """A request with a head that is there already."""
+        request = cls.__new__(cls)
+        request.head = head
+        request.body = body
+        return request
+
+    @property
+    def method(self) -> str:
+        """As `Head.method`."""
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        """As `Head.path`."""
+        return self.head.path
+
+    @property
+    def query(self) -> str:
+        """As `Head.query`."""
+        return self.head.query
+
+    @property
+    def headers(self) -> Headers:
+        """As `Head.headers`."""
+        return self.head.headers
+
+    @property
+    def version(self) -> str:
+        """As `Head.version`."""
+        return self.head.version
+
+    @property
+    def keep_alive(self) -> bool:
+        """As `Head.keep_alive`."""
+        return self.head.keep_alive
 
 
 @dataclass(slots=True)
@@ -126,6 +190,56 @@ class Response:
     status: int
     body: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class Receiver(Protocol):
+    """Who gets the answer that a `Reply` promises: a connection."""
+
+    def replied(self, response: Response) -> None:
+        """The answer is there."""
+
+
+class Reply:
+    """An answer that comes later: what a handler returns when it has no `Response` yet.
+
+    Meant to be subclassed by whatever keeps track of a request in flight, so that one object does.
+    It belongs to the event loop of the server: other threads use `call_soon_threadsafe`.
+
+    Attributes:
+        settled: There is an answer, or nobody waits for one any more.
+        abandoned: The client has gone before the answer was there.
+    """
+
+    __slots__ = ("_early", "_receiver", "abandoned", "settled")
+
+    def __init__(self) -> None:
+        self.settled = self.abandoned = False
+        self._receiver: Receiver | None = None
+        self._early: Response | None = None
+
+    def send(self, response: Response) -> None:
+        """Answer. The first answer counts; another one, or one too late, is thrown away."""
+        if self.settled:
+            return
+        self.settled = True
+        if self._receiver is None:
+            self._early = response
+        else:
+            self._receiver.replied(response)
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more: a subclass may stop working for it."""
+
+    def promise_to(self, receiver: Receiver) -> Response | None:
+        """Whom to send the answer to, unless it is there: then it is returned. For servers."""
+        self._receiver = receiver
+        return self._early
+
+    def forsake(self) -> None:
+        """The client has gone, so that nothing is sent any more. For servers."""
+        if not self.settled:
+            self.settled = self.abandoned = True
+            self.abandon()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections import deque
 
 import httptools
 
-from modelyard_runtime.messages import Headers, Limits, Refused, Request, split_target
+from modelyard_runtime.messages import Head, Headers, Limits, Refused, Request, split_target
 
 IDLE, HEAD, BODY = range(3)
 """Between requests; in the request line or the headers; in the body."""
@@ -215,17 +215,10 @@ class RequestReader:
         self.phase = IDLE
         self.expects_continue = False
         path, query = self._target
-        self.ready.append(
-            Request(
-                self._method,
-                path,
-                query,
-                Headers(self._headers),
-                bytes(self._body),
-                self._version,
-                self._keep_alive,
-            )
+        head = Head(
+            self._method, path, query, Headers(self._headers), self._version, self._keep_alive
         )
+        self.ready.append(Request.of(head, bytes(self._body)))
 
     def _announces_body(self) -> bool:
         length = self._single.get(b"content-length", b"0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from modelyard_runtime.http import JSON, Request, Response, error_response
+from modelyard_runtime.http import JSON, Reply, Request, Response, error_response
 from modelyard_runtime.lanes import Lane
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -33,7 +32,6 @@ class Routes:
     def __init__(
         self, lane: Lane, documents: dict[str, dict[str, Any]], unready: Callable[[], str]
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._submit = lane.submit
         self._documents = documents
         self._unready = unready
@@ -44,23 +42,18 @@ class Routes:
             "/swagger.json": self._swagger,
         }
 
-    def __call__(self, request: Request) -> asyncio.Future[Response]:
+    def __call__(self, request: Request) -> Response | Reply:
         """Answer a request; a score is computed elsewhere, all else at once."""
         if request.path == "/score":
             if request.method == "POST" or request.method in _READ:
                 return self._submit(request)
-            return self._at_once(_score_options(request))
+            return _score_options(request)
         page = self._pages.get(request.path)
         if page is None:
-            return self._at_once(error_response(404, _NOT_FOUND))
+            return error_response(404, _NOT_FOUND)
         if request.method not in _READ:
-            return self._at_once(_not_allowed(b"GET, HEAD"))
-        return self._at_once(page(request))
-
-    def _at_once(self, response: Response) -> asyncio.Future[Response]:
-        future: asyncio.Future[Response] = self._loop.create_future()
-        future.set_result(response)
-        return future
+            return _not_allowed(b"GET, HEAD")
+        return page(request)
 
     def _root(self, request: Request) -> Response:
         return Response(200, b"Healthy", [_TEXT])

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.anyio
 
 RUNTIME = """
 import asyncio, os, signal, socket, sys
-from modelyard_runtime.http import Response, Server
+from modelyard_runtime.http import Reply, Response, Server
 
-async def handle(request):
+def handle(request):
     if request.body == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     if request.body == b"hang":
         open(sys.argv[2], "w").close()
-        await asyncio.sleep(1000)
+        return Reply()
     return Response(200, request.body)
 
 async def main():

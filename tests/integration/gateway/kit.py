@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.integration.runtime.server import Computed
+
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
 from modelyard.agent.gateway.handler import Gateway
 from modelyard.domain.keys import make_key
@@ -137,7 +139,10 @@ class Replica:
             listener.close()
             await draining
 
-    async def _handle(self, request: Request) -> Response:
+    def _handle(self, request: Request) -> Computed:
+        return Computed(self._answer(request))
+
+    async def _answer(self, request: Request) -> Response:
         self.requests.append(request)
         self.running += 1
         self.most_running = max(self.most_running, self.running)

@@ -8,11 +8,42 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvloop
 
-from modelyard_runtime.http import Handler, HttpError, Limits, Request, Response, Server
+from modelyard_runtime.http import (
+    Handler,
+    HttpError,
+    Limits,
+    Reply,
+    Request,
+    Response,
+    Server,
+)
+
+
+class Computed(Reply):
+    """The answer of a coroutine, which is cancelled when the client has gone."""
+
+    def __init__(self, answering: Awaitable[Response]) -> None:
+        super().__init__()
+        self._answering = asyncio.ensure_future(answering)
+        self._answering.add_done_callback(self._done)
+
+    def abandon(self) -> None:
+        self._answering.cancel()
+
+    def _done(self, answering: asyncio.Future[Response]) -> None:
+        if not answering.cancelled():
+            error = answering.exception()
+            assert error is None, error
+            self.send(answering.result())
+
+
+def computed(handler: Callable[[Request], Awaitable[Response]]) -> Handler:
+    """A coroutine function as a handler."""
+    return lambda request: Computed(handler(request))
 
 
 class Running:
@@ -62,11 +93,11 @@ def serving(handler: Handler, limits: Limits | None = None) -> Iterator[Running]
         running.stop()
 
 
-async def echo(request: Request) -> Response:
+def echo(request: Request) -> Response | Reply:
     """Answers with the request; some paths misbehave."""
     match request.path:
         case "/slow":
-            await asyncio.sleep(0.2)
+            return Computed(_slowly(request))
         case "/refuse":
             raise HttpError(418, "teapot")
         case "/raise":
@@ -77,5 +108,14 @@ async def echo(request: Request) -> Response:
             return Response(200, b"x" * (8 << 20))
         case "/nothing":
             return Response(204)
+    return _line(request)
+
+
+async def _slowly(request: Request) -> Response:
+    await asyncio.sleep(0.2)
+    return _line(request)
+
+
+def _line(request: Request) -> Response:
     text = f"{request.method} {request.path} {request.query} {len(request.body)}"
     return Response(200, text.encode(), [(b"content-type", b"text/plain")])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.runtime.server import Running, echo, serving
+from tests.integration.runtime.server import Running, computed, echo, serving
 from tests.integration.runtime.wire import Wire, ask, request
 
 from modelyard_runtime.http import Limits, Request, Response
@@ -129,8 +129,8 @@ class TestErrors:
         assert "secret" not in answer.message
         assert "secret" in caplog.text
 
-    def test_of_a_handler_that_is_no_coroutine(self) -> None:
-        def handler(request: Request) -> asyncio.Future[Response]:
+    def test_of_many_requests_at_once(self) -> None:
+        def handler(request: Request) -> Response:
             raise ValueError("secret")
 
         with serving(handler) as running, Wire(running.path) as wire:
@@ -177,7 +177,7 @@ class TestLeaving:
                 raise
             return Response(200)
 
-        with serving(handler) as running:
+        with serving(computed(handler)) as running:
             with Wire(running.path) as wire:
                 wire.send(request("GET", "/") + b"P")
                 assert begun.wait(20)
@@ -207,7 +207,7 @@ class TestBackPressure:
             answered += 1
             return Response(200, b"x" * (1 << 20))
 
-        with serving(handler) as running, Wire(running.path) as wire:
+        with serving(computed(handler)) as running, Wire(running.path) as wire:
             wire.send(request() * 100)
             wire.answer()
             assert answered < 10
@@ -280,7 +280,7 @@ class TestDrain:
             await asyncio.sleep(60)
             return Response(200)
 
-        with serving(handler) as running, Wire(running.path) as wire:
+        with serving(computed(handler)) as running, Wire(running.path) as wire:
             wire.send(request())
             self.wait_until_open(running)
             running.drain(0.1)

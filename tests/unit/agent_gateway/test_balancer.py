@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from dataclasses import replace
@@ -10,12 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.unit.agent_gateway.clock import ManualLoop
+from tests.unit.runtime.replies import outcome
 
 from modelyard.agent.gateway import balancer as balancer_module
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.upstream import Exchange, Replica
-from modelyard_runtime.http import Response
 
 ROUTE = ServiceRoute(
     name="digits",
@@ -60,8 +59,7 @@ class Traffic:
         return found[0]
 
     def request(self) -> Exchange:
-        answer: asyncio.Future[Response] = self.loop.create_future()
-        exchange = Exchange(self.balancer, answer, b"id", b"head", b"body")
+        exchange = Exchange(self.balancer, b"id", b"head", b"body")
         self.balancer.submit(exchange)
         return exchange
 
@@ -75,11 +73,11 @@ def where(exchange: Exchange) -> str:
 
 
 def status(exchange: Exchange) -> int:
-    return exchange.answer.result().status
+    return outcome(exchange).status
 
 
 def code(exchange: Exchange) -> str:
-    return json.loads(exchange.answer.result().body)["code"]
+    return json.loads(outcome(exchange).body)["code"]
 
 
 def test_ties_go_round() -> None:
@@ -118,7 +116,7 @@ def test_a_full_queue_refuses_at_once() -> None:
         traffic.request()
     refused = traffic.request()
     assert (status(refused), code(refused)) == (503, "overloaded")
-    assert (b"retry-after", b"1") in refused.answer.result().headers
+    assert (b"retry-after", b"1") in outcome(refused).headers
 
 
 def test_no_wait_means_refused_at_once() -> None:
@@ -133,7 +131,7 @@ def test_who_waits_too_long_is_refused_and_not_served_later() -> None:
     running = [traffic.request() for _ in range(4)]
     waiting = traffic.request()
     traffic.loop.advance(9.9)
-    assert not waiting.answer.done()
+    assert not waiting.settled
     traffic.loop.advance(0.1)
     assert (status(waiting), code(waiting)) == (503, "overloaded")
     traffic.answer(running[0])
@@ -144,8 +142,7 @@ def test_a_client_that_leaves_the_queue_is_not_served() -> None:
     traffic = Traffic()
     running = [traffic.request() for _ in range(4)]
     gone, next_one = traffic.request(), traffic.request()
-    gone.answer.cancel()
-    traffic.loop.advance(0)
+    gone.forsake()
     traffic.answer(running[0])
     assert gone.attempts == 0
     assert where(next_one) == where(running[0])
@@ -154,7 +151,7 @@ def test_a_client_that_leaves_the_queue_is_not_served() -> None:
 def test_a_client_that_leaves_while_served_keeps_its_place_until_the_replica_is_free() -> None:
     traffic = Traffic()
     exchange = traffic.request()
-    exchange.answer.cancel()
+    exchange.forsake()
     assert traffic.replica(where(exchange)).in_flight == 1
     traffic.answer(exchange)
     assert traffic.replica(where(exchange)).in_flight == 0
@@ -177,7 +174,7 @@ def test_changed_times_hold_for_new_requests_only() -> None:
     new = traffic.request()
     traffic.loop.advance(5.0)
     assert status(new) == 504
-    assert not old.answer.done()
+    assert not old.settled
     traffic.loop.advance(55.0)
     assert status(old) == 504
 
@@ -215,7 +212,7 @@ def test_a_request_that_may_have_run_is_not_sent_again() -> None:
     traffic.balancer.lost(exchange, "replica_lost", "it ended")
     assert exchange.attempts == 1
     assert (status(exchange), code(exchange)) == (502, "replica_lost")
-    assert json.loads(exchange.answer.result().body)["request_id"] == "id"
+    assert json.loads(outcome(exchange).body)["request_id"] == "id"
 
 
 def test_a_replica_that_cannot_be_reached_is_set_aside_for_longer_each_time() -> None:
@@ -263,7 +260,7 @@ def test_the_last_replica_is_tried_again_soon_and_the_request_waits() -> None:
     exchange = traffic.request()
     for _ in range(20):
         traffic.balancer.unreachable(exchange, "no such file")
-        assert not exchange.answer.done()
+        assert not exchange.settled
         traffic.loop.advance(0.05)
     assert exchange.attempts == 21
     traffic.answer(exchange)
@@ -274,7 +271,7 @@ def test_it_waits_for_an_unreachable_replica_no_longer_than_for_a_busy_one() -> 
     traffic = Traffic(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
     began = traffic.loop.time()
     exchange = traffic.request()
-    while not exchange.answer.done():
+    while not exchange.settled:
         traffic.balancer.unreachable(exchange, "no such file")
         traffic.loop.advance(0.05)
     assert traffic.loop.time() - began == pytest.approx(10.0, abs=0.1)
@@ -286,7 +283,7 @@ def test_a_request_sent_back_to_the_queue_is_first_in_line() -> None:
     one, two = traffic.request(), traffic.request()
     waiting = traffic.request()
     traffic.balancer.unreachable(one, "connection refused")
-    assert not one.answer.done()
+    assert not one.settled
     traffic.answer(two)
     assert (one.attempts, waiting.attempts) == (2, 0)
     traffic.balancer.unreachable(one, "connection refused")
@@ -299,8 +296,8 @@ def test_no_replica_is_503_with_the_reason() -> None:
     traffic = Traffic(replace(ROUTE, upstreams=(), unavailable=reason))
     refused = traffic.request()
     assert (status(refused), code(refused)) == (503, "unavailable")
-    assert reason in json.loads(refused.answer.result().body)["message"]
-    assert (b"retry-after", b"1") in refused.answer.result().headers
+    assert reason in json.loads(outcome(refused).body)["message"]
+    assert (b"retry-after", b"1") in outcome(refused).headers
 
 
 def test_who_waits_when_the_last_replica_goes_may_be_served_by_the_next() -> None:
@@ -309,7 +306,7 @@ def test_who_waits_when_the_last_replica_goes_may_be_served_by_the_next() -> Non
     traffic.request()
     waiting = traffic.request()
     traffic.balancer.change(replace(ROUTE, upstreams=()))
-    assert not waiting.answer.done()
+    assert not waiting.settled
     traffic.balancer.change(replace(ROUTE, upstreams=(Upstream("/c", "new", 100, "c"),)))
     assert where(waiting) == "c"
 
@@ -403,10 +400,9 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 20))
     def leave(self, number: int) -> None:
-        open_requests = [exchange for exchange in self.requests if not exchange.answer.done()]
+        open_requests = [exchange for exchange in self.requests if not exchange.settled]
         if open_requests:
-            open_requests[number % len(open_requests)].answer.cancel()
-            self.traffic.loop.advance(0)
+            open_requests[number % len(open_requests)].forsake()
 
     @rule(seconds=st.sampled_from([0.05, 0.5, 4.0, 30.0]))
     def wait(self, seconds: float) -> None:
@@ -453,11 +449,11 @@ class AnyTraffic(RuleBasedStateMachine):
         running = self.running()
         for exchange in self.requests:
             waiting = exchange in self.traffic.balancer._waiting
-            assert waiting + (exchange in running) + (exchange.over or exchange.answer.done()) >= 1
+            assert waiting + (exchange in running) + (exchange.over or exchange.settled) >= 1
 
     def teardown(self) -> None:
         self.traffic.loop.advance(1000)
-        assert all(exchange.answer.done() for exchange in self.requests)
+        assert all(exchange.settled for exchange in self.requests)
         self.patch.undo()
 
 

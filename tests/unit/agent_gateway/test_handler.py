@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.unit.runtime.replies import outcome
 
 from modelyard.agent.gateway import handler as handler_module
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute
@@ -41,7 +42,7 @@ def ask(
         headers = [(b"host", b"h"), (b"x-request-id", b"mine")]
         if authorization is not None:
             headers.append((b"authorization", authorization.encode()))
-        answer = await gateway.handle(Request("POST", path, query, Headers(headers), b""))
+        answer = outcome(gateway.handle(Request("POST", path, query, Headers(headers), b"")))
         if gateways is not None:
             gateways.append(gateway)
         return answer
@@ -152,7 +153,7 @@ def test_an_old_key_ends_with_the_next_configuration() -> None:
             gateway.apply(GatewayConfig(version, (replace(ROUTE, keys=keys),)))
             for _ in range(2):
                 request = Request("POST", "/services/digits/score", "", headers, b"")
-                statuses.append((await gateway.handle(request)).status)
+                statuses.append(outcome(gateway.handle(request)).status)
         return statuses
 
     assert asyncio.run(run()) == [503, 503, 401, 401, 503, 503]
@@ -177,7 +178,7 @@ def test_livez_and_readyz() -> None:
 
     async def before_the_first_configuration() -> int:
         gateway = Gateway()
-        return (await gateway.handle(Request("GET", "/readyz", "", Headers([]), b""))).status
+        return outcome(gateway.handle(Request("GET", "/readyz", "", Headers([]), b""))).status
 
     assert asyncio.run(before_the_first_configuration()) == 503
 
@@ -195,7 +196,7 @@ def test_ids_are_made_when_the_caller_has_none_and_never_repeat() -> None:
         for _ in range(2):
             gateway = Gateway()
             for _ in range(100):
-                answer = await gateway.handle(Request("GET", "/", "", Headers([]), b""))
+                answer = outcome(gateway.handle(Request("GET", "/", "", Headers([]), b"")))
                 ids.append(json.loads(answer.body)["request_id"])
         return ids
 

@@ -54,6 +54,9 @@ class Outcomes:
     def lost(self, exchange: Exchange, code: str, reason: str) -> None:
         self.told.append(code)
 
+    def abandoned(self, exchange: Exchange) -> None:
+        self.told.append("abandoned")
+
 
 class Meeting:
     """A replica, the connections that were made to it, and what became of requests."""
@@ -74,8 +77,7 @@ class Meeting:
         return wire, connection
 
     def exchange(self) -> Exchange:
-        answer = asyncio.get_running_loop().create_future()
-        return Exchange(self.outcomes, answer, b"id", b"head", b"body")
+        return Exchange(self.outcomes, b"id", b"head", b"body")
 
     async def send(self) -> Exchange:
         exchange = self.exchange()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import pytest
+from tests.unit.runtime.replies import answered
 
 from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.lanes import Lane, LoopLane, ThreadLane
@@ -88,7 +89,9 @@ class TestThreadLane:
         async def scenario() -> None:
             lane = thread_lane(scorer)
             bodies = [b"%d" % number for number in range(100)]
-            answers = await asyncio.gather(*(lane.submit(request(body)) for body in bodies))
+            answers = await asyncio.gather(
+                *(answered(lane.submit(request(body))) for body in bodies)
+            )
             assert [answer.body for answer in answers] == scorer.calls == bodies
             assert len(scorer.threads - {threading.get_ident()}) == 1
 
@@ -99,9 +102,9 @@ class TestThreadLane:
             lane = thread_lane(scorer)
             waiting = lane.submit(request(b"wait"))
             await asyncio.sleep(0)
-            assert not waiting.done()
+            assert not waiting.settled
             scorer.release.set()
-            assert (await waiting).body == b"wait"
+            assert (await answered(waiting)).body == b"wait"
 
         run(scenario, scorer)
 
@@ -109,9 +112,9 @@ class TestThreadLane:
         async def scenario() -> None:
             lane = thread_lane(scorer)
             first, second, third = (lane.submit(request(b)) for b in (b"wait", b"2", b"3"))
-            second.cancel()
+            second.forsake()
             scorer.release.set()
-            await asyncio.gather(first, third)
+            await asyncio.gather(answered(first), answered(third))
             assert scorer.calls == [b"wait", b"3"]
 
         run(scenario, scorer)
@@ -120,10 +123,10 @@ class TestThreadLane:
         async def scenario() -> None:
             stuck = asyncio.Event()
             lane = thread_lane(scorer, SHORT, stuck.set)
-            late = await lane.submit(request(b"wait"))
+            late = await answered(lane.submit(request(b"wait")))
             assert late.status == 504
             await stuck.wait()
-            after = await lane.submit(request(b"after"))
+            after = await answered(lane.submit(request(b"after")))
             assert after.body == b"after"
             assert len(scorer.threads) == 2
 
@@ -136,7 +139,7 @@ class TestThreadLane:
             forsaken = lane.submit(request(b"wait"))
             while not scorer.calls:
                 await asyncio.sleep(0)
-            forsaken.cancel()
+            forsaken.forsake()
             await asyncio.wait_for(stuck.wait(), LONG)
 
         run(scenario, scorer)
@@ -148,8 +151,8 @@ class TestThreadLane:
             stuck: list[int] = []
             lane = thread_lane(scorer, SHORT, lambda: stuck.append(1))
             waiting = [lane.submit(request(body)) for body in (b"wait", b"2", b"3")]
-            assert (await waiting[0]).status == 504
-            await asyncio.wait(waiting)
+            assert (await answered(waiting[0])).status == 504
+            await asyncio.gather(*map(answered, waiting[1:]))
             assert stuck == [1]
 
         run(scenario, scorer)
@@ -160,8 +163,8 @@ class TestLoopLane:
         async def scenario() -> None:
             lane = loop_lane(scorer)
             waiting = lane.submit(request(b"wait"))
-            assert (await lane.submit(request(b"2"))).body == b"2"
-            assert not waiting.done()
+            assert (await answered(lane.submit(request(b"2")))).body == b"2"
+            assert not waiting.settled
 
         run(scenario, scorer)
 
@@ -169,8 +172,8 @@ class TestLoopLane:
         async def scenario() -> None:
             stuck: list[int] = []
             lane = loop_lane(scorer, SHORT, lambda: stuck.append(1))
-            assert (await lane.submit(request(b"wait"))).status == 504
-            assert (await lane.submit(request(b"2"))).body == b"2"
+            assert (await answered(lane.submit(request(b"wait")))).status == 504
+            assert (await answered(lane.submit(request(b"2")))).body == b"2"
             await asyncio.sleep(2 * SHORT)
             assert stuck == []
 
@@ -180,7 +183,7 @@ class TestLoopLane:
         async def scenario() -> None:
             stuck = asyncio.Event()
             lane = loop_lane(scorer, SHORT, stuck.set)
-            assert (await lane.submit(request(b"block"))).status == 504
+            assert (await answered(lane.submit(request(b"block")))).status == 504
             await asyncio.wait_for(stuck.wait(), LONG)
 
         run(scenario, scorer)
@@ -190,10 +193,10 @@ class TestLoopLane:
             lane = loop_lane(scorer)
             blocking = lane.submit(request(b"block"))
             given_up = lane.submit(request(b"2"))
-            given_up.cancel()
+            given_up.forsake()
             scorer.release.set()
-            await blocking
-            await lane.submit(request(b"3"))
+            await answered(blocking)
+            await answered(lane.submit(request(b"3")))
             assert scorer.calls == [b"block", b"3"]
 
         run(scenario, scorer)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from tests.unit.runtime.replies import outcome
 
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.http import Headers, Reply, Request, Response
 from modelyard_runtime.lanes import Lane
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
@@ -24,10 +25,10 @@ class EchoLane(Lane):
     def __init__(self) -> None:
         super().__init__(cast(Scorer, None), 60.0, lambda: None)
 
-    def submit(self, request: Request) -> asyncio.Future[Response]:
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        answer.set_result(Response(200, request.method.encode()))
-        return answer
+    def submit(self, request: Request) -> Reply:
+        reply = Reply()
+        reply.send(Response(200, request.method.encode()))
+        return reply
 
     def close(self) -> None:
         raise NotImplementedError
@@ -50,7 +51,7 @@ def ask(
     async def asked() -> Response:
         routes = Routes(EchoLane(), DOCUMENTS, unready)
         fields = Headers(list((headers or {}).items()))
-        return await routes(Request(method, path, query, fields, b""))
+        return outcome(routes(Request(method, path, query, fields, b"")))
 
     return asyncio.run(asked())
 

@@ -111,6 +111,10 @@ class Balancer:
         message = f"a replica of service `{self.route.name}` failed: {reason}"
         self._end(exchange, own_answer(502, code, message, exchange.request_id))
 
+    def abandoned(self, exchange: Exchange) -> None:
+        """Free its place in the queue; what is at a replica ends there as it would have."""
+        self._stop_waiting(exchange)
+
     def _take(self, avoid: Replica | None = None) -> Replica | None:
         """The replica with the fewest in flight, if any is below the limit; ties go round."""
         active = self._active
@@ -151,8 +155,7 @@ class Balancer:
 
     def _end(self, exchange: Exchange, response: Response) -> None:
         exchange.over = True
-        if not exchange.answer.done():  # the client is still there
-            exchange.answer.set_result(response)
+        exchange.send(response)
         if self._waiting:
             self._serve_waiting()
 
@@ -180,7 +183,6 @@ class Balancer:
             exchange.patience_ends = self._loop.time() + route.max_queue_wait
             exchange.clock = self._patience
             exchange.clock.add(exchange)
-            exchange.answer.add_done_callback(lambda _: self._stop_waiting(exchange))
         self._waiting[exchange] = None
         if exchange.attempts:  # it had its turn, but no replica took it: it is first in line
             self._waiting.move_to_end(exchange, last=False)

@@ -13,7 +13,7 @@ from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute
 from modelyard.agent.gateway.forwarding import encode_request, split_path
 from modelyard.agent.gateway.upstream import Exchange
 from modelyard.domain.keys import ServiceKey, parse_key, verify_key
-from modelyard_runtime.http import JSON, Request, Response
+from modelyard_runtime.http import JSON, Reply, Request, Response
 
 _NO_KEY = ServiceKey("0" * 16, "0" * 43)
 _MOST_ADMITTED = 64  # spellings of right `Authorization` fields that are remembered
@@ -130,25 +130,21 @@ class Gateway:
         routes = [service.balancer.route for service in self._services.values()]
         return max((r.max_queue_wait + r.scoring_timeout for r in routes), default=0.0)
 
-    def handle(self, request: Request) -> asyncio.Future[Response]:
-        """Answer one request; the HTTP core calls this, and cancels when the client has gone."""
-        answer: asyncio.Future[Response] = self._loop.create_future()
+    def handle(self, request: Request) -> Response | Reply:
+        """Answer one request; the HTTP core calls this."""
         fields = dict(request.headers.pairs)
         request_id = fields.get(b"x-request-id") or self._new_request_id()
         place = split_path(request.path)
         if place is None:
-            answer.set_result(self._own(request.path, request_id))
-            return answer
+            return self._own(request.path, request_id)
         service = self._services.get(place.service, self._nobody)
         if not service.admits(fields.get(b"authorization")):
-            answer.set_result(self._refuse(service, place.service, request_id))
-            return answer
+            return self._refuse(service, place.service, request_id)
         head = encode_request(request, fields, place, request_id)
         balancer = service.balancer
-        balancer.submit(
-            Exchange(balancer, answer, request_id, head, request.body, request.method == "HEAD")
-        )
-        return answer
+        exchange = Exchange(balancer, request_id, head, request.body, request.method == "HEAD")
+        balancer.submit(exchange)
+        return exchange
 
     def _new_request_id(self) -> bytes:
         """Unique without a system call for each: a random part for this process, and a count."""

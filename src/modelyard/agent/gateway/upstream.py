@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from modelyard.agent.gateway.config import Upstream
 from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.reader import AnswerReader, BadAnswer, Fields
-from modelyard_runtime.http import Response
+from modelyard_runtime.http import Reply
 
 _SMALL = 16 << 10  # bytes up to which head and body are cheaper to join than to send apart
 
@@ -35,13 +35,15 @@ class Owner(Protocol):
     def lost(self, exchange: Exchange, code: str, reason: str) -> None:
         """The replica may have received the request, and no usable answer came."""
 
+    def abandoned(self, exchange: Exchange) -> None:
+        """The client has gone, wherever the request is; at most once."""
 
-class Exchange:
-    """One request, its answer to be, and where it is.
+
+class Exchange(Reply):
+    """One request, the promise of its answer, and where it is.
 
     Attributes:
         owner: Who is told what became of it.
-        answer: What the client waits for; cancelled when the client has gone.
         head: Request line and header fields as a replica gets them.
         body: The request's body.
         request_id: Names the request in answers and logs.
@@ -55,7 +57,6 @@ class Exchange:
     """
 
     __slots__ = (
-        "answer",
         "attempts",
         "body",
         "bodyless",
@@ -72,14 +73,13 @@ class Exchange:
     def __init__(
         self,
         owner: Owner,
-        answer: asyncio.Future[Response],
         request_id: bytes,
         head: bytes,
         body: bytes,
         bodyless: bool = False,
     ) -> None:
+        super().__init__()
         self.owner = owner
-        self.answer = answer
         self.request_id = request_id
         self.head = head
         self.body = body
@@ -90,6 +90,10 @@ class Exchange:
         self.clock: Deadlines[Exchange] | None = None
         self.patience_ends = 0.0
         self.over = False
+
+    def abandon(self) -> None:
+        """The client has gone."""
+        self.owner.abandoned(self)
 
 
 class Replica:
