@@ -30,3 +30,5 @@ class Entry:
     model_name: str = ""
     """Name that the Open Inference Protocol calls it by; empty: the service's name."""
     model_versions: tuple[str, ...] = ()
+    platform: str = "python_script"
+    """What the Open Inference Protocol calls the kind of model, as `<project>_<format>`."""

@@ -130,6 +130,8 @@ class Request:
 
     head: Head
     body: bytes
+    note: Any = field(repr=False, compare=False)
+    """Unset at first. Whatever read the body may keep here what it needs again for the answer."""
 
     def __init__(
         self,

@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard_runtime.messages import HttpError
+
 SIZES = {
     "BOOL": 1,
     "UINT8": 1,
@@ -41,6 +43,13 @@ _CODES = {
     "FP16": "e",
     "FP32": "f",
     "FP64": "d",
+}
+
+_BY_ARRAY_TYPE = {
+    **{f"u{size}": f"UINT{8 * size}" for size in (1, 2, 4, 8)},
+    **{f"i{size}": f"INT{8 * size}" for size in (1, 2, 4, 8)},
+    **{f"f{size}": f"FP{8 * size}" for size in (2, 4, 8)},
+    "b1": "BOOL",
 }
 
 
@@ -76,6 +85,16 @@ class Tensor:
             return self.data
         return list(struct.unpack(f"<{self.count}{_CODES[self.datatype]}", self.data))
 
+    def packed(self) -> bytes | memoryview:
+        """Its values as little-endian bytes; not for `BYTES`.
+
+        Raises:
+            struct.error, OverflowError: A value is not one of the datatype.
+        """
+        if isinstance(self.data, memoryview):
+            return self.data
+        return struct.pack(f"<{self.count}{_CODES[self.datatype]}", *self.data)
+
     def nested(self) -> Any:
         """Its values as lists in lists, one level for each dimension; a bare value for none."""
         values: list[Any] = self.elements()
@@ -85,3 +104,30 @@ class Tensor:
             rows = range(len(values) // length) if length else range(math.prod(self.shape[:-1]))
             values = [values[row * length : (row + 1) * length] for row in rows]
         return values
+
+    def json_values(self) -> Any:
+        """As `nested`, with texts where there are bytes.
+
+        Raises:
+            HttpError: 422, some of the bytes are not UTF-8.
+        """
+        if self.datatype != "BYTES":
+            return self.nested()
+        texts = [self._text(value) for value in self.elements()]
+        return Tensor(self.name, self.datatype, self.shape, texts).nested()
+
+    def _text(self, value: str | bytes) -> str:
+        try:
+            return value if isinstance(value, str) else bytes(value).decode()
+        except UnicodeDecodeError:
+            raise HttpError(422, f"{self.name}: holds bytes that are not UTF-8 text") from None
+
+
+def tensor_of_array(name: str, array: Any) -> Tensor | None:
+    """A numpy array or scalar as a tensor; None if no datatype but `BYTES` could hold it."""
+    datatype = _BY_ARRAY_TYPE.get(array.dtype.str[1:])
+    if datatype is None:
+        return None
+    shape = array.shape or (1,)
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return Tensor(name, datatype, shape, memoryview(little.tobytes()))
