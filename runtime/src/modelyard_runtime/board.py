@@ -1,4 +1,4 @@
-"""Memory that the workers of a replica share: who is ready, and who was alive when."""
+"""Memory that the processes of a replica share: who is ready, and who was alive when."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ _SIZE = 8
 
 
 class Board:
-    """One slot for each worker. Made before the first fork; each value has one writer."""
+    """Three values for each worker, and one for all. Made before the first fork.
+
+    Each value has one writer at a time: a worker, or the process that owns the workers.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._values = memoryview(mmap.mmap(-1, 2 * workers * _SIZE)).cast("d")
+        self._values = memoryview(mmap.mmap(-1, (3 * workers + 1) * _SIZE)).cast("d")
 
     def beat(self, slot: int, now: float) -> None:
         """A worker's event loop has turned at `now` (monotonic)."""
@@ -28,4 +31,21 @@ class Board:
 
     def ready(self) -> int:
         """How many workers have loaded their model."""
-        return int(sum(self._values[self.workers :]))
+        return int(sum(self._values[self.workers : 2 * self.workers]))
+
+    def set_pid(self, slot: int, pid: int) -> None:
+        """A process has become a worker; 0: it is gone."""
+        self._values[2 * self.workers + slot] = pid
+
+    def pid(self, slot: int) -> int:
+        """The process that is a worker, or 0."""
+        return int(self._values[2 * self.workers + slot])
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were replaced since the replica began."""
+        return int(self._values[3 * self.workers])
+
+    @restarts.setter
+    def restarts(self, count: int) -> None:
+        self._values[3 * self.workers] = count

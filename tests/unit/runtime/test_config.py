@@ -59,11 +59,63 @@ def test_names_a_key_that_is_missing(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"workers": 0}, {"workers": "two"}, {"models": 1}, {"scoring_timeout": -1}]
+    "changes",
+    [
+        {"workers": 0},
+        {"workers": "two"},
+        {"models": 1},
+        {"models": ["iris"]},
+        {"scoring_timeout": -1},
+        {"fds": [-1]},
+        {"keys": [{"id": "a"}]},
+        {"tls": {"cert": "/c"}},
+        {"limits": {"no_such_limit": 1}},
+        {"limits": {"body_bytes": 1}},
+        {"limits": {"connections": 1.5}},
+        {"limits": {"idle_time": 0}},
+        {"batch": {"max_rows": 0}},
+        {"batch": {"max_wait": -1}},
+        {"max_queue": 0},
+        {"max_queue_wait": 0},
+    ],
 )
 def test_refuses_impossible_values(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfig):
         read(tmp_path, **changes)
+
+
+def test_what_is_optional_has_defaults(tmp_path: Path) -> None:
+    config = read(tmp_path)
+    assert (config.keys, config.tls, config.fds, config.sample) == ((), None, (), None)
+    assert (config.batch.max_rows, config.batch.max_wait) == (1024, 0.0)
+
+
+def test_what_is_optional_is_read(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        script=None,
+        models=[{"name": "m", "version": "1", "path": "/m", "format": "onnx"}],
+        keys=[{"id": "a", "hash": "b"}],
+        tls={"cert": "/c", "key": "/k", "client_ca": "/ca", "crl": "/crl"},
+        batch={"max_wait": 0.01},
+        fds=[4, 5],
+    )
+    assert config.script is None
+    assert (config.models[0].format, config.models[0].framework) == ("onnx", None)
+    assert config.keys[0].id == "a"
+    assert config.tls is not None
+    assert config.tls.client_ca == "/ca"
+    assert config.batch.max_wait == 0.01
+    assert config.fds == (4, 5)
+
+
+def test_a_gateway_is_trusted_more_than_strangers(tmp_path: Path) -> None:
+    config = read(tmp_path, limits={"header_time": 7, "connections": 9.0})
+    gateway, stranger = (config.http_limits(strangers=strangers) for strangers in (False, True))
+    assert gateway.header_time == stranger.header_time == 7
+    assert repr(gateway.connections) == repr(stranger.connections) == "9"
+    assert gateway.idle_time > stranger.idle_time
+    assert gateway.body_bytes == stranger.body_bytes == 1000
 
 
 def test_refuses_what_is_no_object(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""What processes have used, as `/proc` tells; nothing on systems without it."""
+
+from __future__ import annotations
+
+import os
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time of a process in seconds, user and system; None when it cannot be told."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else None
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory of a process in bytes; None when it cannot be told."""
+    fields = _read(pid, "statm").split()
+    return int(fields[1]) * _PAGE if fields else None
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
