@@ -19,7 +19,8 @@ from modelyard_runtime.board import Board
 from modelyard_runtime.causes import StartFailed
 from modelyard_runtime.config import Config, InvalidConfig, read_config
 from modelyard_runtime.forking import Child, Uplink, fork, survives_fork
-from modelyard_runtime.loading import Entry, load
+from modelyard_runtime.entry import Entry
+from modelyard_runtime.loading import load
 from modelyard_runtime.pool import EXIT_FAILED_START, Pool, Signals
 from modelyard_runtime.status import INITIALISING, StatusFile
 from modelyard_runtime.worker import Worker

@@ -16,45 +16,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 
-from modelyard_runtime.http import Reply, Request, Response
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.http import Response
+from modelyard_runtime.scoring import Call
 
 _SWEEP_INTERVAL = 0.25
 _CANCEL_GRACE = 1.0
 """Seconds that a cancelled coroutine gets to end, before its loop counts as stuck."""
 
 
-class Job(Reply):
-    """One request in a lane."""
-
-    __slots__ = ("cancelled", "deadline", "finished", "request", "response", "started", "task")
-
-    def __init__(self, request: Request, deadline: float) -> None:
-        super().__init__()
-        self.request = request
-        self.deadline = deadline
-        self.started = self.finished = self.cancelled = False
-        self.response: Response
-        self.task: asyncio.Task[None] | None = None
-
-
 class Lane(ABC):
     """Takes requests from the event loop and has them answered elsewhere."""
 
-    def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
+    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._scorer = scorer
         self._timeout = timeout
         self._stuck = stuck
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[Call] = deque()
         """Not yet over, oldest first; with one time limit for all they come due in order."""
         self._sweeping = False
-        self._finished: deque[Job] = deque()
+        self._finished: deque[Call] = deque()
         self._delivering = False
 
-    def submit(self, request: Request) -> Reply:
+    def submit(self, job: Call) -> Call | Response:
         """Score a request. One that is abandoned before it has begun is not scored."""
-        job = Job(request, self._loop.time() + self._timeout)
+        job.deadline = self._loop.time() + self._timeout
+        job.started = job.finished = job.cancelled = False
+        job.task = None
         self._jobs.append(job)
         if not self._sweeping:
             self._sweep()
@@ -66,14 +53,14 @@ class Lane(ABC):
         """Let the thread end, once it has nothing to do."""
 
     @abstractmethod
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Call) -> None:
         """Have a job answered; ends with `_finish`."""
 
     @abstractmethod
-    def _give_up(self, job: Job) -> bool:
+    def _give_up(self, job: Call) -> bool:
         """A job's time is over: whether it needs no more watching."""
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: Call) -> None:
         """Hand a job back. Called from the other thread, which may finish several at once."""
         job.finished = True
         self._finished.append(job)
@@ -100,9 +87,9 @@ class Lane(ABC):
         if self._sweeping:
             self._loop.call_later(min(_SWEEP_INTERVAL, self._timeout / 4), self._sweep)
 
-    def _expire(self, job: Job) -> bool:
+    def _expire(self, job: Call) -> bool:
         if not job.settled:
-            job.send(self._scorer.timed_out(job.request, self._timeout))
+            job.send(job.refuse(504, f"The request was not scored within {self._timeout:g} s."))
         return self._give_up(job)
 
 
@@ -113,10 +100,9 @@ class ThreadLane(Lane):
     wait behind it go on in a fresh one.
     """
 
-    def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
-        super().__init__(scorer, timeout, stuck)
-        self._answer = scorer.answer
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
+        super().__init__(timeout, stuck)
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._begin_thread()
 
     def close(self) -> None:
@@ -127,10 +113,10 @@ class ThreadLane(Lane):
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._thread.start()
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Call) -> None:
         self._queue.put(job)
 
-    def _give_up(self, job: Job) -> bool:
+    def _give_up(self, job: Call) -> bool:
         if job.started:
             self._begin_thread()
             self._stuck()
@@ -145,16 +131,15 @@ class ThreadLane(Lane):
             if job.settled:
                 continue  # nobody waits for it any more
             job.started = True
-            job.response = self._answer(job.request)
+            job.response = job.execute()
             self._finish(job)
 
 
 class LoopLane(Lane):
     """Awaits `run` in an event loop of its own, in its own thread; requests overlap."""
 
-    def __init__(self, scorer: Scorer, timeout: float, stuck: Callable[[], None]) -> None:
-        super().__init__(scorer, timeout, stuck)
-        self._answer = scorer.answer_async
+    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
+        super().__init__(timeout, stuck)
         self._inner = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         threading.Thread(target=self._turn, name="scoring", daemon=True).start()
@@ -167,23 +152,23 @@ class LoopLane(Lane):
         with asyncio.Runner(loop_factory=lambda: self._inner) as runner:
             runner.run(self._closing.wait())
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Call) -> None:
         self._inner.call_soon_threadsafe(self._spawn, job)
 
-    def _spawn(self, job: Job) -> None:
+    def _spawn(self, job: Call) -> None:
         if not job.settled:
             job.started = True
             job.task = self._inner.create_task(self._work(job))
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: Call) -> None:
         try:
-            job.response = await self._answer(job.request)
+            job.response = await job.execute_async()
         except asyncio.CancelledError:
             job.finished = True
             raise
         self._finish(job)
 
-    def _give_up(self, job: Job) -> bool:
+    def _give_up(self, job: Call) -> bool:
         if job.task is None or job.cancelled:
             self._stuck()
             return True
@@ -193,5 +178,5 @@ class LoopLane(Lane):
         return False
 
 
-def _is_over(job: Job) -> bool:
+def _is_over(job: Call) -> bool:
     return job.finished or (job.settled and not job.started)

@@ -10,32 +10,12 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any, cast
 
-from modelyard_runtime import causes, status
+from modelyard_runtime import causes, signatures, status
 from modelyard_runtime.causes import Scene, StartFailed
 from modelyard_runtime.config import Config
-
-HEADERS_PARAMETER = "request_headers"
-"""A parameter of `run` by this name gets the request's headers."""
-
-
-class Entry:
-    """The `run` of a loaded script, and which of its parameters takes what.
-
-    Raises:
-        StartFailed: It cannot be called with a request.
-    """
-
-    __slots__ = ("annotation", "data", "is_async", "run", "scene", "takes_headers")
-
-    def __init__(self, run: Callable[..., Any], scene: Scene) -> None:
-        parameters = _parameters(run, scene)
-        data = next(iter(name for name in parameters if name != HEADERS_PARAMETER))
-        self.run = run
-        self.scene = scene
-        self.data = data
-        self.annotation = parameters[data].annotation
-        self.takes_headers = HEADERS_PARAMETER in parameters
-        self.is_async = inspect.iscoroutinefunction(run)
+from modelyard_runtime.entry import Entry
+from modelyard_runtime.request_headers import PARAMETER as HEADERS
+from modelyard_runtime.signatures.hints import function_of
 
 
 def load(config: Config, enter: Callable[[str], None]) -> Entry:
@@ -48,7 +28,7 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
     _set_up(config, scene)
     enter(status.IMPORTING)
     module = _import(scene)
-    entry = Entry(_run_of(module, scene), scene)
+    entry = _entry(_run_of(module, scene), scene)
     enter(status.INITIALISING)
     _init(module, scene)
     return entry
@@ -87,6 +67,18 @@ def _run_of(module: ModuleType, scene: Scene) -> Callable[..., Any]:
     return cast(Callable[..., Any], run)
 
 
+def _entry(run: Callable[..., Any], scene: Scene) -> Entry:
+    parameters = _parameters(run, scene)
+    data = {name: parameter for name, parameter in parameters.items() if name != HEADERS}
+    return Entry(
+        run,
+        signatures.choose(run, data),
+        scene,
+        takes_headers=HEADERS in parameters,
+        is_async=inspect.iscoroutinefunction(function_of(run)),
+    )
+
+
 def _parameters(run: Callable[..., Any], scene: Scene) -> dict[str, inspect.Parameter]:
     try:
         signature = inspect.signature(run)
@@ -99,7 +91,7 @@ def _parameters(run: Callable[..., Any], scene: Scene) -> dict[str, inspect.Para
         for name, parameter in signature.parameters.items()
         if parameter.kind not in variable
     }
-    data = [name for name in named if name != HEADERS_PARAMETER]
+    data = [name for name in named if name != HEADERS]
     if not data:
         raise StartFailed(causes.no_run_function("has a `run` that takes no data", scene))
     for name in data[1:]:

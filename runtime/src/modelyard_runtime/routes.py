@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,10 +11,13 @@ import orjson
 
 from modelyard_runtime.http import JSON, Reply, Request, Response, error_response
 from modelyard_runtime.lanes import Lane
+from modelyard_runtime.memo import memo_of
+from modelyard_runtime.messages import Head
+from modelyard_runtime.protocols.base import Page, Protocol, Surface
+from modelyard_runtime.scoring import Scorer
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _PREFIX = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+")
-_READ = ("GET", "HEAD")
 _VERSIONS = {"2": "2", "2.0": "2", "3": "3", "3.0": "3"}
 _NOT_FOUND = "The requested URL was not found on the server."
 _NOT_ALLOWED = "The method is not allowed for the requested URL."
@@ -25,35 +28,52 @@ class Routes:
 
     Args:
         lane: Scores.
+        scorer: Makes the calls that the lane takes.
+        surfaces: The paths of each protocol.
         documents: The descriptions of the service, by version.
         unready: Why the replica is not ready, or an empty string.
     """
 
     def __init__(
-        self, lane: Lane, documents: dict[str, dict[str, Any]], unready: Callable[[], str]
+        self,
+        lane: Lane,
+        scorer: Scorer,
+        surfaces: Sequence[Surface],
+        documents: dict[str, dict[str, Any]],
+        unready: Callable[[], str],
     ) -> None:
         self._submit = lane.submit
+        self._call = scorer.call
         self._documents = documents
         self._unready = unready
-        self._pages: dict[str, Callable[[Request], Response]] = {
+        pages: dict[str, Page] = {
             "/": self._root,
             "/livez": self._live,
             "/readyz": self._ready,
             "/swagger.json": self._swagger,
         }
+        own = Surface({path: {"GET": page} for path, page in pages.items()})
+        self._surfaces = (*surfaces, own)
 
     def __call__(self, request: Request) -> Response | Reply:
         """Answer a request; a score is computed elsewhere, all else at once."""
-        if request.path == "/score":
-            if request.method == "POST" or request.method in _READ:
-                return self._submit(request)
-            return _score_options(request)
-        page = self._pages.get(request.path)
-        if page is None:
-            return error_response(404, _NOT_FOUND)
-        if request.method not in _READ:
-            return _not_allowed(b"GET, HEAD")
+        memo = memo_of(request.head)
+        answer = memo.answer
+        if answer is None:
+            answer = memo.answer = self._find(request.head)
+        if isinstance(answer, Protocol):
+            return self._submit(self._call(request, answer))
+        page: Page = answer
         return page(request)
+
+    def _find(self, head: Head) -> Protocol | Page:
+        path, method = head.path, head.method
+        for surface in self._surfaces:
+            answers = surface.paths.get(path)
+            if answers is not None:
+                asked = "GET" if method == "HEAD" and "HEAD" not in answers else method
+                return answers.get(asked) or _not_allowed(surface, answers)
+        return _not_found(self._surfaces, path)
 
     def _root(self, request: Request) -> Response:
         return Response(200, b"Healthy", [_TEXT])
@@ -82,17 +102,22 @@ def _json(value: Any) -> Response:
     return Response(200, orjson.dumps(value), [JSON])
 
 
-def _not_allowed(allowed: bytes) -> Response:
-    response = error_response(405, _NOT_ALLOWED)
-    response.headers.append((b"allow", allowed))
-    return response
+def _not_allowed(surface: Surface, answers: Mapping[str, Protocol | Page]) -> Page:
+    methods = {*answers, "HEAD"} if "GET" in answers else set(answers)
+    allowed = ", ".join(sorted(methods)).encode()
+
+    def page(request: Request) -> Response:
+        response = surface.error(405, _NOT_ALLOWED)
+        response.headers.append((b"allow", allowed))
+        return response
+
+    return page
 
 
-def _score_options(request: Request) -> Response:
-    allowed = b"GET, HEAD, OPTIONS, POST"
-    if request.method == "OPTIONS":
-        return Response(200, b"", [(b"content-type", b"text/html"), (b"allow", allowed)])
-    return _not_allowed(allowed)
+def _not_found(surfaces: Sequence[Surface], path: str) -> Page:
+    errors = (s.error for s in surfaces if s.below and path.startswith(s.below))
+    error = next(errors, error_response)
+    return lambda request: error(404, _NOT_FOUND)
 
 
 def _below(document: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Signature(ABC):
     input_schema: JsonSchema
     """JSON Schema of the body of `/score`."""
     output_schema: JsonSchema
+    takes_options: bool = False
+    """`OPTIONS /score` is for the script; else it is answered without."""
 
     @abstractmethod
     def from_request(self, request: Request) -> Arguments:

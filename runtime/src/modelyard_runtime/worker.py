@@ -15,11 +15,12 @@ import uvloop
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
+from modelyard_runtime.entry import Entry
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http import Limits, Server
 from modelyard_runtime.lanes import Lane, LoopLane, ThreadLane
-from modelyard_runtime.loading import Entry
 from modelyard_runtime.openapi import describe
+from modelyard_runtime.protocols import score
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
 
@@ -61,9 +62,8 @@ class Worker:
         self._draining = False
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
-        documents = describe(self._entry, self._config.service)
         lane = self._lane()
-        server = Server(Routes(lane, documents, self._unready), self._limits())
+        server = Server(self._routes(lane), self._limits())
         await server.start(socket.socket(fileno=self._config.fd))
         beating = loop.create_task(self._beat())
         self._board.set_ready(self._slot, True)
@@ -75,9 +75,14 @@ class Worker:
         lane.close()
 
     def _lane(self) -> Lane:
+        lane = LoopLane if self._entry.is_async else ThreadLane
+        return lane(self._config.scoring_timeout, self._stuck)
+
+    def _routes(self, lane: Lane) -> Routes:
         scorer = Scorer(self._entry, self._report)
-        lane = LoopLane if scorer.is_async else ThreadLane
-        return lane(scorer, self._config.scoring_timeout, self._stuck)
+        surfaces = [score.routes(self._entry, self._config, self._unready)]
+        documents = describe(self._entry, self._config.service)
+        return Routes(lane, scorer, surfaces, documents, self._unready)
 
     def _limits(self) -> Limits:
         # The gateway is the only client: it keeps its connections, and has been strict already.

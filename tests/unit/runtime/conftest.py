@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from modelyard_runtime.config import Config, Model
-from modelyard_runtime.loading import Entry, load
+from modelyard_runtime.entry import Entry
+from modelyard_runtime.loading import load
 
 Configure = Callable[..., Config]
 Load = Callable[..., Entry]

@@ -12,7 +12,8 @@ from tests.unit.runtime.replies import answered
 
 from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.lanes import Lane, LoopLane, ThreadLane
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.protocols.base import Protocol
+from modelyard_runtime.scoring import Call, Scorer
 
 LONG = 60.0
 SHORT = 0.05
@@ -28,15 +29,15 @@ class FakeScorer:
         self.lanes: list[Lane] = []
         self.others = set(threading.enumerate())
 
+    def call(self, body: bytes) -> Call:
+        return FakeCall(self, body)
+
     def answer(self, request: Request) -> Response:
         self.calls.append(request.body)
         self.threads.add(threading.get_ident())
         if request.body == b"wait":
             assert self.release.wait(LONG)
         return Response(200, request.body)
-
-    def timed_out(self, request: Request, timeout: float) -> Response:
-        return Response(504)
 
     async def answer_async(self, request: Request) -> Response:
         self.calls.append(request.body)
@@ -46,6 +47,21 @@ class FakeScorer:
         if request.body == b"block":
             assert self.release.wait(LONG)
         return Response(200, request.body)
+
+
+class FakeCall(Call):
+    def __init__(self, scorer: FakeScorer, body: bytes) -> None:
+        super().__init__(cast(Scorer, None), request(body), cast(Protocol, None))
+        self._fake = scorer
+
+    def execute(self) -> Response:
+        return self._fake.answer(self.request)
+
+    async def execute_async(self) -> Response:
+        return await self._fake.answer_async(self.request)
+
+    def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
+        return Response(status)
 
 
 @pytest.fixture
@@ -71,7 +87,7 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]], scorer: FakeScorer) -
 def thread_lane(
     scorer: FakeScorer, timeout: float = LONG, stuck: Callable[[], None] = lambda: None
 ) -> ThreadLane:
-    lane = ThreadLane(cast(Scorer, scorer), timeout, stuck)
+    lane = ThreadLane(timeout, stuck)
     scorer.lanes.append(lane)
     return lane
 
@@ -79,7 +95,7 @@ def thread_lane(
 def loop_lane(
     scorer: FakeScorer, timeout: float = LONG, stuck: Callable[[], None] = lambda: None
 ) -> LoopLane:
-    lane = LoopLane(cast(Scorer, scorer), timeout, stuck)
+    lane = LoopLane(timeout, stuck)
     scorer.lanes.append(lane)
     return lane
 
@@ -90,7 +106,7 @@ class TestThreadLane:
             lane = thread_lane(scorer)
             bodies = [b"%d" % number for number in range(100)]
             answers = await asyncio.gather(
-                *(answered(lane.submit(request(body))) for body in bodies)
+                *(answered(lane.submit(scorer.call(body))) for body in bodies)
             )
             assert [answer.body for answer in answers] == scorer.calls == bodies
             assert len(scorer.threads - {threading.get_ident()}) == 1
@@ -100,7 +116,7 @@ class TestThreadLane:
     def test_the_event_loop_goes_on_meanwhile(self, scorer: FakeScorer) -> None:
         async def scenario() -> None:
             lane = thread_lane(scorer)
-            waiting = lane.submit(request(b"wait"))
+            waiting = lane.submit(scorer.call(b"wait"))
             await asyncio.sleep(0)
             assert not waiting.settled
             scorer.release.set()
@@ -111,7 +127,7 @@ class TestThreadLane:
     def test_what_is_given_up_before_its_turn_is_not_scored(self, scorer: FakeScorer) -> None:
         async def scenario() -> None:
             lane = thread_lane(scorer)
-            first, second, third = (lane.submit(request(b)) for b in (b"wait", b"2", b"3"))
+            first, second, third = (lane.submit(scorer.call(b)) for b in (b"wait", b"2", b"3"))
             second.forsake()
             scorer.release.set()
             await asyncio.gather(answered(first), answered(third))
@@ -123,10 +139,10 @@ class TestThreadLane:
         async def scenario() -> None:
             stuck = asyncio.Event()
             lane = thread_lane(scorer, SHORT, stuck.set)
-            late = await answered(lane.submit(request(b"wait")))
+            late = await answered(lane.submit(scorer.call(b"wait")))
             assert late.status == 504
             await stuck.wait()
-            after = await answered(lane.submit(request(b"after")))
+            after = await answered(lane.submit(scorer.call(b"after")))
             assert after.body == b"after"
             assert len(scorer.threads) == 2
 
@@ -136,7 +152,7 @@ class TestThreadLane:
         async def scenario() -> None:
             stuck = asyncio.Event()
             lane = thread_lane(scorer, SHORT, stuck.set)
-            forsaken = lane.submit(request(b"wait"))
+            forsaken = lane.submit(scorer.call(b"wait"))
             while not scorer.calls:
                 await asyncio.sleep(0)
             forsaken.forsake()
@@ -150,7 +166,7 @@ class TestThreadLane:
         async def scenario() -> None:
             stuck: list[int] = []
             lane = thread_lane(scorer, SHORT, lambda: stuck.append(1))
-            waiting = [lane.submit(request(body)) for body in (b"wait", b"2", b"3")]
+            waiting = [lane.submit(scorer.call(body)) for body in (b"wait", b"2", b"3")]
             assert (await answered(waiting[0])).status == 504
             await asyncio.gather(*map(answered, waiting[1:]))
             assert stuck == [1]
@@ -162,8 +178,8 @@ class TestLoopLane:
     def test_requests_overlap(self, scorer: FakeScorer) -> None:
         async def scenario() -> None:
             lane = loop_lane(scorer)
-            waiting = lane.submit(request(b"wait"))
-            assert (await answered(lane.submit(request(b"2")))).body == b"2"
+            waiting = lane.submit(scorer.call(b"wait"))
+            assert (await answered(lane.submit(scorer.call(b"2")))).body == b"2"
             assert not waiting.settled
 
         run(scenario, scorer)
@@ -172,8 +188,8 @@ class TestLoopLane:
         async def scenario() -> None:
             stuck: list[int] = []
             lane = loop_lane(scorer, SHORT, lambda: stuck.append(1))
-            assert (await answered(lane.submit(request(b"wait")))).status == 504
-            assert (await answered(lane.submit(request(b"2")))).body == b"2"
+            assert (await answered(lane.submit(scorer.call(b"wait")))).status == 504
+            assert (await answered(lane.submit(scorer.call(b"2")))).body == b"2"
             await asyncio.sleep(2 * SHORT)
             assert stuck == []
 
@@ -183,7 +199,7 @@ class TestLoopLane:
         async def scenario() -> None:
             stuck = asyncio.Event()
             lane = loop_lane(scorer, SHORT, stuck.set)
-            assert (await answered(lane.submit(request(b"block")))).status == 504
+            assert (await answered(lane.submit(scorer.call(b"block")))).status == 504
             await asyncio.wait_for(stuck.wait(), LONG)
 
         run(scenario, scorer)
@@ -191,12 +207,12 @@ class TestLoopLane:
     def test_what_is_given_up_before_its_turn_is_not_scored(self, scorer: FakeScorer) -> None:
         async def scenario() -> None:
             lane = loop_lane(scorer)
-            blocking = lane.submit(request(b"block"))
-            given_up = lane.submit(request(b"2"))
+            blocking = lane.submit(scorer.call(b"block"))
+            given_up = lane.submit(scorer.call(b"2"))
             given_up.forsake()
             scorer.release.set()
             await answered(blocking)
-            await answered(lane.submit(request(b"3")))
+            await answered(lane.submit(scorer.call(b"3")))
             assert scorer.calls == [b"block", b"3"]
 
         run(scenario, scorer)

@@ -12,6 +12,7 @@ from tests.unit.runtime.conftest import Configure, Load
 from modelyard_runtime import causes
 from modelyard_runtime.causes import Cause, StartFailed
 from modelyard_runtime.loading import load
+from modelyard_runtime.signature import Table
 
 RUN = "\ndef run(data): return data\n"
 
@@ -77,7 +78,7 @@ class TestRun:
         assert entry.run("") == [1]
 
     def test_init_is_optional(self, load_script: Load) -> None:
-        assert load_script(RUN).data == "data"
+        assert load_script(RUN).run("x") == "x"
 
     @pytest.mark.parametrize(
         ("definition", "data", "headers", "is_async"),
@@ -95,7 +96,9 @@ class TestRun:
         self, load_script: Load, definition: str, data: str, headers: bool, is_async: bool
     ) -> None:
         entry = load_script(definition)
-        assert (entry.data, entry.takes_headers, entry.is_async) == (data, headers, is_async)
+        table = Table(None, [])
+        assert list(entry.signature.from_table(table, {})) == [data]
+        assert (entry.takes_headers, entry.is_async) == (headers, is_async)
 
     @pytest.mark.parametrize(
         ("script", "says"),

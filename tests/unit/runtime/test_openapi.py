@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from tests.unit.runtime.conftest import Load
 
-from modelyard_runtime.openapi import describe, schema_of
-
-ANYTHING: dict[str, Any] = {"type": "array", "items": {}}
-
-
-@pytest.mark.parametrize(
-    ("annotation", "schema"),
-    [
-        (int, {"type": "integer"}),
-        (bool, {"type": "boolean"}),
-        (list, ANYTHING),
-        (dict, {"type": "object"}),
-        (
-            list[list[float]],
-            {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
-        ),
-        (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
-        (
-            dict[str, list],
-            {"type": "object", "additionalProperties": ANYTHING},
-        ),
-        (Optional[str], {"type": "string"}),  # noqa: UP045 - scripts of that age write it so
-        (str | None, {"type": "string"}),
-        (int | str, {}),
-        (object, {}),
-        (None, {}),
-        ("unresolved", {}),
-    ],
-)
-def test_schema(annotation: Any, schema: dict[str, Any]) -> None:
-    assert schema_of(annotation) == schema
-
-
-def test_schema_of_a_deep_type_ends() -> None:
-    annotation: Any = int
-    for _ in range(100):
-        annotation = list[annotation]
-    assert schema_of(annotation)
+from modelyard_runtime.openapi import describe
 
 
 def test_annotations_are_described(load_script: Load) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.http import Headers, Request
+from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.scoring import Scorer
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "scoring.md"
@@ -15,8 +16,12 @@ SCRIPTS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE |
 
 
 def score(load_script: Load, script: str, body: bytes) -> bytes:
-    scorer = Scorer(load_script(script), lambda cause: None)
-    return scorer.answer(Request("POST", "/score", "", Headers([]), body)).body
+    entry = load_script(script)
+    scorer = Scorer(entry, lambda cause: None)
+    request = Request("POST", "/score", "", Headers([]), body)
+    body = scorer.call(request, ScoreProtocol(entry.signature)).execute().body
+    assert isinstance(body, bytes)
+    return body
 
 
 def test_the_original_kind(load_script: Load, tmp_path: Path) -> None:

@@ -10,25 +10,29 @@ from typing import Any, cast
 import pytest
 from tests.unit.runtime.replies import outcome
 
-from modelyard_runtime.http import Headers, Reply, Request, Response
+from modelyard_runtime.causes import Scene
+from modelyard_runtime.config import Config
+from modelyard_runtime.entry import Entry
+from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.lanes import Lane
+from modelyard_runtime.protocols import score
 from modelyard_runtime.routes import Routes
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.scoring import Call, Scorer
+from modelyard_runtime.signatures.text import TextSignature
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "2": {"swagger": "2.0", "basePath": "/"},
     "3": {"openapi": "3.0.3", "servers": [{"url": "/"}]},
 }
+ENTRY = Entry(print, TextSignature("data"), Scene("", "", ""))
 
 
 class EchoLane(Lane):
     def __init__(self) -> None:
-        super().__init__(cast(Scorer, None), 60.0, lambda: None)
+        super().__init__(60.0, lambda: None)
 
-    def submit(self, request: Request) -> Reply:
-        reply = Reply()
-        reply.send(Response(200, request.method.encode()))
-        return reply
+    def submit(self, call: Call) -> Response:
+        return Response(200, call.request.method.encode())
 
     def close(self) -> None:
         raise NotImplementedError
@@ -49,7 +53,8 @@ def ask(
     unready: Callable[[], str] = lambda: "",
 ) -> Response:
     async def asked() -> Response:
-        routes = Routes(EchoLane(), DOCUMENTS, unready)
+        surfaces = [score.routes(ENTRY, cast(Config, None), unready)]
+        routes = Routes(EchoLane(), Scorer(ENTRY, print), surfaces, DOCUMENTS, unready)
         fields = Headers(list((headers or {}).items()))
         return outcome(routes(Request(method, path, query, fields, b"")))
 

@@ -10,8 +10,11 @@ import pytest
 from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.causes import SAMPLE_FAILED, Cause
+from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import Headers, Request, Response
-from modelyard_runtime.scoring import RequestHeaders, Scorer
+from modelyard_runtime.protocols.score import ScoreProtocol
+from modelyard_runtime.request_headers import RequestHeaders
+from modelyard_runtime.scoring import Call, Scorer
 
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -32,13 +35,28 @@ def message(response: Response) -> str:
     return str(json.loads(response.body)["message"])
 
 
+class Script:
+    """A loaded script, asked as a lane would ask it."""
+
+    def __init__(self, entry: Entry, failures: list[Cause]) -> None:
+        self.entry = entry
+        self._script = Scorer(entry, failures.append)
+        self._protocol = ScoreProtocol(entry.signature)
+
+    def call(self, request: Request) -> Call:
+        return self._script.call(request, self._protocol)
+
+    def answer(self, request: Request) -> Response:
+        return self.call(request).execute()
+
+
 class Scripts:
     def __init__(self, load_script: Load) -> None:
         self._load = load_script
         self.failures: list[Cause] = []
 
-    def __call__(self, script: str) -> Scorer:
-        return Scorer(self._load(script), self.failures.append)
+    def __call__(self, script: str) -> Script:
+        return Script(self._load(script), self.failures)
 
 
 @pytest.fixture
@@ -46,31 +64,31 @@ def scripts(load_script: Load) -> Scripts:
     return Scripts(load_script)
 
 
-def returning(scripts: Scripts, expression: str) -> Scorer:
+def returning(scripts: Scripts, expression: str) -> Script:
     return scripts(f"import numpy as np\ndef run(data): return {expression}")
 
 
 class TestInput:
     @pytest.mark.parametrize("annotation", ["", ": str", ": 'str'"])
     def test_text_is_the_default(self, scripts: Scripts, annotation: str) -> None:
-        scorer = scripts(f"def run(data{annotation}): return [type(data).__name__, data]")
-        assert json.loads(scorer.answer(post('{"é": 1}'.encode())).body) == ["str", '{"é": 1}']
+        script = scripts(f"def run(data{annotation}): return [type(data).__name__, data]")
+        assert json.loads(script.answer(post('{"é": 1}'.encode())).body) == ["str", '{"é": 1}']
 
     @pytest.mark.parametrize("annotation", ["bytes", "'bytes'"])
     def test_bytes(self, scripts: Scripts, annotation: str) -> None:
-        scorer = scripts(f"def run(data: {annotation}): return list(data)")
-        assert json.loads(scorer.answer(post(b"\xff\0")).body) == [255, 0]
+        script = scripts(f"def run(data: {annotation}): return list(data)")
+        assert json.loads(script.answer(post(b"\xff\0")).body) == [255, 0]
 
     @pytest.mark.parametrize(
         "annotation", ["list", "dict", "list[list[float]]", "'list[NotDefined]'", "object"]
     )
     def test_json_where_anything_else_is_annotated(self, scripts: Scripts, annotation: str) -> None:
-        scorer = scripts(f"def run(data: {annotation}): return data['a'] + 1")
-        assert scorer.answer(post(b'{"a": 1}')).body == b"2"
+        script = scripts(f"def run(data: {annotation}): return data['a'] + 1")
+        assert script.answer(post(b'{"a": 1}')).body == b"2"
 
     def test_annotations_from_the_future(self, scripts: Scripts) -> None:
-        scorer = scripts("from __future__ import annotations\ndef run(data: bytes): return data")
-        assert scorer.answer(post(b"\xff")).body == b"\xff"
+        script = scripts("from __future__ import annotations\ndef run(data: bytes): return data")
+        assert script.answer(post(b"\xff")).body == b"\xff"
 
     @pytest.mark.parametrize(
         ("body", "says"),
@@ -268,18 +286,19 @@ class TestIds:
         assert UUID.fullmatch(fields(response)[b"x-request-id"])
         assert name not in fields(response)
 
-    def test_are_in_the_answer_to_a_request_out_of_time(self, scripts: Scripts) -> None:
-        scorer = returning(scripts, "1")
-        response = scorer.timed_out(post(b"", (b"x-request-id", b"A")), 0.5)
+    def test_are_in_the_refusal_of_a_lane(self, scripts: Scripts) -> None:
+        call = returning(scripts, "1").call(post(b"", (b"x-request-id", b"A")))
+        response = call.refuse(504, "Too late.", (b"retry-after", b"1"))
         assert response.status == 504
-        assert message(response) == "The request was not scored within 0.5 s."
+        assert message(response) == "Too late."
+        assert fields(response)[b"retry-after"] == b"1"
         assert fields(response)[b"x-request-id"] == b"A"
 
 
 class TestAsync:
-    def run(self, scorer: Scorer, request: Request) -> Response:
-        assert scorer.is_async
-        return asyncio.run(scorer.answer_async(request))
+    def run(self, script: Script, request: Request) -> Response:
+        assert script.entry.is_async
+        return asyncio.run(script.call(request).execute_async())
 
     def test_answers(self, scripts: Scripts) -> None:
         script = "import asyncio\nasync def run(data: int):\n await asyncio.sleep(0)\n return data"
@@ -291,6 +310,6 @@ class TestAsync:
         assert response.status == status
 
     def test_can_be_cancelled(self, scripts: Scripts) -> None:
-        scorer = scripts("import asyncio\nasync def run(data): raise asyncio.CancelledError")
+        script = scripts("import asyncio\nasync def run(data): raise asyncio.CancelledError")
         with pytest.raises(asyncio.CancelledError):
-            self.run(scorer, post())
+            self.run(script, post())

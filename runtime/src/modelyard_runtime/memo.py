@@ -1,0 +1,30 @@
+"""What a worker remembers of a request head, so that the next one of the same bytes costs less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard_runtime.identity import Identity
+from modelyard_runtime.messages import Head
+
+
+class Memo:
+    """What follows from a head alone; each part is filled in by whoever needs it first."""
+
+    __slots__ = ("access", "answer", "identity")
+
+    def __init__(self) -> None:
+        self.identity: Identity | None = None
+        """For `scoring`: which request it is."""
+        self.answer: Any = None
+        """For `routes`: what answers it."""
+        self.access: Any = None
+        """For `auth`: whether its credentials were right, and for which set of keys."""
+
+
+def memo_of(head: Head) -> Memo:
+    """The memo of a head; a new one if it has none."""
+    memo: Memo | None = head.memo
+    if memo is None:
+        memo = head.memo = Memo()
+    return memo
