@@ -1,0 +1,113 @@
+"""The signature of a `run` with `@input_schema`: its parameters by name, from a JSON object.
+
+Values are converted by the decorators, when `run` is called: what does not fit its sample fails
+there, as it always did. The decorators may be ours or those of an installed inference-schema.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from modelyard_runtime.compat import SCHEMAS, decorators
+from modelyard_runtime.compat.request import is_json, split_content_type
+from modelyard_runtime.messages import HttpError, Request
+from modelyard_runtime.request_headers import PARAMETER
+from modelyard_runtime.signature import Arguments, Table
+from modelyard_runtime.signatures.answers import AnySignature
+from modelyard_runtime.signatures.bodies import body_of
+from modelyard_runtime.tensors import Tensor
+
+_PLAIN_JSON = b"application/json"
+_TABLE = "pandas.DataFrame:"
+_REAL = "inference_schema.schema_util"
+
+
+class DecoratedSignature(AnySignature):
+    """Every parameter of `run` is a key of the body, or of the query of a `GET`."""
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        parameters = inspect.signature(run).parameters
+        self._defaults = {name: p.default for name, p in parameters.items() if name != PARAMETER}
+        schemas = decorators if hasattr(run, SCHEMAS) else sys.modules[_REAL]
+        self.input_schema = schemas.get_input_schema(run)
+        self.output_schema = schemas.get_output_schema(run)
+        self.versions = tuple(schemas.get_supported_versions(run))
+        self._properties = self.input_schema.get("properties", {})
+
+    def from_request(self, request: Request) -> Arguments:
+        """The values of the parameters; keys that are no parameter are not looked at."""
+        if request.method == "POST" and not _says_json(request):
+            raise HttpError(415, "Expects Content-Type to be application/json")
+        return self._arguments(read_object(body_of(request)))
+
+    def from_tensors(self, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> Arguments:
+        """Tensors by the names of parameters; the only one also for the only parameter."""
+        if len(tensors) == 1 and len(self._defaults) == 1:
+            return {name: tensors[0].json_values() for name in self._defaults}
+        return self._arguments({tensor.name: tensor.json_values() for tensor in tensors})
+
+    def from_table(self, table: Table, parameters: Mapping[str, Any]) -> Arguments:
+        """The table for the first parameter, in the orientation that its schema tells."""
+        name = next(iter(self._defaults))
+        orient = str(self._properties.get(name, {}).get("format", "")).removeprefix(_TABLE)
+        return self._arguments({name: _oriented(table, orient), **parameters})
+
+    def _arguments(self, values: Mapping[str, Any]) -> Arguments:
+        arguments = {name: values.get(name, default) for name, default in self._defaults.items()}
+        for name, value in arguments.items():
+            if value is inspect.Parameter.empty:
+                raise HttpError(400, f"A value is not provided for the {name!r} parameter.")
+        return arguments
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object. What JSON forbids and Python reads, such as NaN, is read.
+
+    Raises:
+        HttpError: 400, it is none.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = _read_leniently(body)
+    if not isinstance(value, dict):
+        raise HttpError(400, "POST body should be a JSON dictionary.")
+    return value
+
+
+def _read_leniently(body: bytes) -> Any:
+    if not body:
+        raise HttpError(400, "POST body is empty. Expecting a JSON dictionary.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        what = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise HttpError(400, f"POST body could not be decoded as JSON: {what}") from None
+
+
+def _says_json(request: Request) -> bool:
+    value = request.headers.get(b"content-type", b"")
+    return value == _PLAIN_JSON or is_json(split_content_type(value.decode("latin-1"))[0])
+
+
+def _oriented(table: Table, orient: str) -> Any:
+    """A table as the JSON that pandas writes in an orientation; plain rows for any other."""
+    if table.columns is None:
+        return table.rows
+    columns = table.columns
+    rows = [dict(zip(columns, row, strict=True)) for row in table.rows]
+    if orient == "records":
+        return rows
+    if orient == "split":
+        return {"columns": list(columns), "index": list(range(len(rows))), "data": table.rows}
+    if orient == "index":
+        return {str(at): row for at, row in enumerate(rows)}
+    if orient == "columns":
+        return {name: {str(at): row[name] for at, row in enumerate(rows)} for name in columns}
+    return {"data": rows} if orient == "table" else table.rows
