@@ -36,6 +36,8 @@ CAUSES = {
     CauseCode.INIT_RAISED: "`init()` raised an exception.",
     CauseCode.INIT_EXITED: "`init()` ended the process.",
     CauseCode.SAMPLE_FAILED: "The sample got an error instead of an answer.",
+    CauseCode.NEEDS_SCRIPT: "The model cannot be served without a scoring script.",
+    CauseCode.MODEL_NOT_LOADED: "The model's file could not be loaded; there is no script.",
     CauseCode.INIT_HUNG: "The replica was not ready within `startup_timeout`.",
     CauseCode.OUT_OF_MEMORY: "The replica went above its `memory`.",
     CauseCode.KILLED: "A signal ended the replica.",

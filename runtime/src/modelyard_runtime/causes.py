@@ -20,6 +20,8 @@ MODEL_FILE_MISSING = "model_file_missing"
 INIT_RAISED = "init_raised"
 INIT_EXITED = "init_exited"
 SAMPLE_FAILED = "sample_failed"
+NEEDS_SCRIPT = "needs_script"
+MODEL_NOT_LOADED = "model_not_loaded"
 
 _MOST_LINES = 30
 _LONGEST_LINE = 500
@@ -104,7 +106,7 @@ def import_failed(error: BaseException, scene: Scene) -> Cause:
     if isinstance(error, SystemExit):
         return _exited(error, scene, f"{scene.script} was imported")
     return (
-        _package_missing(error, scene)
+        package_missing(error, scene)
         or _model_file_missing(error, scene)
         or Cause(
             IMPORT_FAILED,
@@ -120,7 +122,7 @@ def init_failed(error: BaseException, scene: Scene) -> Cause:
     if isinstance(error, SystemExit):
         return _exited(error, scene, "`init()` ran")
     return (
-        _package_missing(error, scene)
+        package_missing(error, scene)
         or _model_file_missing(error, scene)
         or Cause(
             INIT_RAISED,
@@ -163,7 +165,8 @@ def _exited(error: SystemExit, scene: Scene, moment: str) -> Cause:
     )
 
 
-def _package_missing(error: BaseException, scene: Scene) -> Cause | None:
+def package_missing(error: BaseException, scene: Scene) -> Cause | None:
+    """An import of a package failed that the image does not have; None for any other error."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
     package = error.name.partition(".")[0]

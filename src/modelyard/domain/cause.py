@@ -30,6 +30,8 @@ class CauseCode(StrEnum):
     INIT_RAISED = "init_raised"
     INIT_EXITED = "init_exited"
     SAMPLE_FAILED = "sample_failed"
+    NEEDS_SCRIPT = "needs_script"
+    MODEL_NOT_LOADED = "model_not_loaded"
     # recorded by the supervisor, which sees limits and exit statuses
     INIT_HUNG = "init_hung"
     OUT_OF_MEMORY = "out_of_memory"
@@ -56,6 +58,8 @@ OF_THE_SCRIPT = frozenset(
         CauseCode.INIT_RAISED,
         CauseCode.INIT_EXITED,
         CauseCode.INIT_HUNG,
+        CauseCode.NEEDS_SCRIPT,
+        CauseCode.MODEL_NOT_LOADED,
     }
 )
 """Causes that lie in the script, its models or its variables: another start will not mend them."""

@@ -1,0 +1,101 @@
+"""What a model's method returned: one array or several, each with one entry for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from modelyard_runtime.frameworks.arrays import Array, to_tensor
+from modelyard_runtime.tensors import Tensor
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+class Answer:
+    """Named arrays. One alone is answered as a list; several as a list of objects, one a row."""
+
+    __slots__ = ("arrays",)
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+
+    def to_json(self) -> bytes:
+        """A JSON list; NaN and infinities become `null`.
+
+        Raises:
+            TypeError: An array holds what JSON cannot.
+        """
+        if len(self.arrays) == 1:
+            return _dumps(*self.arrays.values())
+        columns = [array.tolist() for array in self.arrays.values()]
+        if not all(isinstance(column, list) for column in columns):
+            return _dumps(dict(zip(self.arrays, columns, strict=True)))
+        rows = zip(*columns, strict=True)
+        return _dumps([dict(zip(self.arrays, row, strict=True)) for row in rows])
+
+    def to_tensors(self) -> list[Tensor]:
+        """One tensor for each array.
+
+        Raises:
+            TypeError: An array holds what no tensor can.
+        """
+        return [to_tensor(name, array) for name, array in self.arrays.items()]
+
+    def split(self, rows: Sequence[int]) -> list[Answer]:
+        """Parts of so many rows.
+
+        Raises:
+            ValueError: There is another number of rows than that.
+        """
+        total = sum(rows)
+        for name, array in self.arrays.items():
+            if not array.ndim or len(array) != total:
+                raise ValueError(f"`{name}` has the shape {array.shape}, not {total} rows")
+        parts, begin = [], 0
+        for count in rows:
+            end = begin + count
+            parts.append(Answer({name: array[begin:end] for name, array in self.arrays.items()}))
+            begin = end
+        return parts
+
+
+def answer_of(name: str, result: Any) -> Answer:
+    """What a method returned, whatever its form: one array, a list of arrays, or arrays by name.
+
+    Args:
+        name: Of an output that has no name of its own: that of the method.
+        result: What the method returned.
+    """
+    if isinstance(result, np.ndarray):
+        return Answer({name: np.ascontiguousarray(result)})
+    if isinstance(result, dict):
+        return Answer({key: _array(value) for key, value in result.items()})
+    if isinstance(result, list | tuple) and result and hasattr(result[0], "shape"):
+        return Answer({f"{name}_{at}": _array(value) for at, value in enumerate(result)})
+    if hasattr(result, "columns") and hasattr(result, "to_numpy"):  # a data frame
+        return Answer({str(column): _array(result[column]) for column in result.columns})
+    return Answer({name: _array(result)})
+
+
+def _array(value: Any) -> Array:
+    if hasattr(value, "toarray"):  # a sparse matrix, as vectorizers return
+        value = value.toarray()
+    array = np.asarray(value)
+    return np.ascontiguousarray(array) if array.ndim else array
+
+
+def _dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, _plain, _OPTIONS)
+    except orjson.JSONEncodeError:  # perhaps an array in another machine's byte order
+        return orjson.dumps(_plain(value), _plain)
+
+
+def _plain(value: Any) -> Any:
+    """What an array holds that orjson does not take: strings, objects."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"an object of type `{type(value).__name__}` cannot be sent as JSON")

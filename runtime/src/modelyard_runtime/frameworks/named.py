@@ -1,0 +1,132 @@
+"""Named tensors whose first dimension counts rows: what ONNX, PyTorch and Keras models take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modelyard_runtime.frameworks.arrays import Array, datatype_of, from_tensor, to_array
+from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
+from modelyard_runtime.frameworks.matrix import record_schema
+from modelyard_runtime.http import HttpError
+from modelyard_runtime.signature import JsonSchema
+from modelyard_runtime.tensors import Tensor, TensorSpec
+
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    """-1 where any length will do; the first is that of the rows."""
+
+    @property
+    def spec(self) -> TensorSpec:
+        """As the protocols describe it."""
+        return TensorSpec(self.name, datatype_of(self.dtype), self.shape)
+
+
+class Named(Inputs):
+    """Arrays by the names of the inputs."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = tuple(fields)
+        self._names = [field.name for field in fields]
+        self.specs = tuple(field.spec for field in fields)
+        self.row_schema = self._schema()
+
+    def from_rows(self, rows: list[Any]) -> dict[str, Array]:
+        """With one input a row is its value; with several, an object, or a list in their order."""
+        if type(rows[0]) is dict:
+            rows = in_order(rows, self._names)
+        elif len(self._fields) == 1:
+            return {self._names[0]: self._fitting(self._fields[0], rows)}
+        else:
+            check_widths(rows, len(self._fields))
+        return {
+            field.name: self._fitting(field, [row[at] for row in rows])
+            for at, field in enumerate(self._fields)
+        }
+
+    def from_tensors(self, tensors: Sequence[Tensor]) -> dict[str, Array]:
+        """One tensor for each input; the only one may have any name."""
+        if len(self._fields) == 1:
+            tensors = [only(tensors, self._names[0])]
+        else:
+            tensors = by_name(tensors, self._names)
+        values = {
+            field.name: _shaped(field, _cast(field, from_tensor(tensor)))
+            for field, tensor in zip(self._fields, tensors, strict=True)
+        }
+        if len({len(array) for array in values.values()}) > 1:
+            raise HttpError(422, "The inputs differ in their number of rows.")
+        return values
+
+    def count(self, value: dict[str, Array]) -> int:
+        """Length of the first dimension."""
+        return len(value[self._names[0]])
+
+    def key(self, value: dict[str, Array]) -> Any:
+        """The shapes of a row."""
+        return tuple(array.shape[1:] for array in value.values())
+
+    def join(self, values: Sequence[dict[str, Array]]) -> dict[str, Array]:
+        """The rows of every input under each other."""
+        return {name: np.concatenate([value[name] for value in values]) for name in self._names}
+
+    def _fitting(self, field: Field, values: list[Any]) -> Array:
+        array = to_array(values, field.dtype, f"The input `{field.name}`")
+        if field.shape[1:] == (1,) and array.ndim == 1:
+            array = array.reshape(-1, 1)  # a column: rows give its values as they are
+        return _shaped(field, array)
+
+    def _schema(self) -> JsonSchema:
+        if len(self._fields) == 1:
+            return _schema(self._fields[0], single=True)
+        return record_schema({field.name: _schema(field, single=False) for field in self._fields})
+
+
+def _cast(field: Field, array: Array) -> Array:
+    """An array of the type that the model takes, if no value changes."""
+    if array.dtype == field.dtype:
+        return array
+    if np.can_cast(array.dtype, field.dtype, "same_kind") and array.dtype != object:
+        return to_array(array, field.dtype, f"The input `{field.name}`")
+    given, wanted = datatype_of(array.dtype), datatype_of(field.dtype)
+    raise HttpError(422, f"The input `{field.name}` must be of type {wanted}, not {given}.")
+
+
+def _shaped(field: Field, array: Array) -> Array:
+    """Check the shape, where the model says one."""
+    fits = array.ndim == len(field.shape) and all(
+        wanted in (-1, given) for wanted, given in zip(field.shape, array.shape, strict=True)
+    )
+    if not fits:
+        given, wanted = list(array.shape), list(field.shape)
+        raise HttpError(
+            422,
+            f"The input `{field.name}` must have the shape {wanted}, where -1 is any length, "
+            f"not {given}.",
+        )
+    return array
+
+
+def _schema(field: Field, single: bool) -> JsonSchema:
+    """The value of one row."""
+    lengths = field.shape[1:]
+    if not single and math.prod(lengths) == 1:
+        lengths = ()
+    schema: JsonSchema = {"type": _JSON_TYPES.get(field.dtype.kind, "string")}
+    for length in reversed(lengths):
+        schema = {"type": "array", "items": schema}
+        if length != -1:
+            schema |= {"minItems": length, "maxItems": length}
+    return schema

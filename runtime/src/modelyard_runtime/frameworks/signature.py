@@ -1,0 +1,177 @@
+"""What clients send to a model without a script: rows, and which method is to score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from modelyard_runtime.frameworks.answers import Answer, answer_of
+from modelyard_runtime.frameworks.inputs import Inputs
+from modelyard_runtime.http import HttpError, Request
+from modelyard_runtime.signature import Arguments, Batching, JsonSchema, Signature, Table
+from modelyard_runtime.tensors import Tensor, TensorSpec
+
+_MOST_QUERY_FIELDS = 100
+_ANY: JsonSchema = {"type": "array", "items": {}}
+_FORMS = 'Send rows, `[[…], …]` or `[{…}, …]`, or `{"data": rows}`'
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What an adapter makes of a model's files."""
+
+    methods: Mapping[str, Callable[[Any], Any]]
+    """What callers may ask for; the first is what they get when they do not ask. Each is called
+    with a value that `inputs` made, and returns one array, several, or arrays by name."""
+    inputs: Inputs
+    outputs: tuple[TensorSpec, ...] = ()
+    """What the first method returns, if that is known."""
+    output_schema: JsonSchema | None = None
+    """JSON Schema of the first method's answer, if known."""
+    batches: bool = True
+    """Rows do not depend on each other: several requests may be scored in one call."""
+
+
+class ModelSignature(Signature):
+    """Rows in one of the forms of `Inputs`, and optionally the name of a method.
+
+    `method` is a field of the query or of the body beside `data`; for other protocols, a parameter
+    of the request.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._read = served.inputs
+        self._methods = tuple(served.methods)
+        self._default = self._methods[0]
+        self.inputs = served.inputs.specs
+        self.outputs = served.outputs
+        self.input_schema = _body_schema(served.inputs, self._methods)
+        self.output_schema = served.output_schema or _ANY
+
+    def from_request(self, request: Request) -> Arguments:
+        """Rows out of the body, or out of the query of a GET."""
+        asked = _query(request.query) if request.query else {}
+        if request.method == "GET":
+            document: Any = {"data": _loads(asked["data"])} if "data" in asked else {}
+        else:
+            document = _loads(request.body)
+        method = asked.get("method")
+        if type(document) is dict:
+            document, method = self._opened(document, method)
+        if type(document) is not list:
+            raise HttpError(422, f"The rows must be a list. {_FORMS}.")
+        return {"rows": self._rows(document), "method": self._method(method)}
+
+    def from_tensors(self, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> Arguments:
+        """Rows out of tensors; the parameter `method` names another method."""
+        rows = self._read.from_tensors(tensors)
+        if not self._read.count(rows):
+            raise HttpError(422, "There are no rows to score.")
+        return {"rows": rows, "method": self._method(parameters.get("method"))}
+
+    def from_table(self, table: Table, parameters: Mapping[str, Any]) -> Arguments:
+        """Rows out of a table; the parameter `method` names another method."""
+        if not table.rows:
+            raise HttpError(422, "There are no rows to score.")
+        method = self._method(parameters.get("method"))
+        return {"rows": self._read.from_table(table), "method": method}
+
+    def to_json(self, result: Answer) -> bytes:
+        """A list with one entry for each row."""
+        return result.to_json()
+
+    def to_tensors(self, result: Answer) -> list[Tensor]:
+        """The arrays by their names; one that has none is named like the method."""
+        return result.to_tensors()
+
+    def _opened(self, document: dict[str, Any], method: Any) -> tuple[Any, Any]:
+        """Rows and method out of an envelope."""
+        if "data" not in document:
+            raise HttpError(422, f"The body has no `data`. {_FORMS}.")
+        unknown = next((key for key in document if key not in ("data", "method")), None)
+        if unknown is not None:
+            raise HttpError(
+                422, f"`{unknown[:60]}` is not known beside `data`; only `method` is. {_FORMS}."
+            )
+        return document["data"], document.get("method", method)
+
+    def _rows(self, rows: list[Any]) -> Any:
+        if not rows:
+            raise HttpError(422, "There are no rows to score.")
+        return self._read.from_rows(rows)
+
+    def _method(self, name: Any) -> str:
+        if name is None:
+            return self._default
+        if name not in self._methods:
+            raise HttpError(422, f"`method` must be one of {', '.join(self._methods)}.")
+        return str(name)
+
+
+class RowBatching(Batching):
+    """Rows of several requests under each other, for one method."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+
+    def rows(self, arguments: Arguments) -> int:
+        """Rows of one request."""
+        return self._inputs.count(arguments["rows"])
+
+    def key(self, arguments: Arguments) -> Any:
+        """The method, and what the rows must have in common."""
+        return arguments["method"], self._inputs.key(arguments["rows"])
+
+    def join(self, calls: Sequence[Arguments]) -> Arguments:
+        """All rows, for the one method of all."""
+        rows = self._inputs.join([call["rows"] for call in calls])
+        return {"rows": rows, "method": calls[0]["method"]}
+
+    def split(self, result: Answer, rows: Sequence[int]) -> list[Any]:
+        """The answers of the requests."""
+        return result.split(rows)
+
+
+def scoring(methods: Mapping[str, Callable[[Any], Any]]) -> Callable[..., Answer]:
+    """The `run` of a model: calls the method that was asked for."""
+
+    def run(rows: Any, method: str) -> Answer:
+        return answer_of(method, methods[method](rows))
+
+    return run
+
+
+def _loads(body: bytes | str) -> Any:
+    if not body:
+        raise HttpError(400, f"The body is empty. {_FORMS}.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}, position {error.pos}"
+        raise HttpError(400, f"The body is not JSON: {error.msg}, at {where}.") from None
+
+
+def _query(query: str) -> dict[str, str]:
+    try:
+        fields = parse_qs(query, keep_blank_values=True, max_num_fields=_MOST_QUERY_FIELDS)
+    except ValueError:
+        raise HttpError(400, "The query cannot be read.") from None
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _body_schema(inputs: Inputs, methods: Sequence[str]) -> JsonSchema:
+    """The envelope: the one form that says all. Plain rows are taken too."""
+    return {
+        "type": "object",
+        "description": "The rows may also be the whole body.",
+        "properties": {
+            "data": {"type": "array", "items": dict(inputs.row_schema), "minItems": 1},
+            "method": {"type": "string", "enum": list(methods), "default": methods[0]},
+        },
+        "required": ["data"],
+        "additionalProperties": False,
+    }
