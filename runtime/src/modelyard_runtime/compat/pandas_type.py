@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 from warnings import warn
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from modelyard_runtime.compat.descriptions import Schema, describe
 from modelyard_runtime.compat.parameter_types import AbstractParameterType
