@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol, overload
-from urllib.parse import unquote_to_bytes
 
 import orjson
 
 JSON = (b"content-type", b"application/json")
 """The header that every JSON answer carries."""
 
-_TARGET = re.compile(
-    rb"(/(?:[!\"$&->@-\[\]-~]|%[0-9A-Fa-f]{2})*)"  # printable, without # % ? and backslash
-    rb"(?:\?((?:[!\"$&-~]|%[0-9A-Fa-f]{2})*))?"  # printable, without # and %
-)
-_PATH = re.compile(r"[^\x00-\x1f\x7f-\x9f\\%]+")
-_PHRASES = {
-    200: "OK",
-    201: "Created",
-    202: "Accepted",
-    204: "No Content",
-    206: "Partial Content",
-    301: "Moved Permanently",
-    302: "Found",
-    304: "Not Modified",
-    307: "Temporary Redirect",
-    308: "Permanent Redirect",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    415: "Unsupported Media Type",
-    417: "Expectation Failed",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
-    507: "Insufficient Storage",
-}
-_STATUS_LINES = {
-    status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in _PHRASES.items()
-}
-_HEAD_END = (b"", b"")
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-class HttpError(Exception):
-    """Raised by a handler to answer with a status and `{"message": …}`; the connection stays."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-class Refused(HttpError):
-    """The bytes are not a request that is served here: answered, then the connection is closed."""
+Field = tuple[bytes, bytes]
+"""One header field: its name in lower case, and its value."""
 
 
 @dataclass(slots=True)
 class Headers:
     """Header fields in the order they came; names are lower-case bytes."""
 
-    pairs: list[tuple[bytes, bytes]]
+    pairs: list[Field]
 
     @overload
     def get(self, name: bytes) -> bytes | None: ...
@@ -95,7 +36,7 @@ class Headers:
         """Every value of a name (lower-case), in order."""
         return [value for key, value in self.pairs if key == name]
 
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+    def __iter__(self) -> Iterator[Field]:
         return iter(self.pairs)
 
     def __len__(self) -> int:
@@ -119,9 +60,25 @@ class Head:
     """`1.1` or `1.0`."""
     keep_alive: bool = True
     """The client lets the connection live on after the answer."""
+    length: int | None = 0
+    """Bytes of the body as it is sent; None when it comes in chunks."""
+    expects_continue: bool = False
+    """The client waits for `100 Continue` before it sends the body."""
+    coding: bytes = b""
+    """`gzip` or `deflate` when the server inflates the body; those headers are left out then."""
     memo: Any = field(default=None, compare=False)
     """Whatever the handler wants to find again with the next request of the same head. It must
     follow from the head alone, and from a version of its surroundings that the handler checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who a client is by the certificate that it has shown, and that was checked."""
+
+    subject: dict[str, str]
+    """By the names that OpenSSL gives the parts, such as `commonName`."""
+    names: tuple[tuple[str, str], ...]
+    """Alternative names: kind, such as `DNS` or `URI`, and name."""
 
 
 @dataclass(slots=True, init=False)
@@ -130,6 +87,12 @@ class Request:
 
     head: Head
     body: bytes
+    """Empty when there is a `stream`."""
+    stream: AsyncIterator[bytes] | None
+    """The body as it comes, if the server was told to stream it. Raises `HttpError` when the body
+    turns out to be malformed or too long, or ends early: the server has answered that already."""
+    peer: Peer | None
+    """None without TLS, or when the client was not asked for a certificate."""
     note: Any = field(repr=False, compare=False)
     """Unset at first. Whatever read the body may keep here what it needs again for the answer."""
 
@@ -145,13 +108,18 @@ class Request:
     ) -> None:
         self.head = Head(method, path, query, headers, version, keep_alive)
         self.body = body
+        self.stream = self.peer = None
 
     @classmethod
-    def of(cls, head: Head, body: bytes) -> Request:
+    def of(
+        cls, head: Head, body: bytes = b"", stream: AsyncIterator[bytes] | None = None
+    ) -> Request:
         """A request with a head that is there already."""
         request = cls.__new__(cls)
         request.head = head
         request.body = body
+        request.stream = stream
+        request.peer = None
         return request
 
     @property
@@ -187,11 +155,46 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One whole answer; the server adds `content-length`, `date` and `connection`."""
+    """One answer; the server adds what frames it, `date` and `connection`."""
 
     status: int
-    body: bytes = b""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes | AsyncIterator[bytes] = b""
+    """Whole, or as it is made: then each part is sent at once, and the next one is asked for when
+    the client has taken enough. It is closed (`aclose`) when the client goes; when it raises, the
+    connection is cut, so that the client never takes a part for the whole."""
+    headers: list[Field] = field(default_factory=list)
+    length: int | None = None
+    """Bytes that an iterator is going to give, if they are known; else they are sent in chunks."""
+
+
+class HttpError(Exception):
+    """Raised by a handler to answer with a status and `{"message": …}`; the connection stays."""
+
+    def __init__(self, status: int, message: str, *headers: Field) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+    def response(self) -> Response:
+        """The answer."""
+        return error_response(self.status, self.message, *self.headers)
+
+
+class Refused(HttpError):
+    """The bytes are not a request that is served here: answered, then the connection is closed."""
+
+
+class NotAdmitted(Refused):
+    """The request is well formed, and `admit` has answered it with something of its own."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__(answer.status, "")
+        self._answer = answer
+
+    def response(self) -> Response:
+        """The answer."""
+        return self._answer
 
 
 class Receiver(Protocol):
@@ -255,72 +258,22 @@ class Limits:
     url_bytes: int = 8 << 10
     """Length of the request target; more gives 414."""
     body_bytes: int = 100 << 20
-    """Length of a body; more gives 413, before it is read when its length is announced."""
+    """Length of a body, both as it is sent and inflated; more gives 413, before it is read when its
+    length is announced."""
     header_time: float = 10.0
     """From connecting, or from a request's first byte, to the end of its headers; then 408."""
     body_time: float = 60.0
-    """From the end of the headers to the end of the body; then 408. Also what a client may take to
-    read an answer that no buffer holds; then the connection is cut."""
+    """From the end of the headers to the end of the body; then 408. Time in which a handler takes
+    no more of a streamed body does not count. Also what a client may take to read an answer that
+    no buffer holds; then the connection is cut."""
     idle_time: float = 75.0
     """Between an answer and the next request; then the connection is closed."""
+    handshake_time: float = 10.0
+    """For the TLS handshake; then the connection is cut."""
     connections: int = 1024
     """Open connections; more wait in the listening socket's queue."""
 
 
-def error_response(status: int, message: str) -> Response:
+def error_response(status: int, message: str, *headers: Field) -> Response:
     """An error the way every error is answered: `{"message": …}`."""
-    return Response(status, orjson.dumps({"message": message}), [JSON])
-
-
-@lru_cache(maxsize=512)
-def split_target(target: bytes) -> tuple[str, str]:
-    """Decode a request target once into path and query.
-
-    Raises:
-        Refused: 400, when it is not a path on this server or has a malformed escape.
-    """
-    match = _TARGET.fullmatch(target)
-    if match is None:
-        raise Refused(400, "The request target must be a path with valid percent-escapes.")
-    try:
-        path = unquote_to_bytes(match[1]).decode()
-    except UnicodeDecodeError:
-        raise Refused(400, "The path is not UTF-8 after decoding its escapes.") from None
-    if not _PATH.fullmatch(path):
-        raise Refused(400, "The path holds a character that is not allowed.")
-    if "/." in path and {".", ".."} & set(path.split("/")):
-        raise Refused(400, "The path must not hold `.` or `..` as a segment.")
-    return path, (match[2] or b"").decode()
-
-
-def date_field(seconds: float) -> bytes:
-    """The header `date` for a time in seconds since 1970, whatever the locale."""
-    at = time.gmtime(seconds)
-    day = f"{_DAYS[at.tm_wday]}, {at.tm_mday:02} {_MONTHS[at.tm_mon - 1]} {at.tm_year}"
-    return f"date: {day} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT\r\n".encode()
-
-
-def encode_head(
-    response: Response, date: bytes, keep_alive: bool = False, version: str = "1.1"
-) -> bytes:
-    """The status line and header fields of a response, up to and with the empty line.
-
-    `date` is a whole field with its line break; `version` is that of the request.
-
-    Raises:
-        ValueError: A header field holds a line break: it would forge fields or a whole response.
-    """
-    status = response.status
-    lines = list(map(b": ".join, response.headers))
-    if status != 204:
-        lines.append(b"content-length: %d" % len(response.body))
-    if not keep_alive:
-        lines.append(b"connection: close")
-    elif version == "1.0":
-        lines.append(b"connection: keep-alive")
-    lines += _HEAD_END
-    head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
-        raise ValueError("a header field of the response holds a line break")
-    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + date + head
+    return Response(status, orjson.dumps({"message": message}), [JSON, *headers])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from modelyard.agent.gateway.forwarding import Place, encode_request, split_path
 from modelyard_runtime.http import Headers, Request
-from modelyard_runtime.messages import split_target
+from modelyard_runtime.heads import split_target
 
 PLACE = Place("digits", b"/services/digits", b"/score")
 ADDED = [b"x-forwarded-prefix: /services/digits", b"x-request-id: id"]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.unit.runtime.malformed import CHUNKED, HOST, MALFORMED, POST
 
 from modelyard_runtime.messages import Limits, Refused, Request
-from modelyard_runtime.reader import BODY, HEAD, IDLE, RequestReader
+from modelyard_runtime.reader import BODY, HEAD, IDLE, RequestReader, Rules
 
 LIMITS = Limits(header_count=10, header_bytes=1000, url_bytes=500, body_bytes=100)
 
 
 def read(*parts: bytes, limits: Limits = LIMITS) -> list[Request]:
-    reader = RequestReader(limits)
+    reader = RequestReader(Rules(limits))
     for part in parts:
         reader.feed(part)
     return list(reader.ready)
@@ -114,7 +114,7 @@ class TestReads:
 
 class TestPhase:
     def test_follows_the_message(self) -> None:
-        reader = RequestReader(LIMITS)
+        reader = RequestReader(Rules(LIMITS))
         seen = [reader.phase]
         for part in (
             b"\r\n",
@@ -130,14 +130,14 @@ class TestPhase:
         assert [*seen, reader.phase] == [IDLE, IDLE, HEAD, HEAD, HEAD, BODY, BODY, IDLE]
 
     def test_expectation_lasts_until_the_body_is_there(self) -> None:
-        reader = RequestReader(LIMITS)
+        reader = RequestReader(Rules(LIMITS))
         reader.feed(POST + b"Content-Length: 1\r\nExpect: 100-Continue\r\n\r\n")
         assert reader.expects_continue
         reader.feed(b"a")
         assert not reader.expects_continue
 
     def test_no_expectation_in_http_1_0(self) -> None:
-        reader = RequestReader(LIMITS)
+        reader = RequestReader(Rules(LIMITS))
         reader.feed(b"POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
         assert not reader.expects_continue
 
@@ -158,7 +158,7 @@ class TestRefuses:
         assert refusal(POST + b"Content-Length: 1\r\nExpect: a-miracle\r\n\r\n").status == 417
 
     def test_keeps_what_was_whole_before(self) -> None:
-        reader = RequestReader(LIMITS)
+        reader = RequestReader(Rules(LIMITS))
         with pytest.raises(Refused):
             reader.feed(b"GET /first HTTP/1.1\r\n" + HOST + b"\r\nFOO")
         assert [request.path for request in reader.ready] == ["/first"]
@@ -185,7 +185,7 @@ class TestRefuses:
     )
 )
 def test_whatever_comes_is_read_or_refused(parts: list[bytes]) -> None:
-    reader = RequestReader(LIMITS)
+    reader = RequestReader(Rules(LIMITS))
     with suppress(Refused):
         for part in parts:
             reader.feed(part)

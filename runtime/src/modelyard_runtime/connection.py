@@ -1,0 +1,489 @@
+"""One connection of a client: requests to the handler in turn, answers back in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, cast
+
+from modelyard_runtime.encoding import CHUNKED, CONTINUE, encode_head, framing, persistence
+from modelyard_runtime.messages import (
+    HttpError,
+    Limits,
+    Peer,
+    Refused,
+    Reply,
+    Request,
+    Response,
+    error_response,
+)
+from modelyard_runtime.reader import BODY, IDLE, RequestReader, Rules
+from modelyard_runtime.sending import BodySender
+from modelyard_runtime.tls import peer_of
+
+_log = logging.getLogger("modelyard.http")
+
+_SLICE = 16 << 10
+"""Most bytes parsed before the requests in them are answered, so that pipelining stays bounded."""
+_JOINED = 64 << 10
+"""Most bytes of an answer that are copied to be written in one piece."""
+_GATHERED = 64
+"""Most answers that are kept to be written in one piece."""
+_LINGER, _LONGEST_LINGER = 1.0, 30.0
+"""Seconds to read and throw away what a refused client still sends, since its last byte and in all:
+closing at once would reset the connection, and the client would never see the answer."""
+_NEVER = float("inf")
+
+_UNEXPECTED = "An unexpected error occurred. The log has the details."
+_ANSWERING = 3
+"""What a connection's deadline is for, besides the phases of its reader: there is none."""
+
+
+class Host(Protocol):
+    """The server that a connection belongs to."""
+
+    limits: Limits
+    rules: Rules
+    loop: asyncio.AbstractEventLoop
+    draining: bool
+    date: bytes
+    """The header `date`."""
+    idle_until: float
+    """When a connection that falls idle now has been idle for too long; never too early."""
+    answer: Callable[[Request], Response | Reply]
+    """Has a request answered."""
+
+    def opened(self, connection: Connection) -> None:
+        """A connection begins."""
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+
+
+class Connection(asyncio.Protocol):
+    """One client. The server calls what asyncio does not."""
+
+    __slots__ = (
+        "_body_left",
+        "_closing",
+        "_deadline",
+        "_delimited",
+        "_eof",
+        "_free",
+        "_gathered",
+        "_gathering",
+        "_last_deadline",
+        "_loop",
+        "_peer",
+        "_reader",
+        "_reading",
+        "_refusal",
+        "_reply",
+        "_request",
+        "_secure",
+        "_sender",
+        "_server",
+        "_stays",
+        "_stuffed",
+        "_timed",
+        "_transport",
+        "_unparsed",
+        "_write_deadline",
+    )
+
+    def __init__(self, server: Host) -> None:
+        self._server = server
+        self._loop = server.loop
+        self._reader = RequestReader(server.rules)
+        self._transport: asyncio.Transport
+        self._peer: Peer | None = None
+        self._secure = False
+        self._unparsed: deque[bytes] = deque()
+        self._request: Request
+        self._reply: Reply | None = None
+        """The answer that the handler has promised."""
+        self._sender: BodySender | None = None
+        """The answer that is being sent while it is made."""
+        self._stays = True
+        """The connection lives on after that answer."""
+        self._delimited = True
+        """The client can tell where that answer ends, other than by the end of the connection."""
+        self._refusal: Refused | None = None
+        """What ends the connection once the requests before are answered."""
+        self._free = True
+        """There is nothing to do, so that a request may be answered as it comes."""
+        self._gathering = False
+        """Answers are kept for a moment, because more of them are about to follow."""
+        self._gathered: list[bytes] = []
+        self._timed = IDLE
+        self._deadline = self._last_deadline = self._write_deadline = _NEVER
+        self._body_left = 0.0
+        self._reading = True
+        self._stuffed = self._closing = self._eof = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The client is there; with TLS, after the handshake."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._secure = transport.get_extra_info("sslcontext") is not None
+        if self._secure:
+            self._peer = peer_of(transport)
+        # The first request may not dawdle as one after another may.
+        self._deadline = self._loop.time() + self._server.limits.header_time
+        self._server.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended, at either side."""
+        self._closing = True
+        self._free = False
+        self._unparsed.clear()
+        self._forsake(Refused(400, "The client has gone."))
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The next bytes from the client."""
+        if self._free:
+            request = self._reader.recognise(data)
+            if request is not None:
+                self._deadline = self._server.idle_until
+                self._begin(request)
+                return
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        """Half-closing is allowed: what was asked before is still answered. TLS cannot do that."""
+        self._eof = True
+        self._free = False
+        if self._closing:
+            return False
+        self._advance()
+        return not self._secure
+
+    def pause_writing(self) -> None:
+        """The client is slow to take its answers: begin no further one."""
+        self._stuffed = True
+        self._free = False
+        self._write_deadline = self._loop.time() + self._server.limits.body_time
+        if self._sender is not None:
+            self._sender.pause()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._stuffed = False
+        self._write_deadline = _NEVER
+        if self._sender is not None:
+            self._sender.resume()
+        self._advance()
+
+    def enforce(self, now: float) -> None:
+        """End what has taken too long; called by the server at every tick."""
+        if now > self._write_deadline or (self._closing and now > self._deadline):
+            self._transport.abort()
+        elif now > self._deadline:
+            if self._reader.phase == IDLE:
+                self._close()
+            else:
+                self._refuse(Refused(408, "The request took too long to arrive."))
+
+    def expire_when_idle(self, at: float) -> None:
+        """Close at `at` unless a request begins before."""
+        if not self._busy and self._reader.phase == IDLE and not self._closing:
+            self._deadline = min(self._deadline, at)
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        self._transport.abort()
+
+    @property
+    def _busy(self) -> bool:
+        return self._reply is not None or self._sender is not None
+
+    def _receive(self, data: bytes) -> None:
+        if self._closing:
+            self._deadline = min(self._loop.time() + _LINGER, self._last_deadline)
+            return
+        if self._refusal is not None:
+            return  # what follows a request that is refused means nothing
+        self._free = False
+        body = 0 if self._unparsed else self._reader.missing
+        if body:  # of a known length: it need not be parsed, nor be cut for that
+            self._unparsed.append(data[:body])
+        self._unparsed.extend(data[at : at + _SLICE] for at in range(body, len(data), _SLICE))
+        self._advance()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except Refused as refusal:  # answered after the requests that were whole before it
+            self._refusal = refusal
+            self._unparsed.clear()
+
+    def _advance(self) -> None:
+        """Begin the next request, or parse on, or wait for more."""
+        self._gathering = True
+        while self._step():
+            pass
+        self._gathering = False
+        self._flush()
+        if self._unparsed and self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _step(self) -> bool:
+        """Whether there may be more to do."""
+        reader = self._reader
+        if self._closing:
+            return False
+        if self._busy or self._stuffed:
+            return self._stream_on()
+        if reader.ready:
+            self._begin(reader.ready.popleft())
+        elif self._unparsed:
+            self._feed(self._unparsed.popleft())
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._eof:
+            self._end_of_input()
+        else:
+            self._await_input()
+            return False
+        return True
+
+    def _stream_on(self) -> bool:
+        """Read on while it is the body of the request that is being answered which comes."""
+        stream = self._reader.stream
+        if stream is None or not self._busy or stream is not self._request.stream:
+            return False
+        if stream.full:
+            self._hold_body()
+            return False
+        if self._unparsed:
+            self._feed(self._unparsed.popleft())
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._eof:
+            self._end_of_input()
+        else:
+            self._await_input()
+            return False
+        return True
+
+    def _hold_body(self) -> None:
+        """The handler takes no more for now, and its time does not count."""
+        if self._timed == BODY:
+            self._body_left = self._deadline - self._loop.time()
+            self._timed, self._deadline = _ANSWERING, _NEVER
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _await_input(self) -> None:
+        reader = self._reader
+        phase = reader.phase
+        if phase != self._timed:
+            limits = self._server.limits
+            body_time = limits.body_time if reader.stream is None else self._body_left
+            self._timed = phase
+            allowed = (limits.idle_time, limits.header_time, body_time)[phase]
+            self._deadline = self._loop.time() + allowed
+        if reader.expects_continue:
+            reader.expects_continue = False
+            self._write(CONTINUE)
+        self._free = phase == IDLE
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _begin(self, request: Request) -> None:
+        self._request = request
+        request.peer = self._peer
+        try:
+            outcome = self._server.answer(request)
+        except Exception as error:
+            outcome = _failure(error)
+        self._timed = _ANSWERING
+        if isinstance(outcome, Reply):
+            response = outcome.promise_to(self)
+            if response is None:
+                self._await(outcome, request)
+                return
+            outcome = response
+        self._answer(outcome)
+
+    def _await(self, reply: Reply, request: Request) -> None:
+        self._reply = reply
+        self._free = False
+        self._deadline = _NEVER
+        stream = self._reader.stream
+        if stream is not None and stream is request.stream:
+            self._body_left = self._server.limits.body_time
+            stream.on_room(self._advance)
+
+    def replied(self, response: Response) -> None:
+        """The answer that the handler promised; called by its `Reply`."""
+        self._reply = None
+        if not self._closing:
+            self._answer(response)
+            self._advance()
+
+    def _answer(self, response: Response) -> None:
+        request, body = self._request, response.body
+        keep_alive = self._keeps_alive(request)
+        if not isinstance(body, bytes):
+            self._answer_in_parts(response, body, keep_alive)
+            return
+        status, head = response.status, request.head
+        framed = framing(status, len(body))
+        try:
+            written = encode_head(
+                response, self._server.date, framed, persistence(keep_alive, head.version)
+            )
+        except ValueError as error:
+            self._answer(self._unsendable(error))
+            return
+        if _is_bodyless(request, response):
+            body = b""
+        self._write(written, body)
+        if not keep_alive:
+            self._part()
+
+    def _answer_in_parts(
+        self, response: Response, parts: AsyncIterator[bytes], keep_alive: bool
+    ) -> None:
+        version = self._request.head.version
+        delimited = response.length is not None or version == "1.1"
+        keep_alive = keep_alive and delimited
+        framed = framing(response.status, response.length) if delimited else b""
+        chunked = framed == CHUNKED
+        sender = BodySender(parts, response.length, chunked, self._transport, self._sent)
+        try:
+            written = encode_head(
+                response, self._server.date, framed, persistence(keep_alive, version)
+            )
+        except ValueError as error:
+            sender.discard()
+            self._answer(self._unsendable(error))
+            return
+        self._flush()
+        self._transport.write(written)
+        self._sender, self._stays, self._delimited = sender, keep_alive, delimited
+        self._free = False
+        self._deadline = _NEVER
+        sender.start(mute=_is_bodyless(self._request, response))
+        if self._stuffed:
+            sender.pause()
+
+    def _sent(self, whole: bool) -> None:
+        """The parts of an answer have come to an end."""
+        self._sender = None
+        if not whole and not self._delimited:
+            self._transport.abort()  # otherwise the client would take it for the end
+        elif not whole:
+            self._close()
+        elif not self._stays:
+            self._part()
+        else:
+            self._advance()
+
+    def _keeps_alive(self, request: Request) -> bool:
+        if not request.head.keep_alive:
+            return False
+        reader = self._reader
+        if self._server.draining and not (reader.ready or self._unparsed or reader.phase != IDLE):
+            return False
+        return request.stream is None or reader.stream is not request.stream
+
+    def _unsendable(self, error: ValueError) -> Response:
+        head = self._request.head
+        _log.error("the answer to %s %s was dropped: %s", head.method, head.path, error)
+        return error_response(500, _UNEXPECTED)
+
+    def _write(self, head: bytes, body: bytes = b"") -> None:
+        if len(body) >= _JOINED:
+            self._flush()
+            self._transport.writelines((head, body))
+        elif not self._gathering:
+            self._transport.write(head + body)
+        else:
+            self._gathered.append(head + body)
+            if len(self._gathered) >= _GATHERED or len(body) >= _SLICE:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            data = b"".join(self._gathered)
+            self._gathered.clear()
+            self._transport.write(data)
+
+    def _end_of_input(self) -> None:
+        if self._reader.phase == IDLE:
+            self._close()
+        else:
+            self._refuse(Refused(400, "The request ended before it was whole."))
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Answer what is no request, and close once the client has had time to read that."""
+        if self._sender is not None:  # its answer has begun: there is no place for another
+            self._transport.abort()
+            return
+        self._forsake(refusal)
+        response = refusal.response()
+        assert isinstance(response.body, bytes)
+        framed = framing(response.status, len(response.body)) + persistence(False, "1.1")
+        self._write(encode_head(response, self._server.date, framed), response.body)
+        if self._eof:
+            self._close()
+        else:
+            self._linger()
+
+    def _forsake(self, reason: Refused) -> None:
+        """Nothing more comes from the client, or goes to it."""
+        reply, self._reply = self._reply, None
+        if self._reader.stream is not None:
+            self._reader.stream.fail(reason)
+        if self._sender is not None:
+            self._sender.cancel()
+        if reply is not None:
+            reply.forsake()
+
+    def _part(self) -> None:
+        """End the connection after an answer, which may have come before the request was whole."""
+        if self._reader.stream is None:
+            self._close()
+        else:
+            self._forsake(Refused(400, "The request was answered before it was whole."))
+            self._linger()
+
+    def _linger(self) -> None:
+        self._flush()
+        self._end(_LINGER)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        if not self._reading:
+            self._transport.resume_reading()
+
+    def _close(self) -> None:
+        """Close once everything is written, which the client may take its time to read."""
+        self._flush()
+        self._end(self._server.limits.body_time)
+        self._transport.close()
+
+    def _end(self, patience: float) -> None:
+        now = self._loop.time()
+        self._closing = True
+        self._free = False
+        self._deadline = now + patience
+        self._last_deadline = now + _LONGEST_LINGER
+        self._unparsed.clear()
+
+
+def _is_bodyless(request: Request, response: Response) -> bool:
+    return request.head.method == "HEAD" or response.status in (204, 304)
+
+
+def _failure(error: Exception) -> Response:
+    if isinstance(error, HttpError):
+        return error.response()
+    _log.error("a handler failed", exc_info=error)
+    return error_response(500, _UNEXPECTED)

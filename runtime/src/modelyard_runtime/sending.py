@@ -1,0 +1,116 @@
+"""Sends the body of an answer as it is made, no faster than the client takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from modelyard_runtime.encoding import LAST_CHUNK
+
+_log = logging.getLogger("modelyard.http")
+
+_JOINED = 64 << 10
+"""Most bytes of a part that are copied to be written in one piece with their framing."""
+
+
+class BodySender:
+    """One body on its way. The iterator is always closed in the end, if it can be.
+
+    Args:
+        parts: Gives the body. Empty parts are left out.
+        length: Bytes that it must give, if they were announced.
+        chunked: Frame each part as a chunk.
+        transport: Where to.
+        finished: Is told whether the body was sent as a whole, unless the sender was cancelled.
+    """
+
+    __slots__ = ("_chunked", "_finished", "_left", "_parts", "_room", "_task", "_transport")
+
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        length: int | None,
+        chunked: bool,
+        transport: asyncio.WriteTransport,
+        finished: Callable[[bool], None],
+    ) -> None:
+        self._parts = parts
+        self._left = length
+        self._chunked = chunked
+        self._transport = transport
+        self._finished = finished
+        self._room: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None]
+
+    def start(self, *, mute: bool) -> None:
+        """Begin; a mute sender only closes the iterator, for an answer that has no body."""
+        work = self._mute() if mute else self._run()
+        self._task = asyncio.get_running_loop().create_task(work)
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        self._task.cancel()
+
+    def pause(self) -> None:
+        """The client is slow: ask for no further part."""
+        if self._room is None:
+            self._room = asyncio.get_running_loop().create_future()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def discard(self) -> None:
+        """Close the iterator, unused, and tell nobody."""
+        self._task = asyncio.get_running_loop().create_task(self._close())
+
+    async def _mute(self) -> None:
+        await self._close()
+        self._finished(True)
+
+    async def _run(self) -> None:
+        try:
+            whole = await self._send_all()
+        finally:
+            await self._close()
+        self._finished(whole)
+
+    async def _send_all(self) -> bool:
+        try:
+            async for part in self._parts:
+                if part:
+                    self._send(part)
+                if self._room is not None:
+                    await self._room
+            if self._left:
+                raise ValueError(f"the body of an answer ended {self._left} bytes early")
+        except Exception as error:
+            _log.error("an answer was cut off", exc_info=error)
+            return False
+        if self._chunked:
+            self._transport.write(LAST_CHUNK)
+        return True
+
+    def _send(self, part: bytes) -> None:
+        if self._left is not None:
+            if len(part) > self._left:
+                raise ValueError("the body of an answer is longer than was announced")
+            self._left -= len(part)
+        if not self._chunked:
+            self._transport.write(part)
+        elif len(part) < _JOINED:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+        else:
+            self._transport.writelines((b"%x\r\n" % len(part), part, b"\r\n"))
+
+    async def _close(self) -> None:
+        aclose = getattr(self._parts, "aclose", None)
+        if aclose is None:
+            return
+        try:
+            await aclose()
+        except Exception as error:
+            _log.error("an answer could not be closed", exc_info=error)
