@@ -131,7 +131,9 @@ def _objects(body: Object, key: str) -> list[Object]:
 
 
 def _string(body: Object, key: str) -> str:
-    value = body.get(key, "")
+    value = body.get(key)
+    if value is None:
+        return ""
     if type(value) is not str:
         raise HttpError(400, f"`{key}` must be a string.")
     return value
