@@ -19,6 +19,7 @@ from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import HttpError, Reply, Request, Response
 from modelyard_runtime.identity import Fields, Identity, Ids
 from modelyard_runtime.memo import memo_of
+from modelyard_runtime.non_finite import has_non_finite
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.request_headers import PARAMETER, RequestHeaders
 from modelyard_runtime.signature import Arguments
@@ -63,26 +64,37 @@ class Call(Reply):
 
     __slots__ = (
         "_ids",
-        "_protocol",
         "_scorer",
         "arguments",
+        "arrived",
         "cancelled",
         "deadline",
+        "decoding",
+        "encoding",
         "finished",
+        "non_finite",
+        "protocol",
         "request",
         "response",
+        "running",
         "started",
         "task",
+        "waited",
     )
 
     def __init__(self, scorer: Scorer, request: Request, protocol: Protocol) -> None:
         super().__init__()
         self.request = request
+        self.protocol = protocol
         self.arguments = UNDECODED
+        self.decoding = self.running = self.encoding = self.waited = 0.0
+        """Seconds of each stage; a lane says how long the call waited for its turn."""
+        self.non_finite = False
+        """The answer has null where the result had a NaN or an infinity."""
         self._scorer = scorer
-        self._protocol = protocol
         self._ids: Fields | None = None
         # For lanes, which alone set and read them:
+        self.arrived: float
         self.deadline: float
         self.started: bool
         self.finished: bool
@@ -95,8 +107,9 @@ class Call(Reply):
         identity = self._identity()
         if identity.refusal:
             return self.refuse(431, identity.refusal)
+        began = perf_counter()
         try:
-            arguments = self._protocol.decode(self.request)
+            arguments = self.protocol.decode(self.request)
             if self._scorer.takes_headers:
                 arguments[PARAMETER] = RequestHeaders(self.request.headers)
         except HttpError as error:
@@ -105,6 +118,7 @@ class Call(Reply):
             self._log(f"the request could not be read\n{_traceback(error)}")
             return self.refuse(500, _NOT_READ)
         self.arguments = arguments
+        self.decoding = perf_counter() - began
         return None
 
     def execute(self) -> Response:
@@ -137,24 +151,28 @@ class Call(Reply):
 
     def encode(self, result: Any, seconds: float) -> Response:
         """The answer to what `run` returned, after the seconds that it took."""
+        began = perf_counter()
         try:
-            response = self._protocol.encode(result, self.request)
+            response = self.protocol.encode(result, self.request)
+            body = response.body
+            self.non_finite = isinstance(body, bytes) and b"null" in body and has_non_finite(result)
         except Exception as error:
             self._log(f"the answer of `run()` cannot be sent: {error}")
-            return self._timed(self._protocol.error(500, _NOT_SENDABLE), seconds, b"False")
+            response = self.protocol.error(500, _NOT_SENDABLE)
+        self.encoding = perf_counter() - began
         return self._timed(response, seconds, b"False")
 
     def failed(self, error: BaseException, seconds: float) -> Response:
         """The answer where `run` raised: only an `HttpError` is meant for the caller."""
         if isinstance(error, HttpError):
-            return self._timed(self._protocol.error(error.status, error.message), seconds, b"False")
+            return self._timed(self.protocol.error(error.status, error.message), seconds, b"False")
         self._log(f"`run()` raised\n{_traceback(error)}")
         self._scorer.failed(error)
-        return self._timed(self._protocol.error(500, _RUN_FAILED), seconds, b"True")
+        return self._timed(self.protocol.error(500, _RUN_FAILED), seconds, b"True")
 
     def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
         """An answer without a call of `run`, for whatever reason."""
-        response = self._protocol.error(status, message)
+        response = self.protocol.error(status, message)
         headers = response.headers
         headers += fields
         headers += self.ids()
@@ -176,13 +194,14 @@ class Call(Reply):
         return identity
 
     def _timed(self, response: Response, seconds: float, failed: bytes) -> Response:
-        duration = b"%.3f" % (seconds * 1000)
+        self.running = seconds
+        stages = (self.decoding * 1000, seconds * 1000, self.encoding * 1000)
         headers = response.headers
         headers += self.ids()
         headers += (
             (b"x-ms-run-function-failed", failed),
-            (b"x-ms-run-fn-exec-ms", duration),
-            (b"server-timing", b"run;dur=" + duration),
+            (b"x-ms-run-fn-exec-ms", b"%.3f" % stages[1]),
+            (b"server-timing", b"decode;dur=%.3f, run;dur=%.3f, encode;dur=%.3f" % stages),
         )
         return response
 

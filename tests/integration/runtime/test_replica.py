@@ -45,7 +45,7 @@ class TestServing:
             answer = running.score(["a", 1.5])
             assert (answer.status, answer.json()) == (200, ["a", 1.5])
             assert answer.headers["x-ms-run-function-failed"] == "False"
-            assert answer.headers["server-timing"].startswith("run;dur=")
+            assert answer.headers["server-timing"].startswith("decode;dur=")
 
     def test_pages(self) -> None:
         with replica(ECHO) as running:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from modelyard_runtime.http import Request, Response, error_response
 from modelyard_runtime.signature import Arguments
@@ -21,6 +21,9 @@ class Protocol(ABC):
 
     One object serves every request, from the event loop and from scoring threads at the same time.
     """
+
+    name: ClassVar[str]
+    """What metrics call it: one of `metrics.PROTOCOLS`."""
 
     @abstractmethod
     def decode(self, request: Request) -> Arguments:

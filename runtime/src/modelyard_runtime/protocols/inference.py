@@ -49,6 +49,8 @@ class ServedModel:
 class InferenceProtocol(Protocol):
     """Scores named tensors; what is read of a request is kept for its answer."""
 
+    name = "infer"
+
     def __init__(self, signature: Signature, model: Mapping[str, str]) -> None:
         self._signature = signature
         self._model = model

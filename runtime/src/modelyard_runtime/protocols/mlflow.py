@@ -42,6 +42,8 @@ _TAKEN = "application/json or text/csv, in UTF-8"
 class MlflowProtocol(Protocol):
     """Scores a table, and answers with `predictions`."""
 
+    name = "mlflow"
+
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
 

@@ -16,6 +16,8 @@ _ALLOWED = b"GET, HEAD, OPTIONS, POST"
 class ScoreProtocol(Protocol):
     """Everything is up to the signature."""
 
+    name = "score"
+
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
 
