@@ -10,11 +10,12 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any, cast
 
-from modelyard_runtime import causes, signatures, status
+from modelyard_runtime import causes, compat, signatures, status
 from modelyard_runtime.causes import Scene, StartFailed
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.request_headers import PARAMETER as HEADERS
+from modelyard_runtime.signature import Signature
 from modelyard_runtime.signatures.hints import function_of
 
 
@@ -28,6 +29,7 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
     _set_up(config, scene)
     enter(status.IMPORTING)
     module = _import(scene)
+    compat.settle(config.models_root)
     entry = _entry(_run_of(module, scene), scene)
     enter(status.INITIALISING)
     _init(module, scene)
@@ -36,6 +38,8 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
 
 def _set_up(config: Config, scene: Scene) -> None:
     os.environ["AZUREML_MODEL_DIR"] = os.environ["MODELYARD_MODEL_DIR"] = config.model_dir
+    os.environ.update(compat.surroundings(config))
+    compat.install(config.models_root, config.models)
     if sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]  # put there by `python -m`: a folder of the host, not of the script
     folder = os.path.dirname(os.path.join(scene.code, scene.script))
@@ -59,7 +63,7 @@ def _import(scene: Scene) -> ModuleType:
 
 
 def _run_of(module: ModuleType, scene: Scene) -> Callable[..., Any]:
-    run = getattr(module, "run", None)
+    run = compat.run_of(module)
     if run is None:
         raise StartFailed(causes.no_run_function("defines no function `run`", scene))
     if not callable(run):
@@ -68,18 +72,29 @@ def _run_of(module: ModuleType, scene: Scene) -> Callable[..., Any]:
 
 
 def _entry(run: Callable[..., Any], scene: Scene) -> Entry:
-    parameters = _parameters(run, scene)
+    declared = _declared(run, scene)
+    parameters = _parameters(run, scene, several=declared is not None)
     data = {name: parameter for name, parameter in parameters.items() if name != HEADERS}
     return Entry(
         run,
-        signatures.choose(run, data),
+        declared or signatures.choose(run, data),
         scene,
         takes_headers=HEADERS in parameters,
         is_async=inspect.iscoroutinefunction(function_of(run)),
     )
 
 
-def _parameters(run: Callable[..., Any], scene: Scene) -> dict[str, inspect.Parameter]:
+def _declared(run: Callable[..., Any], scene: Scene) -> Signature | None:
+    """The signature that decorators of the original have put on `run`."""
+    try:
+        return compat.signature_of(run)
+    except compat.Unservable as error:
+        raise StartFailed(causes.no_run_function(str(error), scene)) from error
+
+
+def _parameters(
+    run: Callable[..., Any], scene: Scene, *, several: bool
+) -> dict[str, inspect.Parameter]:
     try:
         signature = inspect.signature(run)
     except (TypeError, ValueError) as error:
@@ -94,7 +109,7 @@ def _parameters(run: Callable[..., Any], scene: Scene) -> dict[str, inspect.Para
     data = [name for name in named if name != HEADERS]
     if not data:
         raise StartFailed(causes.no_run_function("has a `run` that takes no data", scene))
-    for name in data[1:]:
+    for name in () if several else data[1:]:
         if named[name].default is inspect.Parameter.empty:
             problem = f"has a `run` whose parameter `{name}` nothing would fill"
             raise StartFailed(causes.no_run_function(problem, scene))

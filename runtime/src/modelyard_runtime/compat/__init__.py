@@ -51,7 +51,7 @@ def surroundings(config: Config) -> dict[str, str]:
     """Environment variables that the original set and its scripts read; those set already win."""
     folder, script = os.path.split(config.script or "")
     known = {
-        "AML_APP_ROOT": config.code,
+        "AML_APP_ROOT": os.path.abspath(config.code),
         "AZUREML_SOURCE_DIRECTORY": folder or ".",
         "AZUREML_ENTRY_SCRIPT": script,
         "SERVICE_NAME": config.service,
