@@ -15,6 +15,7 @@ import uvloop
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
+from modelyard_runtime.cors import across_origins
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http import Limits, Server
@@ -63,7 +64,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
         lane = self._lane()
-        server = Server(self._routes(lane), self._limits())
+        handler = across_origins(self._routes(lane), os.environ)
+        server = Server(handler, self._limits())
         await server.start(socket.socket(fileno=self._config.fd))
         beating = loop.create_task(self._beat())
         self._board.set_ready(self._slot, True)
