@@ -1,4 +1,4 @@
-"""An inference request, as REST and gRPC of the Open Inference Protocol share it."""
+"""What REST and gRPC of the Open Inference Protocol share: the model, and a request to it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard_runtime.config import Config
+from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import HttpError
-from modelyard_runtime.tensors import Tensor
+from modelyard_runtime.tensors import Tensor, TensorSpec
 
 MOST_TENSORS = 1024
 """Inputs, and requested outputs, of one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The one model of a replica, by the name that clients of this protocol use."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @classmethod
+    def of(cls, entry: Entry, config: Config) -> ServedModel:
+        """The model that an entry serves."""
+        name = entry.model_name or config.service
+        signature = entry.signature
+        return cls(name, entry.model_versions, entry.platform, signature.inputs, signature.outputs)
+
+    def answering(self, version: str = "") -> dict[str, str]:
+        """What an answer says of the model; without a version asked for, the last one answers."""
+        answered = version or (self.versions[-1] if self.versions else "")
+        named = {"model_name": self.name}
+        return named | {"model_version": answered} if answered else named
+
+    def expect(self, name: str, version: str) -> None:
+        """Refuse a request to another model, or to a version that there is not.
+
+        Raises:
+            HttpError: 404
+        """
+        if name != self.name:
+            raise HttpError(404, f"The model here is `{self.name}`.")
+        if version and version not in self.versions:
+            there = ", ".join(self.versions) or "none"
+            raise HttpError(404, f"The versions of the model `{name}` here are: {there}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +71,8 @@ class Inference:
     """Empty for all there are."""
     binary: bool
     """How outputs go out when the client names none."""
+    version: str = ""
+    """Of the model, when the request itself asks for one."""
 
     def choose(self, results: Sequence[Tensor]) -> list[tuple[Tensor, bool]]:
         """The outputs to send, and whether as binary data.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,37 +12,13 @@ from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import JSON, HttpError, Request, Response
 from modelyard_runtime.protocols.base import Page, Protocol, Surface, Unready
-from modelyard_runtime.protocols.infer import Inference, check_outputs
+from modelyard_runtime.protocols.infer import Inference, ServedModel, check_outputs
 from modelyard_runtime.protocols.infer_json import read_inference, write_inference
 from modelyard_runtime.signature import Arguments, Signature
 from modelyard_runtime.tensors import TensorSpec
 
 SERVER_NAME = "modelyard"
 EXTENSIONS = ("binary_tensor_data",)
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """The one model of a replica, by the name that clients of this protocol use."""
-
-    name: str
-    versions: tuple[str, ...]
-    platform: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    @classmethod
-    def of(cls, entry: Entry, config: Config) -> ServedModel:
-        """The model that an entry serves."""
-        name = entry.model_name or config.service
-        signature = entry.signature
-        return cls(name, entry.model_versions, entry.platform, signature.inputs, signature.outputs)
-
-    def answering(self, version: str = "") -> dict[str, str]:
-        """What an answer says of the model; without a version asked for, the last one answers."""
-        answered = version or (self.versions[-1] if self.versions else "")
-        named = {"model_name": self.name}
-        return named | {"model_version": answered} if answered else named
 
 
 class InferenceProtocol(Protocol):
