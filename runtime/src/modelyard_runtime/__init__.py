@@ -1,4 +1,9 @@
 """The scoring runtime of Modelyard: the HTTP server inside every image."""
 
+from modelyard_runtime.messages import HttpError
+from modelyard_runtime.script import batchable
+
+__all__ = ["HttpError", "batchable"]
+
 __version__ = "0.1.0"
 """What a replica says of itself; that of the distribution."""

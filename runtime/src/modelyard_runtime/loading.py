@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import sys
@@ -15,22 +16,30 @@ from modelyard_runtime.causes import Scene, StartFailed
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.request_headers import PARAMETER as HEADERS
-from modelyard_runtime.signature import Signature
 from modelyard_runtime.signatures.hints import function_of
+
+_FRAMEWORKS = "modelyard_runtime.frameworks"  # imported only to serve a model without a script
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def load(config: Config, enter: Callable[[str], None]) -> Entry:
-    """Import the script and call its `init()`; `enter` is told each phase.
+    """Make ready what is served: a script, imported and initialised, or a model without one.
+
+    `enter` is told each phase.
 
     Raises:
         StartFailed: With the cause.
     """
-    scene = Scene(os.path.abspath(config.code), config.script, config.models_root)
+    scene = Scene(os.path.abspath(config.code), config.script or "", config.models_root)
     _set_up(config, scene)
+    if config.script is None:
+        enter(status.INITIALISING)
+        return importlib.import_module(_FRAMEWORKS).load(config.models, scene)  # type: ignore[no-any-return]
     enter(status.IMPORTING)
+    compat.install(config.models_root, config.models)
     module = _import(scene)
     compat.settle(config.models_root)
-    entry = _entry(_run_of(module, scene), scene)
+    entry = _entry(_run_of(module, scene), scene, config.sample)
     enter(status.INITIALISING)
     _init(module, scene)
     return entry
@@ -38,6 +47,7 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
 
 def _set_up(config: Config, scene: Scene) -> None:
     os.environ["AZUREML_MODEL_DIR"] = os.environ["MODELYARD_MODEL_DIR"] = config.model_dir
+    os.environ.update(compat.surroundings(config))
     os.environ.update(compat.surroundings(config))
     compat.install(config.models_root, config.models)
     if sys.path and sys.path[0] in ("", os.getcwd()):
@@ -71,48 +81,46 @@ def _run_of(module: ModuleType, scene: Scene) -> Callable[..., Any]:
     return cast(Callable[..., Any], run)
 
 
-def _entry(run: Callable[..., Any], scene: Scene) -> Entry:
-    declared = _declared(run, scene)
-    parameters = _parameters(run, scene, several=declared is not None)
-    data = {name: parameter for name, parameter in parameters.items() if name != HEADERS}
+def _entry(run: Callable[..., Any], scene: Scene, sample: Any) -> Entry:
+    parameters = _parameters(run, scene)
+    data = {name: one for name, one in parameters.items() if name != HEADERS}
+    function = function_of(run)
+    streams = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    try:
+        signature = compat.signature_of(run) or signatures.signature_of(run, data, sample)
+        batching = signatures.batching_of(run, data)
+    except (compat.Unservable, signatures.Unreadable) as error:
+        raise StartFailed(causes.no_run_function(str(error), scene)) from error
+    if batching is not None and (streams or HEADERS in parameters):
+        problem = f"has a `@batchable` run that {'yields' if streams else f'takes `{HEADERS}`'}"
+        raise StartFailed(causes.no_run_function(problem, scene))
     return Entry(
         run,
-        declared or signatures.choose(run, data),
+        signature,
         scene,
         takes_headers=HEADERS in parameters,
-        is_async=inspect.iscoroutinefunction(function_of(run)),
+        is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
+        streams=streams,
+        batching=batching,
     )
 
 
-def _declared(run: Callable[..., Any], scene: Scene) -> Signature | None:
-    """The signature that decorators of the original have put on `run`."""
-    try:
-        return compat.signature_of(run)
-    except compat.Unservable as error:
-        raise StartFailed(causes.no_run_function(str(error), scene)) from error
-
-
-def _parameters(
-    run: Callable[..., Any], scene: Scene, *, several: bool
-) -> dict[str, inspect.Parameter]:
+def _parameters(run: Callable[..., Any], scene: Scene) -> dict[str, inspect.Parameter]:
+    """The parameters that can be given by name."""
     try:
         signature = inspect.signature(run)
     except (TypeError, ValueError) as error:
         problem = "has a `run` whose parameters cannot be told"
         raise StartFailed(causes.no_run_function(problem, scene)) from error
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    named = {
-        name: parameter
-        for name, parameter in signature.parameters.items()
-        if parameter.kind not in variable
-    }
-    data = [name for name in named if name != HEADERS]
-    if not data:
-        raise StartFailed(causes.no_run_function("has a `run` that takes no data", scene))
-    for name in () if several else data[1:]:
-        if named[name].default is inspect.Parameter.empty:
-            problem = f"has a `run` whose parameter `{name}` nothing would fill"
+    named = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            problem = f"has a `run` whose parameter `{name}` cannot be given by name"
             raise StartFailed(causes.no_run_function(problem, scene))
+        if parameter.kind not in _VARIABLE:
+            named[name] = parameter
+    if not named.keys() - {HEADERS}:
+        raise StartFailed(causes.no_run_function("has a `run` that takes no data", scene))
     return named
 
 

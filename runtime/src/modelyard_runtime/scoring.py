@@ -9,26 +9,31 @@ from __future__ import annotations
 import sys
 import traceback
 from asyncio import CancelledError, Task
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
 from typing import Any
 
 from modelyard_runtime import causes
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import HttpError, Reply, Request, Response
+from modelyard_runtime.http import JSON, HttpError, Reply, Request, Response
 from modelyard_runtime.identity import Fields, Identity, Ids
 from modelyard_runtime.memo import memo_of
 from modelyard_runtime.non_finite import has_non_finite
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.request_headers import PARAMETER, RequestHeaders
 from modelyard_runtime.signature import Arguments
+from modelyard_runtime.streaming import AsyncParts, Parts
 
 UNDECODED: Arguments = {}
 """The arguments of a call that has not been decoded."""
 
 _RUN_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 _NOT_SENDABLE = "The scoring script returned what JSON cannot hold. Check the logs for more info."
+OUTCOME = b"x-ms-run-function-failed"
+"""The field that tells whether `run` has failed. Where the last header of a response is this one,
+the script has told it itself."""
+_SUCCEEDED, _FAILED = (OUTCOME, b"False"), (OUTCOME, b"True")
 _NOT_READ = "The request could not be read. The log has the details."
 
 
@@ -44,6 +49,7 @@ class Scorer:
         self.entry = entry
         self.run = entry.run
         self.takes_headers = entry.takes_headers
+        self.streams = entry.streams
         self.ids = Ids()
         self._report = report
 
@@ -73,6 +79,7 @@ class Call(Reply):
         "encoding",
         "finished",
         "non_finite",
+        "parts",
         "protocol",
         "request",
         "response",
@@ -87,8 +94,11 @@ class Call(Reply):
         self.request = request
         self.protocol = protocol
         self.arguments = UNDECODED
+        self.parts: Parts | AsyncParts | None = None
+        """The body, where it is made while it is sent: the response then comes without one."""
         self.decoding = self.running = self.encoding = self.waited = 0.0
-        """Seconds of each stage; a lane says how long the call waited for its turn."""
+        """Seconds of each stage, for an answer in parts until the first of them; a lane says how
+        long the call waited for its turn."""
         self.non_finite = False
         """The answer has null where the result had a NaN or an infinity."""
         self._scorer = scorer
@@ -99,15 +109,15 @@ class Call(Reply):
         self.started: bool
         self.finished: bool
         self.cancelled: bool
-        self.response: Response
+        self.response: Response | None
         self.task: Task[None] | None
 
     def decode(self) -> Response | None:
         """Fill `arguments`; a response is the refusal of what cannot be scored."""
-        identity = self._identity()
-        if identity.refusal:
-            return self.refuse(431, identity.refusal)
         began = perf_counter()
+        refusal = self._identity().refusal
+        if refusal:
+            return self.refuse(431, refusal)
         try:
             arguments = self.protocol.decode(self.request)
             if self._scorer.takes_headers:
@@ -130,19 +140,24 @@ class Call(Reply):
         began = perf_counter()
         try:
             result = self._scorer.run(**self.arguments)
+            if self._scorer.streams:
+                result = self._begun(result)
         except BaseException as error:
             return self.failed(error, perf_counter() - began)
         return self.encode(result, perf_counter() - began)
 
     async def execute_async(self) -> Response:
-        """As `execute`, for a `run` that is a coroutine function. Raises only if cancelled."""
+        """As `execute`, for a `run` that is asynchronous. Raises only if cancelled."""
         if self.arguments is UNDECODED:
             refusal = self.decode()
             if refusal is not None:
                 return refusal
         began = perf_counter()
         try:
-            result = await self._scorer.run(**self.arguments)
+            if self._scorer.streams:
+                result = await self._begun_async(self._scorer.run(**self.arguments))
+            else:
+                result = await self._scorer.run(**self.arguments)
         except CancelledError:
             raise
         except BaseException as error:
@@ -152,23 +167,22 @@ class Call(Reply):
     def encode(self, result: Any, seconds: float) -> Response:
         """The answer to what `run` returned, after the seconds that it took."""
         began = perf_counter()
+        self.running = seconds
         try:
-            response = self.protocol.encode(result, self.request)
-            body = response.body
-            self.non_finite = isinstance(body, bytes) and b"null" in body and has_non_finite(result)
+            response = self._respond(result)
         except Exception as error:
             self._log(f"the answer of `run()` cannot be sent: {error}")
-            response = self.protocol.error(500, _NOT_SENDABLE)
+            return self._timed(self.protocol.error(500, _NOT_SENDABLE), _SUCCEEDED)
         self.encoding = perf_counter() - began
-        return self._timed(response, seconds, b"False")
+        return self._timed(response, _SUCCEEDED)
 
     def failed(self, error: BaseException, seconds: float) -> Response:
         """The answer where `run` raised: only an `HttpError` is meant for the caller."""
+        self.running = seconds
         if isinstance(error, HttpError):
-            return self._timed(self.protocol.error(error.status, error.message), seconds, b"False")
-        self._log(f"`run()` raised\n{_traceback(error)}")
-        self._scorer.failed(error)
-        return self._timed(self.protocol.error(500, _RUN_FAILED), seconds, b"True")
+            return self._timed(self.protocol.error(error.status, error.message), _SUCCEEDED)
+        self.blame(error)
+        return self._timed(self.protocol.error(500, _RUN_FAILED), _FAILED)
 
     def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
         """An answer without a call of `run`, for whatever reason."""
@@ -176,7 +190,7 @@ class Call(Reply):
         headers = response.headers
         headers += fields
         headers += self.ids()
-        headers.append((b"x-ms-run-function-failed", b"False"))
+        headers.append(_SUCCEEDED)
         return response
 
     def ids(self) -> Fields:
@@ -186,6 +200,32 @@ class Call(Reply):
             ids = self._ids = self._identity().fields(self._scorer.ids)
         return ids
 
+    def blame(self, error: BaseException) -> None:
+        """Log and report what `run`, or what it returned, has raised."""
+        self._log(f"`run()` raised\n{_traceback(error)}")
+        self._scorer.failed(error)
+
+    def _respond(self, result: Any) -> Response:
+        if isinstance(result, Parts | AsyncParts):
+            self.parts = result
+            return Response(200, b"", [result.content_type])
+        response = self.protocol.encode(result, self.request)
+        body: Any = response.body
+        if type(body) is not bytes:  # the script has made the answer, and its body in parts
+            self.parts = Parts(body, self.blame)
+            response.body = b""
+        elif b"null" in body and JSON in response.headers:
+            self.non_finite = has_non_finite(result)
+        return response
+
+    def _begun(self, items: Iterator[Any]) -> Any:
+        return Parts(items, self.blame) if self.protocol.streams else list(items)
+
+    async def _begun_async(self, items: AsyncIterator[Any]) -> Any:
+        if self.protocol.streams:
+            return await AsyncParts.begin(items, self.blame)
+        return [item async for item in items]
+
     def _identity(self) -> Identity:
         memo = memo_of(self.request.head)
         identity = memo.identity
@@ -193,13 +233,13 @@ class Call(Reply):
             identity = memo.identity = Identity(self.request.headers)
         return identity
 
-    def _timed(self, response: Response, seconds: float, failed: bytes) -> Response:
-        self.running = seconds
-        stages = (self.decoding * 1000, seconds * 1000, self.encoding * 1000)
+    def _timed(self, response: Response, outcome: tuple[bytes, bytes]) -> Response:
+        stages = (self.decoding * 1000, self.running * 1000, self.encoding * 1000)
         headers = response.headers
+        if not headers or headers[-1][0] != OUTCOME:  # else the script has told it itself
+            headers.append(outcome)
         headers += self.ids()
         headers += (
-            (b"x-ms-run-function-failed", failed),
             (b"x-ms-run-fn-exec-ms", b"%.3f" % stages[1]),
             (b"server-timing", b"decode;dur=%.3f, run;dur=%.3f, encode;dur=%.3f" % stages),
         )

@@ -82,6 +82,11 @@ class Signature(ABC):
 class Batching(ABC):
     """How the arguments of several requests are scored in one call."""
 
+    max_rows: int | None = None
+    """Rows of one call; None: what the service is set to."""
+    max_wait: float | None = None
+    """Seconds that a request may wait for others; None: what the service is set to."""
+
     @abstractmethod
     def rows(self, arguments: Arguments) -> int:
         """How many rows one request brings; 0 when it must be scored alone."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard_runtime import compat
 from modelyard_runtime.config import Config, Model
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.loading import load
@@ -56,6 +57,9 @@ def load_script(
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     for variable in ("AZUREML_MODEL_DIR", "MODELYARD_MODEL_DIR"):
         monkeypatch.setenv(variable, "unset")
+    for variable in compat.surroundings(configure()):
+        monkeypatch.setenv(variable, "")  # so that it is put back as it is now: not there
+        monkeypatch.delenv(variable)
 
     def load_script(script: str, **files: str) -> Entry:
         return load(configure(script, **files), lambda phase: None)

@@ -108,7 +108,7 @@ class TestRun:
             ("def run(): ...", "takes no data"),
             ("def run(*data): ...", "takes no data"),
             ("def run(request_headers): ...", "takes no data"),
-            ("def run(a, b): ...", "parameter `b`"),
+            ("def run(data, /): ...", "parameter `data` cannot be given by name"),
         ],
     )
     def test_that_cannot_be_called(self, load_script: Load, script: str, says: str) -> None:

@@ -25,7 +25,6 @@ def test_annotations_are_described(load_script: Load) -> None:
         "def run(data): return data",
         "def run(data: str): return data",
         "def run(data: bytes): return data",
-        "def run(data: 'Unknown'): return data",
     ],
 )
 def test_what_is_not_known_is_an_object(load_script: Load, script: str) -> None:

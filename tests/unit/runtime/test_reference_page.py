@@ -32,4 +32,4 @@ def test_the_original_kind(load_script: Load, tmp_path: Path) -> None:
 
 
 def test_the_annotated_kind(load_script: Load) -> None:
-    assert score(load_script, SCRIPTS[1], b"[[1, 2], [3]]") == b"[3,3]"
+    assert score(load_script, SCRIPTS[1], b"[[1, 2], [3]]") == b"[3.0,3.0]"

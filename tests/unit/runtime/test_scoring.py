@@ -80,10 +80,12 @@ class TestInput:
         assert json.loads(script.answer(post(b"\xff\0")).body) == [255, 0]
 
     @pytest.mark.parametrize(
-        "annotation", ["list", "dict", "list[list[float]]", "'list[NotDefined]'", "object"]
+        "annotation", ["dict", "dict[str, int]", "'list[NotDefined]'", "object", "'Any'"]
     )
     def test_json_where_anything_else_is_annotated(self, scripts: Scripts, annotation: str) -> None:
-        script = scripts(f"def run(data: {annotation}): return data['a'] + 1")
+        script = scripts(
+            f"from typing import Any\ndef run(data: {annotation}): return data['a'] + 1"
+        )
         assert script.answer(post(b'{"a": 1}')).body == b"2"
 
     def test_annotations_from_the_future(self, scripts: Scripts) -> None:

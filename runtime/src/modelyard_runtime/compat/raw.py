@@ -10,8 +10,7 @@ from modelyard_runtime.compat.request import AMLRequest
 from modelyard_runtime.messages import HttpError, Request
 from modelyard_runtime.request_headers import PARAMETER
 from modelyard_runtime.signature import Arguments, Table
-from modelyard_runtime.signatures.answers import AnySignature
-from modelyard_runtime.signatures.text import UNKNOWN
+from modelyard_runtime.signatures.answers import UNKNOWN, AnySignature
 from modelyard_runtime.tensors import Tensor
 
 _ONLY_SCORE = "This service reads requests itself: it takes them at /score only."

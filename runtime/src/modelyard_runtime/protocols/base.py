@@ -22,6 +22,10 @@ class Protocol(ABC):
     One object serves every request, from the event loop and from scoring threads at the same time.
     """
 
+    streams: bool = False
+    """What a generator yields is answered in parts; else the protocol encodes all of it as a list.
+    """
+
     name: ClassVar[str]
     """What metrics call it: one of `metrics.PROTOCOLS`."""
 

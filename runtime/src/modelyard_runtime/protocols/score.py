@@ -17,6 +17,7 @@ class ScoreProtocol(Protocol):
     """Everything is up to the signature."""
 
     name = "score"
+    streams = True
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature

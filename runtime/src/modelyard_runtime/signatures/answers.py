@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import datetime
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from modelyard_runtime.http import JSON, Response
-from modelyard_runtime.signature import Signature
-from modelyard_runtime.signatures.results import to_tensors
-from modelyard_runtime.tensors import Tensor
+from modelyard_runtime.signature import JsonSchema, Signature
+from modelyard_runtime.signatures.results import NAME, to_tensors
+from modelyard_runtime.signatures.schemas import schema_of
+from modelyard_runtime.signatures.shapes import Shape
+from modelyard_runtime.tensors import Tensor, TensorSpec
+
+UNKNOWN: JsonSchema = {"type": "object", "example": {}}
+"""Describes what only the script knows."""
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _FAST_OPTIONS = _OPTIONS | orjson.OPT_SERIALIZE_NUMPY
 _BYTES = (b"content-type", b"application/octet-stream")
+_MISSING = ("NAType", "NaTType")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is known of a script's results."""
+
+    schema: JsonSchema
+    specs: tuple[TensorSpec, ...] = ()
+
+    @classmethod
+    def of(cls, annotation: Any) -> Answers:
+        """What the annotation of a `run`'s result says."""
+        try:
+            specs = Shape.of(annotation).specs(NAME)
+        except (TypeError, NotImplementedError):
+            specs = ()
+        return cls(schema_of(annotation) or UNKNOWN, specs)
+
+
+NOTHING_KNOWN = Answers(UNKNOWN)
 
 
 class AnySignature(Signature):
@@ -41,13 +70,27 @@ def to_json(result: Any) -> bytes:
         TypeError: It holds what JSON cannot.
     """
     try:
-        return orjson.dumps(result, _plain, _FAST_OPTIONS)
+        return orjson.dumps(result, plain, _FAST_OPTIONS)
     except orjson.JSONEncodeError:  # perhaps only an array in another machine's byte order
-        return orjson.dumps(result, _plain, _OPTIONS)
+        return orjson.dumps(result, plain, _OPTIONS)
 
 
-def _plain(value: Any) -> Any:
-    """What an array holds that orjson does not take: not contiguous, of strings, of objects."""
-    if hasattr(value, "tolist"):
+def plain(value: Any) -> Any:
+    """What orjson does not take, in types that it does.
+
+    Raises:
+        TypeError: JSON has nothing like it.
+    """
+    if hasattr(value, "tolist"):  # arrays that are not contiguous, of strings, of objects; series
         return value.tolist()
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value, enc_hook=plain)
+    if hasattr(value, "model_dump"):  # a pydantic model
+        return value.model_dump(mode="json")
+    if hasattr(value, "columns") and hasattr(value, "to_dict"):  # a data frame
+        return value.to_dict(orient="records")
+    if type(value).__name__ in _MISSING:
+        return None
+    if isinstance(value, datetime.datetime):  # a subclass, such as that of pandas
+        return value.isoformat()
     raise TypeError(f"an object of type `{type(value).__name__}` cannot be sent as JSON")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from sys import getrecursionlimit
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
+import msgspec
 import orjson
 
 from modelyard_runtime.http import HttpError, Request
 
 _MOST_QUERY_FIELDS = 1000
+_DEEPEST = 5000
+
+Text = bytes | msgspec.Raw
+"""JSON: a whole body, or a part of one."""
+_T = TypeVar("_T")
 
 
 def body_of(request: Request) -> bytes:
@@ -29,7 +37,7 @@ def read_text(body: bytes) -> str:
         raise HttpError(400, message) from None
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: Text) -> Any:
     """A body parsed as JSON; of a key that comes twice the last value counts.
 
     Anything else is answered with 400, among it NaN, infinities, numbers beyond a double, lone
@@ -38,10 +46,26 @@ def read_json(body: bytes) -> Any:
     if not body:
         raise HttpError(400, "The body is empty; JSON is expected.")
     try:
-        return orjson.loads(body)
+        return orjson.loads(memoryview(body))
     except orjson.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}, position {error.pos}"
         raise HttpError(400, f"The body is not JSON: {error.msg}, at {where}.") from None
+
+
+def decode(decoder: Callable[[Text], _T], text: Text) -> _T:
+    """Typed values from JSON, by the `decode` of a prepared msgspec decoder.
+
+    Raises:
+        HttpError: 400, it is not JSON.
+        msgspec.ValidationError: It is JSON that does not fit.
+    """
+    if getrecursionlimit() > _DEEPEST:  # raised by the script: deep input would break the stack
+        read_json(text)
+    try:
+        return decoder(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        read_json(text)  # tells where it is not JSON
+        raise
 
 
 def _query_as_json(query: str) -> bytes:

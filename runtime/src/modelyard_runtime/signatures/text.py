@@ -8,22 +8,20 @@ from typing import Any
 import orjson
 
 from modelyard_runtime.http import Request
-from modelyard_runtime.signature import Arguments, JsonSchema, Table
-from modelyard_runtime.signatures.answers import AnySignature
+from modelyard_runtime.signature import Arguments, Table
+from modelyard_runtime.signatures.answers import NOTHING_KNOWN, UNKNOWN, Answers, AnySignature
 from modelyard_runtime.signatures.bodies import body_of, read_text
 from modelyard_runtime.tensors import Tensor
-
-UNKNOWN: JsonSchema = {"type": "object", "example": {}}
-"""Describes what only the script can read."""
 
 
 class TextSignature(AnySignature):
     """Gets the body as text; other protocols' data as JSON text."""
 
-    def __init__(self, parameter: str, output_schema: JsonSchema | None = None) -> None:
+    def __init__(self, parameter: str, answers: Answers = NOTHING_KNOWN) -> None:
         self._parameter = parameter
         self.input_schema = UNKNOWN
-        self.output_schema = output_schema or UNKNOWN
+        self.output_schema = answers.schema
+        self.outputs = answers.specs
 
     def from_request(self, request: Request) -> Arguments:
         """The body or query as text."""
