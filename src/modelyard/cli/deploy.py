@@ -14,6 +14,7 @@ from modelyard.cli import output, parameters, progress, session
 from modelyard.client import Action, Client, Deployed, Step
 from modelyard.domain.service import Authentication, Service
 from modelyard.domain.service_file import ModelSource
+from modelyard.domain.values import SERVICE_NAME_PATTERN
 
 app = parameters.commands()
 
@@ -31,7 +32,11 @@ _WORDS = {
 def deploy(
     name: Annotated[
         str | None,
-        typer.Argument(help="Name of the service, and of its model and image.", metavar="NAME"),
+        typer.Argument(
+            help="Name of the service, and of its model and image; or the model's file, whose name "
+            "it takes.",
+            metavar="NAME",
+        ),
     ] = None,
     models: Annotated[
         list[str] | None,
@@ -42,14 +47,8 @@ def deploy(
             metavar="PATH",
         ),
     ] = None,
-    script: Annotated[
-        Path | None,
-        typer.Option(help="Scoring script with `init()` and `run(data)`.", metavar="FILE"),
-    ] = None,
-    requirements: Annotated[
-        Path | None,
-        typer.Option(help="requirements.txt, conda .yml or pyproject.toml.", metavar="FILE"),
-    ] = None,
+    script: parameters.Script = None,
+    requirements: parameters.Requirements = None,
     files: Annotated[
         list[Path] | None,
         typer.Option(
@@ -87,8 +86,11 @@ def deploy(
     """Bring a service up from files, doing what differs.
 
     Registers the model, builds the image, deploys or updates the service, waits until it is ready,
-    and prints a curl line that scores. Run again it changes only what differs.
+    and prints a curl line that scores. Run again it changes only what differs. Without a script the
+    model is served by its own methods.
     """
+    if name is not None and script is None and not models and Path(name).exists():
+        name, models = _service_name(name), [name]
     options: dict[str, Any] = parameters.given(
         script=script,
         models=[_model(text) for text in models or ()],
@@ -125,8 +127,22 @@ def _check_usage(name: str | None, service_file: Path | None, options: dict[str,
         raise typer.BadParameter(
             "with --service-file everything is said in the file", param_hint="--service-file"
         )
-    if service_file is None and (name is None or "script" not in options):
-        raise typer.BadParameter("give a name and --script, or --service-file", param_hint="NAME")
+    if service_file is None and (name is None or not options.keys() & {"script", "models"}):
+        raise typer.BadParameter(
+            "give a name and --model or --script, the file of a model, or --service-file",
+            param_hint="NAME",
+        )
+
+
+def _service_name(path: str) -> str:
+    """The name of the service for a model's file: `my-model` for `out/My_model.onnx`."""
+    name = re.sub(r"[^a-z0-9]+", "-", Path(path).resolve().stem.lower()).strip("-")
+    if re.fullmatch(SERVICE_NAME_PATTERN, name) is None:
+        raise typer.BadParameter(
+            f"the name of {path} makes no name of a service; give one, and --model {path}",
+            param_hint="NAME",
+        )
+    return name
 
 
 def _run(

@@ -25,19 +25,14 @@ app = parameters.commands()
 @app.command()
 def build(
     name: Annotated[str, typer.Argument(help="Name of the image.", metavar="NAME")],
-    script: Annotated[
-        Path, typer.Option(help="Scoring script with `init()` and `run(data)`.", metavar="FILE")
-    ],
     models: Annotated[
         list[str] | None,
         typer.Option(
             "--model", help="Model to put inside, `name[:version]`; repeat.", metavar="REF"
         ),
     ] = None,
-    requirements: Annotated[
-        Path | None,
-        typer.Option(help="requirements.txt, conda .yml or pyproject.toml.", metavar="FILE"),
-    ] = None,
+    script: parameters.Script = None,
+    requirements: parameters.Requirements = None,
     files: Annotated[
         list[Path] | None,
         typer.Option(
@@ -54,7 +49,8 @@ def build(
 ) -> None:
     """Build the next version of an image and print its reference.
 
-    The same inputs give the image that is there. The build log goes to stderr.
+    The same inputs give the image that is there. The build log goes to stderr. Without a script the
+    one model is served by its own methods.
     """
     body = parameters.json_value(sample)
     with session.client() as yard:
@@ -181,7 +177,7 @@ def _facts(image: Image) -> Iterator[tuple[str, output.Cell]]:
         yield "fix", image.cause.fix
     yield "digest", image.digest
     yield "models", ", ".join(image.models)
-    yield "script", image.script
+    yield "script", image.script or "none: the model's own methods"
     yield "description", image.description
     yield "tags", output.labels(image.tags)
     yield "properties", output.labels(image.properties)

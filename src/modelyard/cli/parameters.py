@@ -93,6 +93,22 @@ Properties = Annotated[
         "--property", help="Property `key=value`, which never changes; repeat.", metavar="PROPERTY"
     ),
 ]
+Script = Annotated[
+    Path | None,
+    typer.Option(
+        help="Scoring script with `init()` and `run(data)`; unset serves the one model by its own "
+        "methods.",
+        metavar="FILE",
+    ),
+]
+Requirements = Annotated[
+    Path | None,
+    typer.Option(
+        help="requirements.txt, conda .yml or pyproject.toml; unset without a script is what the "
+        "model needs.",
+        metavar="FILE",
+    ),
+]
 Description = Annotated[str | None, typer.Option(help="Free text.", metavar="TEXT")]
 Sample = Annotated[
     str | None,

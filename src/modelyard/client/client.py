@@ -88,7 +88,7 @@ class Client:
         self,
         name: str,
         *,
-        script: StrPath,
+        script: StrPath | None = None,
         model: StrPath | Model | ModelSource | None = None,
         models: Sequence[StrPath | Model | ModelSource] = (),
         requirements: Requirements | None = None,
@@ -110,10 +110,12 @@ class Client:
 
         Args:
             name: Name of the service, and of its model and image unless told otherwise.
-            script: The scoring script, with `init()` and `run(data)`.
+            script: The scoring script, with `init()` and `run(data)`; unset serves the one model by
+                its own methods.
             model: A file or folder to register, or a registered model such as `iris:3`.
             models: The models when there are several; give either `model` or `models`.
-            requirements: What the script imports; unset means nothing but the standard library.
+            requirements: What the script imports; unset means nothing but the standard library,
+                or, without a script, what the model needs.
             files: Files and folders that the script needs.
             sample: Request body for the check; unset takes the first model's sample input.
             image: Name of the image; unset takes the service's.
@@ -136,7 +138,7 @@ class Client:
         chosen = {**settings} | ({} if replicas is None else {"replicas": replicas})
         fields = {
             "name": name,
-            "script": str(script),
+            "script": None if script is None else str(script),
             "model": model,
             "models": models,
             "requirements": requirements,

@@ -88,7 +88,7 @@ class Listener:
 class _Code:
     """What an image is built from besides models."""
 
-    script: str
+    script: str | None
     files: list[LocalFile]
     requirements: tuple[str, ...]
 
@@ -142,7 +142,8 @@ class Deployer:
     def _code(self) -> _Code:
         file = self._file
         script, files = code_files(
-            self._base / file.script, [self._base / other for other in file.files]
+            None if file.script is None else self._base / file.script,
+            [self._base / other for other in file.files],
         )
         given = file.requirements
         path = self._base / given if isinstance(given, str) else given

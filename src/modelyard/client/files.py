@@ -65,34 +65,42 @@ def from_stream(stream: BinaryIO, name: str | None) -> LocalFile:
     return LocalFile(_checked(name or os.path.basename(found)), stream, None)
 
 
-def code_files(script: StrPath, others: Sequence[StrPath]) -> tuple[str, list[LocalFile]]:
-    """The scoring script's place, and it together with the files it needs.
+def code_files(
+    script: StrPath | None, others: Sequence[StrPath]
+) -> tuple[str | None, list[LocalFile]]:
+    """The scoring script's place, if there is one, and it together with the files it needs.
 
     Paths are kept relative to the script's folder, so that imports and file names in the script
-    mean the same as on this machine; what is elsewhere stands beside the script under its own name.
+    mean the same as on this machine; what is elsewhere stands beside the script under its own name,
+    and so does everything where there is no script.
 
     Raises:
         InvalidRequest: A file is missing, or two would get the same place.
     """
-    home = Path(os.path.abspath(script)).parent
+    own = None if script is None else _script_file(script)
+    home = None if script is None else Path(os.path.abspath(script)).parent
+    places = {} if own is None else {own.place: own}
+    for other in others:
+        for file in _beside(home, other):
+            _add(places, file)
+    return None if own is None else own.place, list(places.values())
+
+
+def _script_file(script: StrPath) -> LocalFile:
     collected = collect(script)
     if Path(script).is_dir():
         raise InvalidRequest(
             f"the scoring script {_shown(Path(script))} is a folder",
             hint="give the file that has `init()` and `run()`, and the folder as a further file",
         )
-    places = {collected[0].place: collected[0]}
-    for other in others:
-        for file in _beside(home, other):
-            _add(places, file)
-    return collected[0].place, list(places.values())
+    return collected[0]
 
 
-def _beside(home: Path, path: StrPath) -> Iterator[LocalFile]:
+def _beside(home: Path | None, path: StrPath) -> Iterator[LocalFile]:
     absolute = Path(os.path.abspath(path))
-    try:
+    if home is not None and absolute.is_relative_to(home):
         prefix = PurePosixPath(*absolute.relative_to(home).parts)
-    except ValueError:
+    else:
         prefix = PurePosixPath(absolute.name)
     is_folder = absolute.is_dir()
     for file in collect(absolute):

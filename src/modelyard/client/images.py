@@ -45,7 +45,7 @@ class Images(Collection[Image]):
         name: str,
         *,
         models: Sequence[str | Model],
-        script: StrPath,
+        script: StrPath | None = None,
         files: Sequence[StrPath] = (),
         requirements: Requirements | None = None,
         sample: JsonValue = None,
@@ -61,10 +61,12 @@ class Images(Collection[Image]):
         Args:
             name: Name of the image.
             models: Models to put inside, such as `iris:3`, or `iris` for the latest version.
-            script: The scoring script, with `init()` and `run(data)`.
+            script: The scoring script, with `init()` and `run(data)`; unset serves the one model by
+                its own methods.
             files: Files and folders that the script needs. They keep their paths relative to the
                 script's folder; what is elsewhere stands beside the script under its own name.
-            requirements: What the script imports; unset means nothing but the standard library.
+            requirements: What the script imports; unset means nothing but the standard library,
+                or, without a script, what the model needs.
             sample: Request body for the check; unset takes the first model's sample input.
             tags: Labels that may change later.
             properties: Facts that never change.

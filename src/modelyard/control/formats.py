@@ -48,6 +48,7 @@ _TENSORS = {b"pt": "pytorch", b"tf": "tensorflow", b"flax": "flax", b"mlx": "mlx
 _TENSORS_FORMAT = re.compile(rb'"format"\s*:\s*"(pt|tf|flax|mlx)"')
 _PICKLE_NAMES = (".pkl", ".pickle", ".p", ".joblib")
 _JOBLIB_NAMES = (".joblib", ".joblib.lz4", ".pkl.lz4", ".lz4")
+_SKLEARN_VERSION = re.compile(rb"(?s)_sklearn_version.{1,12}?(\d{1,2}\.\d{1,3}(?:\.\d{1,3})?)")
 _LZ4 = b"\x04\x22\x4d\x18"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _KERAS_MARKS = (b"keras_version", b"model_config", b"layer_names", b"model_weights")
@@ -60,6 +61,8 @@ class Recognised(NamedTuple):
     format: ModelFormat
     framework: str | None = None
     """What probably trained it, or null when nothing says so."""
+    version: str | None = None
+    """The version of the framework that saved it, where the file says so."""
 
 
 def recognise(files: Sequence[ModelFile], read: ReadRange) -> Recognised:
@@ -73,6 +76,16 @@ def recognise(files: Sequence[ModelFile], read: ReadRange) -> Recognised:
     largest = sorted(files, key=lambda file: (-file.size, file.path))[:_MOST_FILES]
     found = (_recognise_file(_Content(file, read)) for file in largest)
     return next((one for one in found if one is not None), _unrecognised(files))
+
+
+def named_packages(files: Sequence[ModelFile], read: ReadRange) -> list[str]:
+    """The modules that the pickles among the files name, as far as a bounded look shows them."""
+    largest = sorted(files, key=lambda file: (-file.size, file.path))[:_MOST_FILES]
+    found: list[str] = []
+    for file in largest:
+        head = _Content(file, read).head
+        found += pickle_globals.modules(_decompress(head) or head) or ()
+    return found
 
 
 def _unrecognised(files: Sequence[ModelFile]) -> Recognised:
@@ -135,6 +148,8 @@ def _zip(content: _Content) -> Recognised | None:
         return Recognised(ModelFormat.TORCHSCRIPT, "pytorch")
     if "data.pkl" in members:
         return Recognised(ModelFormat.PICKLE, "pytorch")
+    if "archive_format" in members and any(name.startswith("models/") for name in members):
+        return Recognised(ModelFormat.TORCH_EXPORT, "pytorch")
     if {"config.json", "metadata.json", "model.weights.h5"} <= set(names):
         return Recognised(ModelFormat.KERAS, "keras")
     return None
@@ -183,14 +198,20 @@ def _lightgbm(content: _Content) -> Recognised | None:
 def _pickle(content: _Content) -> Recognised | None:
     # Before protocol 2 nothing marks a pickle, and much text looks like one: the name must agree.
     if pickle_globals.has_header(content.head) or content.name.endswith(_PICKLE_NAMES):
-        return _pickled(content.head, joblib=content.name.endswith(_JOBLIB_NAMES))
+        found = _pickled(content.head, joblib=content.name.endswith(_JOBLIB_NAMES))
+        if found is not None and found.framework == "scikit-learn":
+            return found._replace(version=_sklearn_version(content.head, content.tail))
+        return found
     return None
 
 
 def _compressed(content: _Content) -> Recognised | None:
     data = _decompress(content.head)
     if data and pickle_globals.has_header(data):
-        return _pickled(data, joblib=True)
+        found = _pickled(data, joblib=True)
+        if found is not None and found.framework == "scikit-learn":
+            return found._replace(version=_sklearn_version(data))
+        return found
     if content.head.startswith(_LZ4) and content.name.endswith(_JOBLIB_NAMES):
         return Recognised(ModelFormat.JOBLIB)
     return None
@@ -204,6 +225,12 @@ def _pickled(data: bytes, *, joblib: bool) -> Recognised | None:
     framework = next((_FRAMEWORKS[name] for name in packages if name in _FRAMEWORKS), None)
     joblib = joblib or "joblib" in packages
     return Recognised(ModelFormat.JOBLIB if joblib else ModelFormat.PICKLE, framework)
+
+
+def _sklearn_version(*parts: bytes) -> str | None:
+    """The version that every estimator of scikit-learn keeps in its state."""
+    found = next((match for part in parts if (match := _SKLEARN_VERSION.search(part))), None)
+    return found[1].decode("ascii") if found else None
 
 
 def _decompress(data: bytes) -> bytes | None:

@@ -20,6 +20,7 @@ from modelyard.blobs.base import BlobStore
 from modelyard.control.blobs import LEASE, refuse_collected
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
+from modelyard.control.unscripted import derive_requirements, describe, only_model
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, Image, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model
@@ -86,6 +87,8 @@ class Images:
                 tx.models.get(principal.workspace, Reference.parse(text)) for text in request.models
             ]
             _refuse_twins(models)
+            if request.script is None:
+                only_model(models)
             answer = self._accept(tx, principal, request, models)
             remember_answer(tx, principal, key, request, answer)
         if not answer.reused:
@@ -168,22 +171,39 @@ class Images:
         def log(text: str, source: str = "build") -> None:
             self._operations.append(image.operation, source, text)
 
-        lock, environment = self._environment(request, log)
+        requirements = self._requirements(request, models, log)
+        lock, environment = self._environment(requirements, request.upgrade, log)
         manifest = self._builder.assemble(request, models, lock, environment, log)
         self._hold(manifest.layers)
         report = self._builder.check(manifest, _sample(request, models), log)
         return manifest, lock, report
 
-    def _environment(self, request: BuildImage, log: Log) -> tuple[Lock, Layer]:
+    def _requirements(
+        self, request: BuildImage, models: Sequence[Model], log: Log | None = None
+    ) -> tuple[str, ...]:
+        """The lines that were asked for; without any and without a script, what the model needs."""
+        if request.requirements or request.script is not None:
+            return request.requirements
+        derived = derive_requirements(only_model(models), self._read)
+        if log is not None:
+            log(describe(derived))
+        return derived.lines
+
+    def _read(self, digest: str, offset: int, length: int) -> bytes:
+        return b"".join(self._blobs.open(digest, offset, length))
+
+    def _environment(
+        self, requirements: Sequence[str], upgrade: bool, log: Log
+    ) -> tuple[Lock, Layer]:
         """The lock of the requirements and its layer: those there are, or new ones."""
-        key = self._builder.lock_key(request.requirements)
+        key = self._builder.lock_key(requirements)
         with self._database.read() as tx:
             known = tx.locks.find(key)
-        if known is not None and not request.upgrade and self._blobs.exists(known.digest):
+        if known is not None and not upgrade and self._blobs.exists(known.digest):
             log("the environment is cached: the same requirements were locked before")
             lock = Lock(known.text)
             return lock, Layer(kind=LayerKind.ENVIRONMENT, digest=known.digest, size=known.size)
-        lock = self._builder.lock(request.requirements, log)
+        lock = self._builder.lock(requirements, log)
         layer = self._builder.environment(lock, log)
         self._hold([layer])
         with self._database.write() as tx:
@@ -206,9 +226,11 @@ class Images:
             ],
             "files": sorted((file.path, file.digest) for file in request.files),
             "script": request.script,
-            "environment": self._builder.lock_key(request.requirements),
+            "environment": self._builder.lock_key(self._requirements(request, models)),
             "runtime": self._builder.runtime_digest(),
         }
+        if request.script is None:  # what the runtime loads the model by
+            document["served"] = [[model.format, model.framework] for model in models]
         text = json.dumps(document, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

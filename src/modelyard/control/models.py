@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from modelyard.blobs.base import BlobStore
-from modelyard.control.formats import recognise
+from modelyard.control.formats import Recognised, recognise
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.domain.model import Model, ModelFile
 from modelyard.domain.principal import Principal
@@ -101,9 +101,10 @@ class Models:
             earlier = earlier_answer(tx, principal, key, request, Model)
             if earlier is not None:
                 return earlier
+            version = _version(request, recognised)
             model = tx.models.add(
                 principal.workspace,
-                request,
+                request.model_copy(update={"framework_version": version}),
                 files=files,
                 format=recognised.format,
                 framework=request.framework or recognised.framework,
@@ -123,6 +124,14 @@ class Models:
 
     def _read(self, digest: str, offset: int, length: int) -> bytes:
         return b"".join(self._blobs.open(digest, offset, length))
+
+
+def _version(request: RegisterModel, recognised: Recognised) -> str | None:
+    """The version as it was said, or as the file says it of the same framework."""
+    if request.framework_version is not None:
+        return request.framework_version
+    same = request.framework in (None, recognised.framework)
+    return recognised.version if same else None
 
 
 def refuse_collisions(paths: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from modelyard.domain.cause import Cause
+from modelyard.domain.model import ModelFormat
 from modelyard.domain.values import Digest, RelativePath, Value
 
 
@@ -51,6 +52,10 @@ class ModelMount(Value):
     version: int
     path: RelativePath
     """Folder below the model root: `<name>/<version>`."""
+    format: ModelFormat | None = None
+    """How its files are written; only in an image without a script, which loads them by it."""
+    framework: str | None = None
+    """What made it; only in an image without a script."""
 
     @property
     def reference(self) -> str:
@@ -79,16 +84,16 @@ class Manifest(Value):
     platform: Platform
     python: str
     """Minor version the environment was resolved for, such as `3.11`."""
-    script: RelativePath
-    """The scoring script, below the code root."""
+    script: RelativePath | None = None
+    """The scoring script, below the code root; null when the model is served without one."""
     models: tuple[ModelMount, ...]
     lock: Digest
     """Digest of the environment's lock."""
     layers: tuple[Layer, ...]
 
     def to_bytes(self) -> bytes:
-        """The canonical form: sorted keys, no spaces, UTF-8."""
-        document = self.model_dump(mode="json")
+        """The canonical form: sorted keys, no spaces, UTF-8; what is null is left out."""
+        document = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(
             document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
         ).encode()
@@ -142,7 +147,8 @@ class Image(Value):
     manifest: Manifest | None = None
     models: tuple[str, ...]
     """References of the models inside."""
-    script: str
+    script: str | None = None
+    """The scoring script; null when the model is served without one."""
     requirements: tuple[str, ...]
     """The requirement lines as they were asked for."""
     packages: tuple[Package, ...] = ()

@@ -19,6 +19,7 @@ class ModelFormat(StrEnum):
     ONNX = "onnx"
     SAFETENSORS = "safetensors"
     TORCHSCRIPT = "torchscript"
+    TORCH_EXPORT = "torch_export"
     XGBOOST = "xgboost"
     LIGHTGBM = "lightgbm"
     KERAS = "keras"

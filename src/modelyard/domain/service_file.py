@@ -73,12 +73,14 @@ class ServiceFile(Spec):
     """The model: a path relative to this file, a registered `name:version`, or the long form."""
     models: tuple[ModelInput, ...] = Field((), max_length=100)
     """The models when there are several; give either `model` or `models`."""
-    script: str = Field(min_length=1)
-    """The scoring script, with `init()` and `run(data)`, relative to this file."""
+    script: str | None = Field(None, min_length=1)
+    """The scoring script, with `init()` and `run(data)`, relative to this file; unset serves the
+    one model by its own methods."""
     files: tuple[str, ...] = ()
     """Files and folders that the script needs, relative to this file."""
     requirements: str | tuple[str, ...] | None = None
-    """A `requirements.txt`, conda `.yml` or `pyproject.toml`, or a list of requirement lines."""
+    """A `requirements.txt`, conda `.yml` or `pyproject.toml`, or a list of requirement lines; unset
+    is what the model needs when there is no script, and else nothing."""
     sample: JsonValue = None
     """Request body for the check; unset takes the first model's `sample_input`."""
     image: Name | None = None
@@ -98,6 +100,8 @@ class ServiceFile(Spec):
     def _models(self) -> Self:
         if self.model is not None and self.models:
             raise ValueError("give either `model` or `models`")
+        if self.script is None and len(self.sources) != 1:
+            raise ValueError("give a `script`, or one `model` to serve without a script")
         paths = [source for source in self.sources if source.path is not None]
         if len(paths) > 1 and any(source.name is None for source in paths):
             raise ValueError("each of several models needs a `name`")

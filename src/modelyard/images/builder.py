@@ -129,10 +129,7 @@ class ImageBuilder:
             platform=current_platform(),
             python=base_python()[1],
             script=request.script,
-            models=tuple(
-                ModelMount(name=model.name, version=model.version, path=parts.model_folder(model))
-                for model in models
-            ),
+            models=tuple(parts.mount(model, alone=request.script is None) for model in models),
             lock=lock.digest,
             layers=(environment, runtime, code, model),
         )

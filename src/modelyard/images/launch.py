@@ -134,7 +134,7 @@ def replica_config(
         "code": str(layers[LayerKind.CODE] / CODE_ROOT),
         "script": manifest.script,
         "models_root": str(layers[LayerKind.MODEL] / MODELS_ROOT),
-        "models": [model.model_dump() for model in manifest.models],
+        "models": [model.model_dump(mode="json", exclude_none=True) for model in manifest.models],
         "scoring_timeout": scoring_timeout,
         "drain_timeout": drain_timeout,
         "max_body": max_body,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import modelyard_runtime
 from modelyard.blobs.base import BlobStore
-from modelyard.domain.image import Layer, LayerKind
+from modelyard.domain.image import Layer, LayerKind, ModelMount
 from modelyard.domain.model import Model
 from modelyard.images.bytecode import compile_sources
 from modelyard.images.launch import CODE_ROOT, MODELS_ROOT, RUNTIME_ROOT
@@ -61,7 +61,7 @@ def runtime_layer(blobs: BlobStore, layers: LayerCache) -> Layer:
 
 
 def code_layer(files: Sequence[FileReference], blobs: BlobStore, layers: LayerCache) -> Layer:
-    """The scoring script and the files beside it.
+    """The scoring script and the files beside it; an empty folder if there are none.
 
     Raises:
         NotFound: A file was not uploaded.
@@ -72,6 +72,8 @@ def code_layer(files: Sequence[FileReference], blobs: BlobStore, layers: LayerCa
         for file in files
         if _CACHED_BYTE_CODE not in file.path.split("/")  # made here, for the right Python
     ]
+    if not members:
+        return write_layer(LayerKind.CODE, members, CODE_ROOT, blobs, layers)
     return _compiled_layer(LayerKind.CODE, members, blobs, layers)
 
 
@@ -93,6 +95,17 @@ def model_layer(models: Sequence[Model], blobs: BlobStore, layers: LayerCache) -
 def model_folder(model: Model) -> str:
     """Where a model stands below the folder of all models."""
     return f"{model.name}/{model.version}"
+
+
+def mount(model: Model, *, alone: bool) -> ModelMount:
+    """Where a model stands; also what it is, if it is to be loaded without a script."""
+    return ModelMount(
+        name=model.name,
+        version=model.version,
+        path=model_folder(model),
+        format=model.format if alone else None,
+        framework=model.framework if alone else None,
+    )
 
 
 def _compiled_layer(

@@ -18,7 +18,7 @@ _NO_RUN = (
 
 
 def check_inputs(request: BuildImage, blobs: BlobStore) -> None:
-    """Check the files of a build, and its scoring script without running it.
+    """Check the files of a build, and its scoring script, if it has one, without running it.
 
     Raises:
         InvalidRequest: Two files cannot stand beside each other.
@@ -30,6 +30,8 @@ def check_inputs(request: BuildImage, blobs: BlobStore) -> None:
     for digest in digests.values():
         blobs.size(digest)
     script = request.script
+    if script is None:
+        return
     if script not in digests:
         raise InvalidScript(
             f"the scoring script `{script}` is not among the files",

@@ -72,14 +72,15 @@ class BuildImage(Spec):
     name: Name
     models: tuple[str, ...] = Field(max_length=100)
     """References, `iris:3` or `iris` for the latest."""
-    script: RelativePath
-    """The scoring script among `files`."""
-    files: tuple[FileReference, ...] = Field(min_length=1, max_length=10_000)
+    script: RelativePath | None = None
+    """The scoring script among `files`; unset serves the one model without a script."""
+    files: tuple[FileReference, ...] = Field((), max_length=10_000)
     """The scoring script and whatever it imports or reads."""
     requirements: tuple[Annotated[str, StringConstraints(max_length=1000)], ...] = Field(
         (), max_length=1000
     )
-    """Requirement lines such as `scikit-learn==1.7.2`; options are refused."""
+    """Requirement lines such as `scikit-learn==1.7.2`; options are refused. None and no script:
+    what the model's framework needs."""
     sample: JsonValue = None
     """Request body for the check; unset takes the first model's sample input."""
     upgrade: bool = False

@@ -94,6 +94,23 @@ class TestPlan:
         assert found["steps"][2]["changes"] == ["replicas 1 → 3"]
 
 
+class TestWithoutScript:
+    def test_the_service_takes_the_name_of_the_model_file(
+        self, run_json: Callable[..., Any], project: Path
+    ) -> None:
+        (project / "My_model.onnx").write_bytes(b"model")
+        found = run_json("deploy", "My_model.onnx")
+        assert found["service"]["name"] == "my-model"
+        assert found["service"]["models"] == ["my-model:1"]
+
+    def test_a_name_and_a_model_will_do(self, run_json: Callable[..., Any]) -> None:
+        assert run_json("deploy", "digits", "--model", "model.pkl")["service"]["name"] == "digits"
+
+    def test_a_file_that_makes_no_name_needs_one(self, run: Run, project: Path) -> None:
+        (project / "1.onnx").write_bytes(b"model")
+        assert "give one, and --model 1.onnx" in run("deploy", "1.onnx", code=2).stderr
+
+
 class TestServiceFile:
     def test_deploys(self, run: Run, project: Path) -> None:
         (project / "service.yaml").write_text(
@@ -112,5 +129,5 @@ class TestServiceFile:
 
 
 @pytest.mark.parametrize("words", [(), ("digits",), ("--script", "score.py")])
-def test_name_and_script_are_needed(run: Run, words: tuple[str, ...]) -> None:
+def test_name_and_model_or_script_are_needed(run: Run, words: tuple[str, ...]) -> None:
     assert "--script" in run("deploy", *words, code=2).stderr

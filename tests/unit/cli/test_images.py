@@ -35,8 +35,12 @@ class TestBuild:
         shown = run(*BUILD, code=1).stderr.splitlines()
         assert shown[-3:] == ["error: init() raised", "  ValueError: no", "hint: mend it"]
 
-    def test_script_is_needed(self, run: Run) -> None:
-        assert "--script" in run("image", "build", "digits", code=2).stderr
+    def test_script_is_optional(self, run: Run, run_json: Callable[..., Any]) -> None:
+        words = list(BUILD)
+        at = words.index("--script")
+        del words[at : at + 2]
+        assert run_json(*words)["script"] is None
+        assert "none: the model's own methods" in run("image", "show", "digits").stdout
 
 
 class TestOne:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+from tests.factories import make_profile
 
 from modelyard.client import Client
 from modelyard.client.connection import Address
@@ -99,6 +100,7 @@ class FakeServer:
             ("PATCH", f"/images{version}", lambda r, n, v: self._change(r, "image", n, v)),
             ("DELETE", f"/images{version}", lambda r, n, v: httpx2.Response(204)),
             ("GET", f"/images{version}/log", lambda r, n, v: self._logs(r)),
+            ("POST", f"/images{version}/profiles", self._profile),
             ("POST", "/services", self._deploy),
             ("GET", "/services", lambda r: {"items": list(self.services.values())}),
             ("GET", "/services/([^/]+)", lambda r, n: self._service(n)),
@@ -111,6 +113,7 @@ class FakeServer:
             ("GET", "/services/([^/]+)/why", lambda r, n: self._service(n) and self.cause),
             ("GET", "/operations", lambda r: {"items": list(self.operations.values())}),
             ("GET", "/operations/([^/]+)", lambda r, i: self.operations[i]),
+            ("POST", "/operations/([^/]+)/cancel", lambda r, i: self.operations[i]),
             ("GET", "/operations/([^/]+)/log", lambda r, i: self._logs(r)),
         ]
 
@@ -149,7 +152,7 @@ class FakeServer:
     def _build(self, request: httpx2.Request) -> Any:
         body = json.loads(request.content)
         references = [self._reference("model", text) for text in body["models"]]
-        inputs = json.dumps([body["script"], body["files"], body.get("requirements"), references])
+        inputs = json.dumps([body.get("script"), body["files"], body.get("requirements"), references])
         if inputs in self._inputs:
             name, version = self._inputs[inputs].split(":")
             image = self._version("image", name, version)
@@ -165,7 +168,7 @@ class FakeServer:
                 "version": len(versions) + 1,
                 "state": "Failed" if failed else "Succeeded",
                 "models": references,
-                "script": body["script"],
+                "script": body.get("script"),
                 "requirements": body.get("requirements", []),
                 "operation": operation["id"],
                 "manifest": self._manifest(body),
@@ -194,7 +197,7 @@ class FakeServer:
         return {
             "platform": {"os": "linux", "architecture": "amd64"},
             "python": "3.11",
-            "script": body["script"],
+            "script": body.get("script"),
             "models": [],
             "lock": digest,
             "layers": [{"kind": "code", "digest": digest, "size": len(buffer.getvalue())}],
@@ -308,6 +311,12 @@ class FakeServer:
     def _accepted(self, kind: str, name: str) -> Any:
         operation = self._operation(kind, f"service {name}", self.deploy_error)
         return httpx2.Response(202, json={"service": self.services[name], "operation": operation})
+
+    def _profile(self, request: httpx2.Request, name: str, version: str) -> Any:
+        image = self._version("image", name, version)
+        operation = self._operation("image.profile", f"image {name}:{image['version']}", None)
+        operation["result"] = make_profile(f"{name}:{image['version']}").model_dump(mode="json")
+        return httpx2.Response(202, json=operation)
 
     def _operation(self, kind: str, resource: str, error: ModelyardError | None) -> dict[str, Any]:
         operation = {

@@ -61,7 +61,7 @@ def test_short_form_of_a_model(text: str, path: str | None, reference: str | Non
         ("[1]", "not a service file"),
         ("name: [", "line 1"),
         ("a: b\n c: d", "line 2"),
-        ("name: digits", "`script`: it is missing"),
+        ("name: digits", "give a `script`, or one `model` to serve without a script"),
         (MINIMAL + "scirpt: a.py", "`scirpt`: there is no such field"),
         (MINIMAL + "models: [a.pkl]", "either `model` or `models`"),
         (MINIMAL + "settings: {replicas: 0}", "`settings.replicas`"),
