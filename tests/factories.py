@@ -10,6 +10,7 @@ from typing import Any
 from modelyard.domain.image import Image, Layer, LayerKind, Manifest, ModelMount, Package, Platform
 from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.operation import OperationKind
+from modelyard.domain.profile import Goal, Level, Machine, Profile, recommend
 from modelyard.domain.service import Service, ServiceSettings
 from modelyard.schemas import BuildImage, DeployService, FileReference, RegisterModel
 from modelyard.store import Transaction
@@ -94,6 +95,39 @@ def add_image(
     image = add_running_image(tx, name, models=models, **fields)
     packages = [Package(name="numpy", version="2.0")]
     return tx.images.succeed(image.id, make_manifest(models, f"{image.reference}"), packages, None)
+
+
+def make_level(concurrency: int, rate: float, p95: float = 0.01, **changes: object) -> Level:
+    fields = {
+        "concurrency": concurrency,
+        "answered": round(rate * 2),
+        "errors": 0,
+        "seconds": 2.0,
+        "p50": p95 / 2,
+        "p95": p95,
+        "p99": p95,
+        "cpu": 0.001,
+        "memory": 1 << 20,
+        "generator": 0.1,
+        "others": 0.0,
+    }
+    return Level.model_validate(fields | changes)
+
+
+def make_profile(image: str = "iris:1", goal: Goal | None = None) -> Profile:
+    goal = goal or Goal(latency=0.02)
+    levels = (make_level(1, 100), make_level(2, 180, 0.011), make_level(4, 190, 0.021))
+    return Profile(
+        image=image,
+        digest=digest_of(image),
+        cpu=1.0,
+        workers=1,
+        goal=goal,
+        machine=Machine(cores=4, platform="Linux x86_64", shared=False),
+        levels=levels,
+        recommendation=recommend(levels, goal, 1.0, 4),
+        measured_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+    )
 
 
 def add_service(

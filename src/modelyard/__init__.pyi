@@ -3,6 +3,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.operation import LogLine, Operation, OperationState
+from modelyard.domain.profile import Profile
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
@@ -56,6 +57,7 @@ __all__ = [
     "OperationTimedOut",
     "Page",
     "PermissionDenied",
+    "Profile",
     "ScoringFailed",
     "ServerUnreachable",
     "Service",

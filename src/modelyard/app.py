@@ -31,6 +31,7 @@ from modelyard.control.models import Models
 from modelyard.control.operations import Operations
 from modelyard.control.platform import Platform
 from modelyard.control.principals import Principals, new_token
+from modelyard.control.profiles import Profiles
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
 from modelyard.control.upkeep import Upkeep
@@ -59,6 +60,7 @@ class Parts:
     def start(self) -> None:
         """Begin the background work, with what a server before this one left undone."""
         self.platform.images.resume()
+        self.platform.profiles.resume()
         self.reconciler.start()
         self.upkeep.start()
 
@@ -67,6 +69,7 @@ class Parts:
         self.upkeep.stop()
         self.reconciler.stop()
         self.platform.images.close()
+        self.platform.profiles.close()
         self.database.close()
 
 
@@ -98,6 +101,7 @@ def compose(settings: Settings) -> Parts:
         blobs=BlobTransfer(blobs, database, settings.max_upload),
         models=Models(database, blobs),
         images=Images(database, blobs, operations, builder),
+        profiles=Profiles(database, operations, builder),
         services=services,
         operations=operations,
         agents=agents,

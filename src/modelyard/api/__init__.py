@@ -8,7 +8,17 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import APIRouter, FastAPI
 
 from modelyard import __version__
-from modelyard.api import agents, blobs, errors, images, models, operations, server, services
+from modelyard.api import (
+    agents,
+    blobs,
+    errors,
+    images,
+    models,
+    operations,
+    profiles,
+    server,
+    services,
+)
 from modelyard.api.access import RequireToken
 from modelyard.control.platform import Platform
 
@@ -35,6 +45,7 @@ def create_app(
     router.include_router(blobs.routes(platform.blobs))
     router.include_router(models.routes(platform.models))
     router.include_router(images.routes(platform.images, platform.operations))
+    router.include_router(profiles.routes(platform.profiles))
     router.include_router(services.routes(platform.services))
     router.include_router(operations.routes(platform.operations))
     router.include_router(agents.routes(platform.agents))

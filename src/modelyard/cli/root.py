@@ -30,6 +30,9 @@ COMMANDS = {
     "why": Entry("modelyard.cli.why", "Say why a service is not ready, and what to do."),
     "model": Entry("modelyard.cli.model", "Register, find, download and delete models."),
     "image": Entry("modelyard.cli.image", "Build, find and delete images."),
+    "profile": Entry(
+        "modelyard.cli.profile", "Measure an image under load, and say what it needs."
+    ),
     "service": Entry("modelyard.cli.service", "Deploy, update, score and delete services."),
     "operation": Entry("modelyard.cli.operation", "Follow what takes its time."),
     "server": Entry("modelyard.cli.server", "Start and stop the local server."),

@@ -18,12 +18,13 @@ from modelyard.client.operations import OnLog, Operations
 from modelyard.client.transfer import upload
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
-from modelyard.domain.operation import LogLine
+from modelyard.domain.operation import LogLine, Operation
+from modelyard.domain.profile import Profile
 from modelyard.domain.requirements import parse_lines, read_requirements
 from modelyard.domain.search import Page
 from modelyard.domain.validation import compose
 from modelyard.errors import InvalidRequest
-from modelyard.schemas import AcceptedImage, BuildImage
+from modelyard.schemas import AcceptedImage, BuildImage, ProfileImage
 
 Requirements = StrPath | Sequence[str]
 """A `requirements.txt`, conda `.yml` or `pyproject.toml`, or requirement lines."""
@@ -112,6 +113,53 @@ class Images(Collection[Image]):
             return accepted.image
         self._operations.wait(accepted.operation.id, on_log=on_log)
         return self.get(accepted.image.reference)
+
+    def profile(
+        self,
+        reference: str,
+        *,
+        sample: JsonValue = None,
+        latency: float | str | None = None,
+        rate: float | None = None,
+        cpu: float = 1.0,
+        duration: float | str = 2.0,
+        max_concurrency: int = 64,
+        on_log: OnLog | None = None,
+    ) -> Profile:
+        """Measure an image under rising concurrency on the server's machine, and wait for it.
+
+        Args:
+            reference: The image, such as `iris:3`.
+            sample: Request body to send; unset takes what the check of the image scored.
+            latency: Goal for 95 of 100 answers, `"50ms"` or seconds.
+            rate: Goal in requests per second, for the recommended number of replicas.
+            cpu: Cores of the replica, as in the settings of a service.
+            duration: How long each level is measured, `"2s"` or seconds.
+            max_concurrency: Most requests in flight that are tried.
+            on_log: Called with a line for every level.
+
+        Raises:
+            NotFound: There is no such image.
+            InvalidRequest: There is nothing to send, or a value is out of bounds.
+            OperationFailed: The image did not start or did not score; `details["cause"]` says why.
+        """
+        fields = {
+            "sample": sample,
+            "latency": latency,
+            "rate": rate,
+            "cpu": cpu,
+            "duration": duration,
+            "max_concurrency": max_concurrency,
+        }
+        request = compose(ProfileImage, fields, "the profile")
+        path = f"{self._path(reference)}/profiles"
+        operation = self._connection.create("POST", path, request, Operation, repeatable=False)
+        try:
+            ended = self._operations.follow(operation.id, None, on_log)
+        except KeyboardInterrupt:
+            self._operations.cancel(operation.id)
+            raise
+        return Profile.model_validate(ended.result)
 
     def code_digests(self, image: Image) -> dict[str, str]:
         """The digest of every code file of a built image, by its path."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from uuid import UUID
 
-from modelyard.client.connection import Connection
+from modelyard.client.connection import Connection, parse
 from modelyard.client.logs import read_log
 from modelyard.domain.operation import LogLine, Operation, OperationState
 from modelyard.domain.search import Page
@@ -78,17 +78,33 @@ class Operations:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            if on_log is not None:
-                for line in self._log(operation, True, deadline):
-                    on_log(line)
-            ended = self._until_ended(operation, deadline)
+            return self.follow(operation, deadline, on_log)
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(
                 f"the operation goes on: `modelyard operation show {operation}` tells how it ends"
             )
             raise
+
+    def follow(
+        self, operation: UUID | str, deadline: float | None, on_log: OnLog | None
+    ) -> Operation:
+        """What `wait` does, until `time.monotonic()` is `deadline`, and silent when interrupted."""
+        if on_log is not None:
+            for line in self._log(operation, True, deadline):
+                on_log(line)
+        ended = self._until_ended(operation, deadline)
         _raise_failure(ended)
         return ended
+
+    def cancel(self, operation: UUID | str) -> Operation:
+        """End an operation that can be cancelled: the profile of an image.
+
+        Raises:
+            NotFound: There is none.
+            Conflict: It is of another kind.
+        """
+        response = self._connection.request("POST", f"{_path(operation)}/cancel", repeatable=True)
+        return parse(Operation, response)
 
     def _until_ended(self, operation: UUID | str, deadline: float | None) -> Operation:
         while True:

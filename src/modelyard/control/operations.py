@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from modelyard.control.signals import Signal
 from modelyard.domain.operation import LogLine, Operation, OperationState
 from modelyard.domain.principal import Principal
@@ -50,9 +52,13 @@ class Operations:
         self.changed.notify()
 
     def finish(
-        self, operation: UUID, state: OperationState, error: ModelyardError | None = None
+        self,
+        operation: UUID,
+        state: OperationState,
+        error: ModelyardError | None = None,
+        result: JsonValue = None,
     ) -> None:
         """End an operation; one that ended before stays as it is."""
         with self._database.write() as tx:
-            tx.operations.finish(operation, state, error.to_wire() if error else None)
+            tx.operations.finish(operation, state, error.to_wire() if error else None, result)
         self.changed.notify()

@@ -10,6 +10,7 @@ from modelyard.control.images import Images
 from modelyard.control.models import Models
 from modelyard.control.operations import Operations
 from modelyard.control.principals import Principals
+from modelyard.control.profiles import Profiles
 from modelyard.control.services import Services
 
 
@@ -21,6 +22,7 @@ class Platform:
     blobs: BlobTransfer
     models: Models
     images: Images
+    profiles: Profiles
     services: Services
     operations: Operations
     agents: Agents

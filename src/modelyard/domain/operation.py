@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from modelyard.domain.values import Value
 
 
@@ -28,6 +30,7 @@ class OperationKind(StrEnum):
     """What an operation does."""
 
     IMAGE_BUILD = "image.build"
+    IMAGE_PROFILE = "image.profile"
     SERVICE_DEPLOY = "service.deploy"
     SERVICE_UPDATE = "service.update"
     SERVICE_DELETE = "service.delete"
@@ -44,6 +47,8 @@ class Operation(Value):
     """What it works on: `image iris:3`, `service iris`."""
     error: dict[str, Any] | None = None
     """`code`, `message`, `hint`, `details` when it failed."""
+    result: JsonValue = None
+    """What came of it, for kinds that make nothing else: the profile of an image."""
     created_at: datetime
     updated_at: datetime
     created_by: str

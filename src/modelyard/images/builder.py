@@ -21,6 +21,7 @@ from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, ModelMount
 from modelyard.domain.model import Model
+from modelyard.domain.profile import Profile
 from modelyard.errors import InsufficientStorage
 from modelyard.images import parts
 from modelyard.images.check import check_start
@@ -29,7 +30,8 @@ from modelyard.images.failures import build_failed
 from modelyard.images.known import KnownLayers
 from modelyard.images.launch import base_python, current_platform, why_unsuitable
 from modelyard.images.layers import LayerCache
-from modelyard.schemas import BuildImage
+from modelyard.images.profiling import profile_image
+from modelyard.schemas import BuildImage, ProfileImage
 from modelyard.settings import Settings
 
 
@@ -152,6 +154,28 @@ class ImageBuilder:
         else:
             log(f"scored the sample in {report.scoring_time * 1000:.0f} ms")
         return report
+
+    def profile(
+        self,
+        image: str,
+        manifest: Manifest,
+        sample: JsonValue,
+        request: ProfileImage,
+        log: Log,
+        cancelled: Callable[[], bool],
+    ) -> Profile:
+        """Measure an image, `name:version`, under rising concurrency.
+
+        Raises:
+            BuildFailed: It does not start, or fails to score; `details["cause"]` says why.
+            Cancelled: `cancelled` said so.
+        """
+        if (unsuitable := why_unsuitable(manifest)) is not None:
+            raise build_failed(unsuitable)
+        folders = self._unpacked(manifest)
+        return profile_image(
+            image, manifest, folders, sample, request, self._settings, log, cancelled
+        )
 
     def _layer(
         self, kind: LayerKind, inputs: JsonValue, write: Callable[[], Layer], log: Log

@@ -19,10 +19,9 @@ import httpx2
 from pydantic import JsonValue
 
 from modelyard.domain.image import CheckReport, LayerKind, Manifest
-from modelyard.images.failures import build_failed
 from modelyard.images.launch import replica_config, runtime_command
 from modelyard.images.trial import Trial, scratch_of, trial_folder
-from modelyard.images.watch import Watch, sample_failed
+from modelyard.images.watch import Watch
 from modelyard.settings import Settings
 
 WORKERS = 2
@@ -134,8 +133,7 @@ def _look(watch: Watch, requests: ThreadPoolExecutor, sample: JsonValue) -> _See
             return _Seen(openapi)
         scored = ask("POST", "/score", sample)
         if not httpx2.codes.is_success(scored.status):
-            cause = sample_failed(watch.last_failure(), scored.status, scored.text())
-            raise build_failed(cause)
+            raise watch.failed_sample(scored.status, scored.text())
         return _Seen(openapi, scored.json(), scored.took)
 
 

@@ -96,6 +96,10 @@ class Trial:
         """Bytes that all its processes use; what they share is counted once."""
         return self.memory(limit=0)
 
+    def cpu_seconds(self) -> float:
+        """CPU time that its living processes have used."""
+        return sum(_read_cpu(process) for process in self._processes())
+
     def show_where_it_is(self) -> None:
         """Have the processes at work write their stack to the output, and end."""
         processes = self._processes()
@@ -227,6 +231,14 @@ def _read_memory(process: psutil.Process, *, exact: bool) -> int:
         return int(process.memory_info().rss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
+
+
+def _read_cpu(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0.0
 
 
 def _plain(line: bytes) -> str:

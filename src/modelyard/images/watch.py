@@ -31,6 +31,10 @@ _NEARLY = 0.9
 """Of the memory limit: a kill from outside at this point was for lack of memory."""
 
 
+class Cancelled(Exception):
+    """What the image was started for is not wanted any longer."""
+
+
 class Watch:
     """Waits for a trial while it keeps to its limits, and passes its output on.
 
@@ -40,6 +44,7 @@ class Watch:
         settings: Limits on time and memory.
         purpose: What it was started for, such as `check`: the source of its output in the log.
         log: Takes a line of output and its source.
+        cancelled: Asked all the time; True ends the wait.
     """
 
     def __init__(
@@ -49,12 +54,14 @@ class Watch:
         settings: Settings,
         purpose: str,
         log: Callable[[str, str], None],
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.trial = trial
         self.deadline = deadline
         self._settings = settings
         self._purpose = purpose
         self._log = log
+        self._cancelled = cancelled
         self._polls = 0
         self._memory = 0
 
@@ -63,6 +70,7 @@ class Watch:
 
         Raises:
             BuildFailed: It failed, ended, or passed a limit before.
+            Cancelled: It is not wanted any longer.
         """
         while (phase := self.trial.status().get("phase")) != "ready":
             self._step()
@@ -74,6 +82,7 @@ class Watch:
 
         Raises:
             BuildFailed: The replica ended or passed a limit before, or broke the connection.
+            Cancelled: It is not wanted any longer.
         """
         while not answer.done():
             self._step()
@@ -81,10 +90,20 @@ class Watch:
             return answer.result()
         except httpx2.HTTPError as error:
             self._step()
-            raise build_failed(_connection_broke(str(error), self._evidence())) from error
+            raise self.failed_sample(0, str(error)) from error
 
-    def last_failure(self) -> Cause | None:
-        """Why scoring failed, as the replica recorded it."""
+    def failed_sample(self, status: int, text: str) -> BuildFailed:
+        """Why the sample was not scored: what the replica recorded, with the answer.
+
+        Args:
+            status: HTTP status of the answer; 0 when the connection broke instead.
+            text: The answer's body, or its beginning.
+        """
+        if not status:
+            return build_failed(_connection_broke(text, self._evidence()))
+        return build_failed(_sample_failed(self._last_failure(), status, text))
+
+    def _last_failure(self) -> Cause | None:
         give_up = min(self.deadline, time.monotonic() + _REPORT_DELAY)
         while time.monotonic() < give_up:
             if (cause := _cause(self.trial.status().get("last_failure"))) is not None:
@@ -95,6 +114,8 @@ class Watch:
     def _step(self) -> None:
         """Let a moment pass and look at everything but the awaited thing itself."""
         time.sleep(_POLL)
+        if self._cancelled():
+            raise Cancelled
         self._pass_output_on()
         if self.trial.has_exited():
             self._raise_ended()
@@ -153,14 +174,7 @@ def _cause(document: Any) -> Cause | None:
         return None
 
 
-def sample_failed(recorded: Cause | None, status: int, text: str) -> Cause:
-    """Why an image did not score its sample.
-
-    Args:
-        recorded: What the replica recorded, if it did.
-        status: HTTP status of its answer.
-        text: The answer's body, or its beginning.
-    """
+def _sample_failed(recorded: Cause | None, status: int, text: str) -> Cause:
     seen = f"status {status}: {text}"
     if recorded is not None:
         return recorded.model_copy(update={"evidence": (*recorded.evidence, seen)})

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
+from modelyard.domain.profile import Goal
 from modelyard.domain.service import Service, ServiceSettings
 from modelyard.domain.values import (
     Bytes,
@@ -88,6 +89,19 @@ class BuildImage(Spec):
     description: Description = ""
     tags: Labels = {}
     properties: Labels = {}
+
+
+class ProfileImage(Goal):
+    """Measure an image under rising concurrency, for a goal if there is one."""
+
+    sample: JsonValue = None
+    """Request body to send; unset takes what the check of the image scored."""
+    cpu: float = Field(1.0, gt=0, le=1024)
+    """Cores of the replica, as in the settings of a service."""
+    duration: Seconds = Field(2.0, ge=0.1, le=60)
+    """How long each level is measured, `"2s"`."""
+    max_concurrency: int = Field(64, ge=1, le=1024)
+    """Most requests in flight that are tried."""
 
 
 class AcceptedImage(Value):

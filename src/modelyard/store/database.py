@@ -51,7 +51,8 @@ class Database:
         config = Config()
         scripts = str(Path(__file__).parent / "migrations")
         config.set_main_option("script_location", scripts.replace("%", "%%"))
-        with self._translated(), self._turn(), self._writing.begin() as connection:
+        migrating = self._writing.execution_options(**{dialect.MIGRATING: True})
+        with self._translated(), self._turn(), migrating.begin() as connection:
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
@@ -60,6 +61,7 @@ class Database:
                     f"the database does not fit this version: {error}",
                     hint="a newer version made it: install that one, or restore a backup",
                 ) from error
+            dialect.check_foreign_keys(connection)
             missing = not connection.scalar(
                 select(WorkspaceRow.name).where(WorkspaceRow.name == DEFAULT_WORKSPACE)
             )

@@ -24,6 +24,9 @@ from modelyard.errors import (
 WRITING = "modelyard_writing"
 """Execution option of connections that may write."""
 
+MIGRATING = "modelyard_migrating"
+"""Execution option of the connection that changes tables: it checks foreign keys at its end."""
+
 LOCK_TIMEOUT = 5.0
 """Longest wait in seconds for the database while another process writes."""
 
@@ -84,7 +87,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout={int(LOCK_TIMEOUT * 1000)}",
         "journal_mode=WAL",
         "synchronous=FULL",
-        "foreign_keys=ON",
         "cache_size=-16384",
         "trusted_schema=OFF",
     ):
@@ -93,8 +95,28 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get(WRITING, False)
+    # A table is changed by making it anew, and dropping the old one would empty its children.
+    migrating = connection.get_execution_options().get(MIGRATING, False)
+    connection.exec_driver_sql(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
     connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writing else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def check_foreign_keys(connection: Connection) -> None:
+    """Refuse a migration that left references to nothing.
+
+    Raises:
+        IntegrityError: It did; the transaction must be undone.
+    """
+    if connection.dialect.name != "sqlite":
+        return  # it checks all the time
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        tables = ", ".join(sorted({str(row[0]) for row in broken}))
+        raise IntegrityError(
+            f"bringing the database up to date broke references in {tables}",
+            hint="nothing was changed; restore a backup, or report this",
+        )
 
 
 def _connect_postgresql(address: URL) -> Engine:

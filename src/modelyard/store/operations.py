@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+from pydantic import JsonValue
 from sqlalchemy import ColumnElement, or_, select
 
 from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
@@ -88,7 +89,11 @@ class Operations(Repository):
         return tuple(_all_to_domain(self._session.scalars(query.order_by(OperationRow.seq)).all()))
 
     def finish(
-        self, operation: UUID, state: OperationState, error: dict[str, Any] | None = None
+        self,
+        operation: UUID,
+        state: OperationState,
+        error: dict[str, Any] | None = None,
+        result: JsonValue = None,
     ) -> Operation:
         """End an operation; one that has ended before stays as it is.
 
@@ -97,7 +102,8 @@ class Operations(Repository):
         """
         row = self._row(operation)
         if not row.state.ended:
-            row.state, row.error, row.updated_at = state, error, self._clock()
+            row.state, row.error, row.result = state, error, result
+            row.updated_at = self._clock()
             self._session.flush()
         return _to_domain(row)
 
@@ -184,6 +190,7 @@ def _to_domain(row: OperationRow) -> Operation:
         state=row.state,
         resource=row.resource,
         error=row.error,
+        result=row.result,
         created_at=row.created_at,
         updated_at=row.updated_at,
         created_by=row.created_by,

@@ -199,6 +199,7 @@ class OperationRow(Base):
     state: Mapped[OperationState] = mapped_column(one_of(OperationState, "state"))
     resource: Mapped[str]
     error: Mapped[Any] = mapped_column(Json(), nullable=True)
+    result: Mapped[Any] = mapped_column(Json(), nullable=True)
     log_lines: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
