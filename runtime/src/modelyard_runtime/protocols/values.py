@@ -132,12 +132,15 @@ def _checked(name: str, datatype: str, values: list[Any]) -> list[Any]:
 
 
 def _checked_floats(name: str, datatype: str, values: list[Any]) -> list[float | int]:
-    """Numbers; `null` is how JSON says NaN, here as in answers."""
+    """Numbers as floats; `null` is how JSON says NaN, here as in answers."""
+    kinds = set(map(type, values))
     numbers = values
-    if not set(map(type, values)) <= _NUMBERS:
+    if not kinds <= _NUMBERS:
         _expect_kinds(name, datatype, values, _NUMBERS_OR_NULL, "numbers")
         numbers = [value for value in values if value is not None]
-        values = [math.nan if value is None else value for value in values]
+        values = [math.nan if value is None else float(value) for value in values]
+    elif int in kinds:
+        numbers = values = list(map(float, values))
     limit = _TOO_LARGE[datatype]
     if numbers and not -limit < min(numbers) <= max(numbers) < limit:
         raise _out_of_range(name, datatype, values)

@@ -49,6 +49,8 @@ def _plain(value: Any) -> Any:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
+    if hasattr(value, "to_numpy"):  # a pandas series
+        value = value.to_numpy()
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         known = tensor_of_array(name, value)
         if known is not None:

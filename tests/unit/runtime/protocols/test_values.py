@@ -127,7 +127,7 @@ def test_data_of_another_shape_is_refused(shape: list[int], data: Any) -> None:
         ("UINT64", [0, 2**64 - 1]),
         ("FP16", [65504, -65504.0]),
         ("FP32", [3.4028235e38, -3.4028235e38]),
-        ("FP64", [1.7976931348623157e308, 5e-324, 2**64 - 1]),
+        ("FP64", [1.7976931348623157e308, 5e-324, 2**63]),
         ("BYTES", ["", "ä", "\0"]),
     ],
 )
@@ -169,6 +169,12 @@ def test_a_value_of_another_datatype_is_named(datatype: str, value: Any) -> None
     message = refused(datatype, (3,), [good, value, good])
     assert "element 1 " in message
     assert datatype in message
+
+
+def test_integers_are_floats_in_a_tensor_of_floats() -> None:
+    values = tensor_of_json("x", "FP32", (3,), [1, 2.5, None]).elements()
+    assert set(map(type, values)) == {float}
+    assert set(map(type, tensor_of_json("x", "FP32", (2,), [1, 2.5]).elements())) == {float}
 
 
 def test_null_is_nan_in_a_tensor_of_floats() -> None:
