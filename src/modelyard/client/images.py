@@ -155,9 +155,10 @@ class Images(Collection[Image]):
         path = f"{self._path(reference)}/profiles"
         operation = self._connection.create("POST", path, request, Operation, repeatable=False)
         try:
-            ended = self._operations.follow(operation.id, None, on_log)
-        except KeyboardInterrupt:
+            ended = self._operations.wait(operation.id, on_log=on_log)
+        except KeyboardInterrupt as interrupt:
             self._operations.cancel(operation.id)
+            interrupt.__notes__ = ["the profile was ended"]
             raise
         return Profile.model_validate(ended.result)
 

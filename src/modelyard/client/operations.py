@@ -78,21 +78,15 @@ class Operations:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self.follow(operation, deadline, on_log)
+            if on_log is not None:
+                for line in self._log(operation, True, deadline):
+                    on_log(line)
+            ended = self._until_ended(operation, deadline)
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(
                 f"the operation goes on: `modelyard operation show {operation}` tells how it ends"
             )
             raise
-
-    def follow(
-        self, operation: UUID | str, deadline: float | None, on_log: OnLog | None
-    ) -> Operation:
-        """What `wait` does, until `time.monotonic()` is `deadline`, and silent when interrupted."""
-        if on_log is not None:
-            for line in self._log(operation, True, deadline):
-                on_log(line)
-        ended = self._until_ended(operation, deadline)
         _raise_failure(ended)
         return ended
 

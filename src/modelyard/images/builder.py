@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, ModelMount
+from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.errors import InsufficientStorage

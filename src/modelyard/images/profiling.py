@@ -80,6 +80,7 @@ def profile_image(
         Cancelled: `cancelled` said so.
     """
     goal = Goal(latency=request.latency, rate=request.rate)
+    log(f"starting one replica, workers: {_workers(request.cpu)}", _PURPOSE)
     with (
         # From the last to the first: a step ends with the load generator that it waits for.
         ThreadPoolExecutor(1) as executor,

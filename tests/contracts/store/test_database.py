@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text, update
@@ -16,6 +18,17 @@ from modelyard.errors import Conflict, Unavailable
 from modelyard.store import Database, Transaction, dialect
 from modelyard.store import database as database_module
 from modelyard.store.rows import CounterRow, WorkspaceRow
+
+OLD_OPERATION = """
+INSERT INTO operation
+    (id, workspace, kind, state, resource, log_lines, created_at, updated_at, created_by)
+VALUES ('0123456789abcdef0123456789abcdef', 'default', 'image.build', 'Running', 'image iris:1',
+    1, '2026-03-01', '2026-03-01', 'owner')
+"""
+OLD_LINE = """
+INSERT INTO operation_line (operation, sequence, time, source, text)
+VALUES (1, 1, '2026-03-01', 'build', 'resolving')
+"""
 
 
 def count(tx: Transaction) -> int:
@@ -33,6 +46,27 @@ class TestSchema:
         database.migrate()
         with database.read() as tx:
             assert count(tx) == 1
+
+    def test_bringing_an_old_database_up_to_date_keeps_everything(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Tables are changed by making them anew, which must not take their children away."""
+        database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+        upgrade = command.upgrade
+        with monkeypatch.context() as patch:
+            patch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+            database.migrate()
+        with database.write() as tx:
+            tx._session.execute(text(OLD_OPERATION))
+            tx._session.execute(text(OLD_LINE))
+        database.migrate()
+        with database.read() as tx:
+            (operation,) = tx.operations.running()
+            assert operation.resource == "image iris:1"
+            assert [line.text for line in tx.operations.log(operation.id)] == ["resolving"]
+        with pytest.raises(Conflict), database.write() as tx:
+            tx._session.execute(text(OLD_LINE.replace("VALUES (1,", "VALUES (99,")))
+        database.close()
 
     def test_a_newer_database_is_refused(self, database: Database) -> None:
         with database.write() as tx:

@@ -64,8 +64,9 @@ def test_every_level_is_measured(workshop: Workshop) -> None:
 def test_the_log_tells_every_level_and_the_advice(workshop: Workshop) -> None:
     found = profile(workshop, ECHO, [1, 2])
     lines = [text for source, text in workshop.lines if source == "profile"]
-    assert lines[0].startswith("1 in flight: ")
-    assert lines[1].startswith("2 in flight: ")
+    assert lines[0] == "starting one replica, workers: 1"
+    assert lines[1].startswith("1 in flight: ")
+    assert lines[2].startswith("2 in flight: ")
     assert lines[-1] == found.recommendation.reason
 
 
