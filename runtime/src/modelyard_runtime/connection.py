@@ -8,7 +8,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
-from modelyard_runtime.encoding import CHUNKED, CONTINUE, encode_head, framing, persistence
+from modelyard_runtime.encoding import (
+    BODYLESS,
+    CHUNKED,
+    CONTINUE,
+    encode_head,
+    framing,
+    length_field,
+    persistence,
+)
 from modelyard_runtime.messages import (
     HttpError,
     Limits,
@@ -70,10 +78,12 @@ class Connection(asyncio.Protocol):
         "_closing",
         "_deadline",
         "_delimited",
+        "_engaged",
         "_eof",
         "_free",
         "_gathered",
         "_gathering",
+        "_handler",
         "_last_deadline",
         "_loop",
         "_peer",
@@ -96,6 +106,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Host) -> None:
         self._server = server
         self._loop = server.loop
+        self._handler = server.answer
         self._reader = RequestReader(server.rules)
         self._transport: asyncio.Transport
         self._peer: Peer | None = None
@@ -114,6 +125,8 @@ class Connection(asyncio.Protocol):
         """What ends the connection once the requests before are answered."""
         self._free = True
         """There is nothing to do, so that a request may be answered as it comes."""
+        self._engaged = False
+        """There is such a request to answer, and nothing else has happened since."""
         self._gathering = False
         """Answers are kept for a moment, because more of them are about to follow."""
         self._gathered: list[bytes] = []
@@ -136,7 +149,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended, at either side."""
         self._closing = True
-        self._free = False
+        self._engaged = self._free = False
         self._unparsed.clear()
         self._forsake(Refused(400, "The client has gone."))
         self._server.closed(self)
@@ -154,7 +167,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Half-closing is allowed: what was asked before is still answered. TLS cannot do that."""
         self._eof = True
-        self._free = False
+        self._engaged = self._free = False
         if self._closing:
             return False
         self._advance()
@@ -163,7 +176,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client is slow to take its answers: begin no further one."""
         self._stuffed = True
-        self._free = False
+        self._engaged = self._free = False
         self._write_deadline = self._loop.time() + self._server.limits.body_time
         if self._sender is not None:
             self._sender.pause()
@@ -205,7 +218,7 @@ class Connection(asyncio.Protocol):
             return
         if self._refusal is not None:
             return  # what follows a request that is refused means nothing
-        self._free = False
+        self._engaged = self._free = False
         body = 0 if self._unparsed else self._reader.missing
         if body:  # of a known length: it need not be parsed, nor be cut for that
             self._unparsed.append(data[:body])
@@ -290,30 +303,32 @@ class Connection(asyncio.Protocol):
         if reader.expects_continue:
             reader.expects_continue = False
             self._write(CONTINUE)
-        self._free = phase == IDLE
+        self._free = phase == IDLE and reader.orderly
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
 
     def _begin(self, request: Request) -> None:
         self._request = request
-        request.peer = self._peer
+        if self._secure:
+            request.peer = self._peer
+        self._timed = _ANSWERING
         try:
-            outcome = self._server.answer(request)
+            outcome = self._handler(request)
         except Exception as error:
             outcome = _failure(error)
-        self._timed = _ANSWERING
-        if isinstance(outcome, Reply):
-            response = outcome.promise_to(self)
-            if response is None:
-                self._await(outcome, request)
-                return
-            outcome = response
-        self._answer(outcome)
+        if isinstance(outcome, Response):
+            self._answer(outcome)
+            return
+        response = outcome.promise_to(self)
+        if response is None:
+            self._await(outcome, request)
+        else:
+            self._answer(response)
 
     def _await(self, reply: Reply, request: Request) -> None:
         self._reply = reply
-        self._free = False
+        self._engaged, self._free = self._free, False
         self._deadline = _NEVER
         stream = self._reader.stream
         if stream is not None and stream is request.stream:
@@ -323,54 +338,69 @@ class Connection(asyncio.Protocol):
     def replied(self, response: Response) -> None:
         """The answer that the handler promised; called by its `Reply`."""
         self._reply = None
-        if not self._closing:
+        if self._engaged:
+            self._engaged = False
+            self._free = True
+            self._deadline = self._server.idle_until
+            self._answer(response)
+        elif not self._closing:
             self._answer(response)
             self._advance()
 
     def _answer(self, response: Response) -> None:
-        request, body = self._request, response.body
-        keep_alive = self._keeps_alive(request)
-        if not isinstance(body, bytes):
-            self._answer_in_parts(response, body, keep_alive)
+        body, server = response.body, self._server
+        if (
+            not self._request.head.usual
+            or server.draining
+            or response.status in BODYLESS
+            or not isinstance(body, bytes)
+        ):
+            self._answer_with_care(response)
             return
-        status, head = response.status, request.head
-        framed = framing(status, len(body))
         try:
-            written = encode_head(
-                response, self._server.date, framed, persistence(keep_alive, head.version)
-            )
+            written = encode_head(response, server.date, length_field(len(body)))
         except ValueError as error:
             self._answer(self._unsendable(error))
             return
-        if _is_bodyless(request, response):
-            body = b""
         self._write(written, body)
+
+    def _answer_with_care(self, response: Response) -> None:
+        """Answer in one of the ways that are not usual."""
+        body, head = response.body, self._request.head
+        if not isinstance(body, bytes):
+            self._answer_in_parts(response, body)
+            return
+        keep_alive = self._keeps_alive()
+        framed = framing(response.status, len(body)) + persistence(keep_alive, head.version)
+        try:
+            written = encode_head(response, self._server.date, framed)
+        except ValueError as error:
+            self._answer_with_care(self._unsendable(error))
+            return
+        bodyless = head.method == "HEAD" or response.status in BODYLESS
+        self._write(written, b"" if bodyless else body)
         if not keep_alive:
             self._part()
 
-    def _answer_in_parts(
-        self, response: Response, parts: AsyncIterator[bytes], keep_alive: bool
-    ) -> None:
-        version = self._request.head.version
-        delimited = response.length is not None or version == "1.1"
-        keep_alive = keep_alive and delimited
+    def _answer_in_parts(self, response: Response, parts: AsyncIterator[bytes]) -> None:
+        head = self._request.head
+        delimited = response.length is not None or head.version == "1.1"
+        keep_alive = delimited and self._keeps_alive()
         framed = framing(response.status, response.length) if delimited else b""
-        chunked = framed == CHUNKED
-        sender = BodySender(parts, response.length, chunked, self._transport, self._sent)
+        sender = BodySender(parts, response.length, framed == CHUNKED, self._transport, self._sent)
+        framed += persistence(keep_alive, head.version)
         try:
-            written = encode_head(
-                response, self._server.date, framed, persistence(keep_alive, version)
-            )
+            written = encode_head(response, self._server.date, framed)
         except ValueError as error:
             sender.discard()
-            self._answer(self._unsendable(error))
+            self._answer_with_care(self._unsendable(error))
             return
         self._flush()
         self._transport.write(written)
         self._sender, self._stays, self._delimited = sender, keep_alive, delimited
         self._free = False
         self._deadline = _NEVER
-        sender.start(mute=_is_bodyless(self._request, response))
+        sender.start(mute=head.method == "HEAD" or response.status in BODYLESS)
         if self._stuffed:
             sender.pause()
 
@@ -386,13 +416,13 @@ class Connection(asyncio.Protocol):
         else:
             self._advance()
 
-    def _keeps_alive(self, request: Request) -> bool:
+    def _keeps_alive(self) -> bool:
+        reader, request = self._reader, self._request
         if not request.head.keep_alive:
             return False
-        reader = self._reader
         if self._server.draining and not (reader.ready or self._unparsed or reader.phase != IDLE):
             return False
-        return request.stream is None or reader.stream is not request.stream
+        return reader.stream is None or reader.stream is not request.stream
 
     def _unsendable(self, error: ValueError) -> Response:
         head = self._request.head
@@ -404,7 +434,7 @@ class Connection(asyncio.Protocol):
             self._flush()
             self._transport.writelines((head, body))
         elif not self._gathering:
-            self._transport.write(head + body)
+            self._transport.write(head + body if body else head)
         else:
             self._gathered.append(head + body)
             if len(self._gathered) >= _GATHERED or len(body) >= _SLICE:
@@ -472,14 +502,10 @@ class Connection(asyncio.Protocol):
     def _end(self, patience: float) -> None:
         now = self._loop.time()
         self._closing = True
-        self._free = False
+        self._engaged = self._free = False
         self._deadline = now + patience
         self._last_deadline = now + _LONGEST_LINGER
         self._unparsed.clear()
-
-
-def _is_bodyless(request: Request, response: Response) -> bool:
-    return request.head.method == "HEAD" or response.status in (204, 304)
 
 
 def _failure(error: Exception) -> Response:

@@ -14,6 +14,9 @@ LAST_CHUNK = b"0\r\n\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 """The field that announces one."""
 
+BODYLESS = frozenset((204, 304))
+"""Statuses of answers that end with their head."""
+
 _PHRASES = {
     200: "OK",
     201: "Created",
@@ -81,14 +84,13 @@ def length_field(length: int) -> bytes:
     return b"content-length: %d\r\n" % length
 
 
-def encode_head(response: Response, date: bytes, framed: bytes, persists: bytes = b"") -> bytes:
+def encode_head(response: Response, date: bytes, framed: bytes) -> bytes:
     """The status line and header fields of a response, up to and with the empty line.
 
     Args:
         response: Its status and headers.
         date: The field `date`, with its line break.
-        framed: As `framing` returns.
-        persists: As `persistence` returns.
+        framed: As `framing` and `persistence` return.
 
     Raises:
         ValueError: A header field holds a line break: it would forge fields or a whole response.
@@ -96,9 +98,9 @@ def encode_head(response: Response, date: bytes, framed: bytes, persists: bytes 
     status, headers = response.status, response.headers
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if not headers:
-        return b"".join((line, date, framed, persists, b"\r\n"))
+        return b"".join((line, date, framed, b"\r\n"))
     fields = b"\r\n".join(map(b": ".join, headers))
     breaks = len(headers) - 1
     if fields.count(b"\n") != breaks or fields.count(b"\r") != breaks or b"\0" in fields:
         raise ValueError("a header field of the response holds a line break")
-    return b"".join((line, date, framed, persists, fields, b"\r\n\r\n"))
+    return b"".join((line, date, framed, fields, b"\r\n\r\n"))

@@ -1,4 +1,4 @@
-"""Checks the heads of requests, and remembers those that were right. No I/O."""
+"""Checks the heads of requests. Pure functions."""
 
 from __future__ import annotations
 
@@ -25,59 +25,6 @@ _CODINGS = {
 }
 _INFLATED = (b"content-encoding", b"content-length")
 _ACCEPTED = (b"accept-encoding", b"gzip, deflate")
-
-_MOST_HEADS = 256
-_MOST_BYTES = 256 << 10
-_LONGEST_HEAD = 4 << 10
-
-
-class HeadCache:
-    """Heads by the exact bytes they came as: the same bytes need not be read and checked again.
-
-    Two generations: heads of the older one that are met again move to the younger; when that is
-    full, what is left of the older one is forgotten. So the heads in use stay, and heads that
-    never repeat cost no more than an entry each.
-    """
-
-    __slots__ = ("_older", "_size", "recent")
-
-    def __init__(self) -> None:
-        self.recent: dict[bytes, Head] = {}
-        """The younger generation."""
-        self._older: dict[bytes, Head] = {}
-        self._size = 0
-
-    def find(self, raw: bytes) -> Head | None:
-        """The head that these bytes are, with its empty line; None when it is not known."""
-        head = self.recent.get(raw)
-        if head is None:
-            head = self._older.pop(raw, None)
-            if head is not None:
-                self._keep(raw, head)
-        return head
-
-    def learn(self, raw: bytes, head: Head) -> None:
-        """Remember a plain head, unless there is more to do for its body than to keep it."""
-        if len(raw) <= _LONGEST_HEAD and not (head.expects_continue or head.coding):
-            self._keep(raw, head)
-
-    def _keep(self, raw: bytes, head: Head) -> None:
-        if len(self.recent) >= _MOST_HEADS or self._size + len(raw) > _MOST_BYTES:
-            self._older = self.recent
-            self.recent = {}
-            self._size = 0
-        self.recent[raw] = head
-        self._size += len(raw)
-
-
-def is_plain(head: Head) -> bool:
-    """A body by its length follows, if any, and then the next request on the same connection."""
-    return (
-        head.version == "1.1"
-        and head.keep_alive
-        and head.length is not None
-        and head.headers.get(b"upgrade") is None
-    )
 
 
 def read_head(
@@ -141,6 +88,11 @@ def body_too_long(limits: Limits) -> Refused:
     return Refused(413, f"The body is longer than {limits.body_bytes} bytes.")
 
 
+def is_host(value: bytes) -> bool:
+    """Whether a header `host` may be this."""
+    return _HOST.fullmatch(value) is not None
+
+
 def _check_fields(fields: list[Field], limits: Limits) -> dict[bytes, bytes]:
     """The fields of which there must be one at most."""
     single: dict[bytes, bytes] = {}
@@ -164,7 +116,7 @@ def _check_host(host: bytes | None, version: str) -> None:
     if host is None:
         if version == "1.1":
             raise Refused(400, "The header `host` is missing.")
-    elif not _HOST.fullmatch(host):
+    elif not is_host(host):
         raise Refused(400, "The header `host` is not a host name.")
 
 

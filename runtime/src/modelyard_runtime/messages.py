@@ -66,6 +66,8 @@ class Head:
     """The client waits for `100 Continue` before it sends the body."""
     coding: bytes = b""
     """`gzip` or `deflate` when the server inflates the body; those headers are left out then."""
+    usual: bool = field(default=False, compare=False)
+    """The answer needs no thought: it has a body, and the connection stays."""
     memo: Any = field(default=None, compare=False)
     """Whatever the handler wants to find again with the next request of the same head. It must
     follow from the head alone, and from a version of its surroundings that the handler checks."""

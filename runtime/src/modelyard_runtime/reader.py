@@ -14,17 +14,11 @@ import httptools
 
 from modelyard_runtime.bodies import Body, Gathered, Inflated, Streamed
 from modelyard_runtime.encoding import CHUNKED, length_field
-from modelyard_runtime.heads import (
-    HeadCache,
-    body_too_long,
-    headers_too_long,
-    is_plain,
-    read_head,
-)
+from modelyard_runtime.heads import body_too_long, headers_too_long, read_head
+from modelyard_runtime.known_heads import KnownHeads
 from modelyard_runtime.messages import (
     Field,
     Head,
-    Headers,
     Limits,
     NotAdmitted,
     Refused,
@@ -38,7 +32,6 @@ IDLE, HEAD, BODY = range(3)
 SMALL_BODY = 16 << 10
 """Bytes of a body that may be read before anybody has admitted its request."""
 
-_NO_HEAD = Head("", "", "", Headers([]))
 _END = b"\r\n\r\n"
 _CHUNK_FRAMING = 16
 """Bytes around each chunk that do not count as excess: its size in hexadecimal, two CRLF."""
@@ -56,7 +49,10 @@ class Rules:
     """Whether the body is to be streamed; decided by the head alone."""
     inflates: bool = True
     """Bodies with a content coding are inflated, not passed on as they are."""
-    heads: HeadCache = field(default_factory=HeadCache)
+    known: KnownHeads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known = KnownHeads(self.limits, self.wants_stream)
 
 
 class RequestReader:
@@ -67,7 +63,7 @@ class RequestReader:
         "_excess",
         "_fields",
         "_head",
-        "_orderly",
+        "_known",
         "_parser",
         "_raw_head_bytes",
         "_replaying",
@@ -77,6 +73,7 @@ class RequestReader:
         "_target",
         "expects_continue",
         "missing",
+        "orderly",
         "phase",
         "ready",
         "stream",
@@ -90,8 +87,9 @@ class RequestReader:
         self.expects_continue = False
         """The client waits for `100 Continue` before it sends the body."""
         self._rules = rules
+        self._known = rules.known
         self._parser = httptools.HttpRequestParser(self)
-        self._orderly = True
+        self.orderly = True
         """Between requests the parser is as good as new, so that it need not see the next one."""
         self._replaying = False
         self.missing = 0
@@ -99,22 +97,22 @@ class RequestReader:
         self._raw_head_bytes = self._excess = self._size = 0
         self._target = b""
         self._fields: list[Field] = []
-        self._head = _NO_HEAD
+        self._head: Head
         self._body: Body
         self._streams = False
 
     def recognise(self, data: bytes) -> Request | None:
-        """The request that `data` is, if it is exactly one, with a head that was read before.
+        """The request that `data` is, if it is exactly one, with a plain head.
 
-        Only between requests. It gives what `feed` would, in less time.
+        Only when `orderly`, and between requests. It gives what `feed` would, in less time.
         """
-        if not self._orderly:
+        raw, end, body = data.partition(_END)
+        if not end:
             return None
-        end = data.find(_END) + 4
-        head = self._rules.heads.recent.get(data[:end])
-        if head is None or len(data) - end != head.length:
+        head = self._known.heads.recent.get(raw) or self._known.find(raw)
+        if head is None or len(body) != head.length:
             return None
-        return Request.of(head, data[end:])
+        return Request.of(head, body)
 
     def feed(self, data: bytes) -> None:
         """Parse more bytes; requests are appended to `ready`.
@@ -126,45 +124,26 @@ class RequestReader:
         while data:
             if self.missing:
                 data = self._fill(data)
-            elif self.phase == IDLE and self._orderly and data[0] > 32:
+            elif self.phase == IDLE and self.orderly and data[0] > 32:
                 data = self._begin(data)
             else:
                 self._parse(data)
                 return
 
     def _begin(self, data: bytes) -> bytes:
-        """Take the head of the next request, without the parser if it is known.
+        """Take the head of the next request, without the parser if it is plain.
 
         Returns:
             What is left of `data`.
         """
-        end = data.find(_END) + 4
-        if end == 3:
-            self._parse(data)
-            return b""
-        raw = data[:end]
-        head = self._rules.heads.find(raw)
+        raw, end, rest = data.partition(_END)
+        head = self._known.find(raw) if end else None
         if head is not None:
             self._begin_body(head)
             self._skip_parser(head)
         else:
-            before = self._head
-            self._parse(raw)
-            if self._head is not before:
-                self._learn(raw)
-        return data[end:]
-
-    def _learn(self, raw: bytes) -> None:
-        """Make use of a head that was parsed by itself."""
-        head = self._head
-        if not is_plain(head):
-            return
-        if not self._streams:
-            self._rules.heads.learn(raw, head)
-        if self.phase == BODY and head.length and head.length > SMALL_BODY:
-            # The parser would copy each part of the body, only to count it.
-            self._parser = httptools.HttpRequestParser(self)
-            self._skip_parser(head)
+            self._parse(raw + end)
+        return rest
 
     def _skip_parser(self, head: Head) -> None:
         self.missing = head.length or 0
@@ -313,5 +292,5 @@ class RequestReader:
         upgrades = self._parser.should_upgrade()
         if upgrades and self._head.length != 0:
             return
-        self._orderly = self._head.keep_alive and not upgrades
+        self.orderly = self._head.keep_alive and not upgrades
         self._complete()

@@ -1,70 +1,10 @@
-"""Targets, headers and heads of responses."""
+"""Headers, errors, and answers that come later."""
 
 from __future__ import annotations
 
-import pytest
+from tests.unit.runtime.replies import Expecting
 
-from modelyard_runtime.encoding import date_field, encode_head, framing, persistence
-from modelyard_runtime.heads import split_target
-from modelyard_runtime.messages import Headers, Refused, Response, error_response
-
-DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
-
-
-class TestTarget:
-    @pytest.mark.parametrize(
-        ("target", "path", "query"),
-        [
-            (b"/", "/", ""),
-            (b"/score", "/score", ""),
-            (b"/score?", "/score", ""),
-            (b"/a%20b?x=%41&y=?", "/a b", "x=%41&y=?"),
-            (b"/%C3%A9", "/é", ""),
-            (b"//a//b", "//a//b", ""),
-            (b"/a..b/.c", "/a..b/.c", ""),
-        ],
-    )
-    def test_is_decoded_once(self, target: bytes, path: str, query: str) -> None:
-        assert split_target(target) == (path, query)
-
-    @pytest.mark.parametrize(
-        "target",
-        [
-            b"",
-            b"*",
-            b"score",
-            b"http://elsewhere/score",
-            b"elsewhere:443",
-            b"/a%",
-            b"/a%4",
-            b"/a%zz",
-            b"/a?b=%zz",
-            b"/a#b",
-            b"/a?b#c",
-            b"/a b",
-            b"/\xc3\xa9",
-            b"/%ff",
-            b"/%c0%ae",
-            b"/%00",
-            b"/%0d%0aset-cookie:x",
-            b"/%1b",
-            b"/%7f",
-            b"/%c2%85",
-            b"/a\\b",
-            b"/%5c",
-            b"/%2561",
-            b"/%252e%252e/",
-            b"/../etc",
-            b"/a/..",
-            b"/a/./b",
-            b"/%2e%2e/etc",
-            b"/a/%2E/b",
-        ],
-    )
-    def test_refuses_what_is_not_a_plain_path(self, target: bytes) -> None:
-        with pytest.raises(Refused) as refused:
-            split_target(target)
-        assert refused.value.status == 400
+from modelyard_runtime.messages import Headers, HttpError, Reply, Response, error_response
 
 
 class TestHeaders:
@@ -85,47 +25,46 @@ class TestHeaders:
         assert len(self.HEADERS) == len(list(self.HEADERS)) == 3
 
 
-def head(response: Response, keep_alive: bool = True, version: str = "1.1") -> bytes:
-    assert isinstance(response.body, bytes)
-    framed = framing(response.status, len(response.body))
-    return encode_head(response, DATE, framed, persistence(keep_alive, version))
+class TestReply:
+    def test_sends_to_whom_it_was_promised(self) -> None:
+        reply, receiver = Reply(), Expecting()
+        assert reply.promise_to(receiver) is None
+        reply.send(Response(200))
+        assert receiver.response == Response(200)
+        assert reply.settled
 
+    def test_that_came_early_is_handed_over(self) -> None:
+        reply = Reply()
+        reply.send(Response(200))
+        assert reply.promise_to(Expecting()) == Response(200)
 
-class TestHead:
-    def test_has_length_and_date(self) -> None:
-        assert head(Response(200, b"abc", [(b"a", b"b"), (b"c", b"d")])) == (
-            b"HTTP/1.1 200 OK\r\n" + DATE + b"content-length: 3\r\na: b\r\nc: d\r\n\r\n"
-        )
+    def test_is_sent_once(self) -> None:
+        reply, receiver = Reply(), Expecting()
+        reply.promise_to(receiver)
+        reply.send(Response(200))
+        reply.send(Response(500))
+        assert receiver.response == Response(200)
 
-    def test_may_have_no_fields_of_its_own(self) -> None:
-        assert head(Response(200)) == (b"HTTP/1.1 200 OK\r\n" + DATE + b"content-length: 0\r\n\r\n")
+    def test_tells_that_nobody_waits_any_more(self) -> None:
+        told = []
 
-    def test_says_that_the_connection_is_closed(self) -> None:
-        assert b"connection: close\r\n" in head(Response(200), keep_alive=False)
+        class Told(Reply):
+            def abandon(self) -> None:
+                told.append((self.abandoned, self.settled))
 
-    def test_tells_http_1_0_that_it_stays(self) -> None:
-        assert b"connection: keep-alive\r\n" in head(Response(200), version="1.0")
+        reply, receiver = Told(), Expecting()
+        reply.promise_to(receiver)
+        reply.forsake()
+        reply.forsake()
+        reply.send(Response(200))
+        assert told == [(True, True)]
+        assert receiver.response is None
 
-    def test_of_no_content_has_no_length(self) -> None:
-        assert b"content-length" not in head(Response(204))
-
-    def test_announces_chunks_when_there_is_no_length(self) -> None:
-        assert framing(200, None) == b"transfer-encoding: chunked\r\n"
-        assert framing(204, None) == b""
-
-    def test_of_an_unknown_status_is_well_formed(self) -> None:
-        assert head(Response(299)).startswith(b"HTTP/1.1 299 \r\n")
-
-    @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b"])
-    @pytest.mark.parametrize("in_name", [True, False])
-    def test_refuses_forged_fields(self, value: bytes, in_name: bool) -> None:
-        field = (value, b"x") if in_name else (b"x", value)
-        with pytest.raises(ValueError, match="line break"):
-            head(Response(200, b"", [field]))
-
-
-def test_date_is_that_of_the_rfc() -> None:
-    assert date_field(784111777) == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    def test_that_was_sent_is_not_abandoned(self) -> None:
+        reply = Reply()
+        reply.send(Response(200))
+        reply.forsake()
+        assert not reply.abandoned
 
 
 def test_error_is_a_json_message() -> None:
@@ -133,3 +72,8 @@ def test_error_is_a_json_message() -> None:
     assert response == Response(
         404, b'{"message":"no \\"x\\""}', [(b"content-type", b"application/json")]
     )
+
+
+def test_error_may_have_headers_of_its_own() -> None:
+    response = HttpError(503, "busy", (b"retry-after", b"1")).response()
+    assert response.headers == [(b"content-type", b"application/json"), (b"retry-after", b"1")]
