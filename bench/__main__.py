@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+import bench
+
 MODULES = sorted(
-    path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_")
+    module.name for module in iter_modules(bench.__path__) if not module.name.startswith("_")
 )
 
 

@@ -1,0 +1,144 @@
+"""Times servers side by side: all are up, and short rounds go from one to the next and around.
+
+The machine's speed drifts, so a server is compared with another in the same round. CPU time per
+request is the steady figure; requests per second and latency also say what else the machine did.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.runtime.client import load
+from bench.runtime.environments import Unavailable
+from bench.runtime.servers import Running, Server, started
+from bench.runtime.workloads import Workload
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+_WARM_UP = 1.0
+_SETTLE = 15.0
+"""Seconds that a server gets to finish what the last round left behind."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One server under load for a few seconds."""
+
+    cpu: float
+    """Microseconds of the server's CPU time for one request."""
+    rate: float
+    """Requests per second."""
+    p50: float
+    """Milliseconds."""
+    p99: float
+    errors: int
+
+
+@dataclass
+class Outcome:
+    """What one server showed in one workload at one number of connections."""
+
+    server: str
+    kind: str
+    workload: str
+    connections: int
+    cold_start: float
+    memory: float
+    """MiB after the load."""
+    rounds: list[Round] = field(default_factory=list)
+
+    def median(self, name: str) -> float:
+        """Of a field of the rounds."""
+        return statistics.median(getattr(one, name) for one in self.rounds)
+
+    @property
+    def errors(self) -> int:
+        """Of all rounds."""
+        return sum(one.errors for one in self.rounds)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Outcome:
+        """From plain data."""
+        return cls(**{**values, "rounds": [Round(**one) for one in values["rounds"]]})
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A server that could not take part."""
+
+    server: str
+    workload: str
+    reason: str
+
+
+def say(text: str) -> None:
+    """A line of progress, not of results."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def measure(workload: Workload, servers: Sequence[Server]) -> tuple[list[Outcome], list[Absent]]:
+    """Start the servers that take part in a workload, check their answers, and time them."""
+    absent: list[Absent] = []
+    outcomes: list[Outcome] = []
+    with ExitStack() as stack:
+        running: list[Running] = []
+        for server in servers:
+            if workload.name not in server.workloads:
+                continue
+            try:
+                running.append(stack.enter_context(started(server, workload)))
+            except Unavailable as error:
+                absent.append(Absent(server.name, workload.name, str(error)))
+                say(f"{workload.name} {server.name}: {error}")
+            else:
+                say(f"{workload.name} {server.name}: up in {running[-1].cold_start:.2f} s")
+        for connections in workload.connections:
+            outcomes += _race(running, workload, connections)
+    return outcomes, absent
+
+
+def _race(running: list[Running], workload: Workload, connections: int) -> list[Outcome]:
+    outcomes = [
+        Outcome(one.server.name, one.server.kind, workload.name, connections, one.cold_start, 0.0)
+        for one in running
+    ]
+    for one in running:
+        load(one.port, one.wire, connections, _WARM_UP)
+    for number in range(ROUNDS):
+        for one, outcome in zip(running, outcomes, strict=True):
+            outcome.rounds.append(_round(one, connections))
+            outcome.memory = one.family.memory()
+        say(f"{workload.name}, {connections} connections: round {number + 1} of {ROUNDS}")
+    for one, outcome in zip(running, outcomes, strict=True):
+        one.check()
+        say(
+            f"{workload.name} {outcome.server}: {outcome.median('cpu'):.0f} us, "
+            f"{outcome.median('rate'):.0f}/s, p99 {outcome.median('p99'):.1f} ms, "
+            f"{outcome.errors} errors"
+        )
+    return outcomes
+
+
+def _round(one: Running, connections: int) -> Round:
+    one.family.settle(_SETTLE)
+    before = one.family.cpu()
+    seen = load(one.port, one.wire, connections, SECONDS)
+    used = one.family.cpu() - before
+    return Round(
+        cpu=used / max(1, seen.requests) * 1e6,
+        rate=seen.requests / seen.seconds,
+        p50=seen.p50 * 1e3,
+        p99=seen.p99 * 1e3,
+        errors=seen.errors,
+    )
