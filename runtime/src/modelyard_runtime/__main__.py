@@ -18,12 +18,13 @@ from typing import TextIO
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import StartFailed
 from modelyard_runtime.config import Config, InvalidConfig, read_config
-from modelyard_runtime.forking import Child, Uplink, fork, survives_fork
 from modelyard_runtime.entry import Entry
+from modelyard_runtime.forking import Child, Uplink, fork, survives_fork
 from modelyard_runtime.loading import load
+from modelyard_runtime.metrics import Slots
 from modelyard_runtime.pool import EXIT_FAILED_START, Pool, Signals
 from modelyard_runtime.status import INITIALISING, StatusFile
-from modelyard_runtime.worker import Worker
+from modelyard_runtime.worker import Worker, tls_of
 
 EXIT_USAGE = 2
 
@@ -35,6 +36,7 @@ class Replica:
         self.config = config
         self.status = StatusFile(config.status, os.getpid())
         self.board = Board(config.workers)
+        self.slots = Slots(config.workers)
 
     def start(self) -> int:
         """Run the replica. Returns the exit status, or minus the signal that ended it."""
@@ -87,7 +89,7 @@ class Replica:
         return self._serve(entry, slot, uplink)
 
     def _serve(self, entry: Entry, slot: int, uplink: Uplink) -> int:
-        return Worker(self.config, entry, self.board, slot, uplink).run()
+        return Worker(self.config, entry, self.board, self.slots, slot, uplink).run()
 
 
 def main(arguments: list[str]) -> int:
@@ -97,8 +99,10 @@ def main(arguments: list[str]) -> int:
         return EXIT_USAGE
     try:
         config = read_config(arguments[1])
-        os.set_inheritable(config.fd, False)  # what a script starts has no business with it
-    except (InvalidConfig, OSError) as error:
+        for fd in (config.fd, *config.fds):
+            os.set_inheritable(fd, False)  # what a script starts has no business with it
+        tls_of(config)
+    except (InvalidConfig, OSError) as error:  # an SSLError too
         sys.stderr.write(f"modelyard: {error}\n")
         return EXIT_USAGE
     for stream in (sys.stdout, sys.stderr):

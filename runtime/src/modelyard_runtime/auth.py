@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from modelyard_runtime.memo import memo_of
-from modelyard_runtime.messages import Head, Response, error_response
+from modelyard_runtime.messages import Head, Reply, Request, Response, error_response
+
+Handler = Callable[[Request], Response | Reply]
 
 _KEY = re.compile(r"my_([a-z0-9]{8,32})_([A-Za-z0-9]{32,64})")
 _NO_HASH = "0" * 64  # what an unknown key id is compared with, so that it costs the same
@@ -23,6 +25,7 @@ OPEN_PATHS = frozenset(
 """Paths that need no key: whether the replica is alive and ready is asked by machines, which have
 none, and says nothing of the model. All else needs one, `/metrics` and `/swagger.json` included."""
 _READ = ("GET", "HEAD")
+_PREFLIGHT = b"access-control-request-method"
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="modelyard"')
 _UNAUTHENTICATED = "A valid key is needed: send it as `Authorization: Bearer <key>`."
 
@@ -106,9 +109,21 @@ class Guard:
         if self._is_open(head) or self.allows(head.headers.get_all(b"authorization")):
             memo.access = self
             return None
-        response = error_response(401, _UNAUTHENTICATED)
-        response.headers.append(_CHALLENGE)
-        return response
+        return error_response(401, _UNAUTHENTICATED, _CHALLENGE)
+
+    def admit_preflights(self, head: Head) -> Response | None:
+        """As `admit`, but for what browsers ask first, without credentials: `cors` answers that."""
+        if head.method == "OPTIONS" and head.headers.get(_PREFLIGHT) is not None:
+            return None
+        return self.admit(head)
+
+    def around(self, handler: Handler) -> Handler:
+        """A handler that answers nobody else."""
+
+        def answer(request: Request) -> Response | Reply:
+            return self.admit(request.head) or handler(request)
+
+        return answer
 
     def allows(self, authorizations: list[bytes]) -> bool:
         """Whether these are the one `Authorization` of a caller with a key; gRPC asks this too."""

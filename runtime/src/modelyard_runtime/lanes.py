@@ -1,9 +1,8 @@
-"""Where `run()` executes: beside the event loop, so that a worker answers while a model computes.
+"""Where `run` executes, so that a worker answers while a model computes.
 
-`ThreadLane` calls a plain `run` in one thread, one request after the other. `LoopLane` gives a
-`run` that is a coroutine function an event loop of its own, where requests overlap. Both answer
-504 when a request's time is over, and call `stuck` when what runs cannot be ended: then the worker
-has to go.
+`LoopLane` gives a `run` that is a coroutine function an event loop of its own; `mainlane` has the
+lane of a plain one. Both answer 504 when the time of a request is over, and call `stuck` when what
+runs cannot be ended: then the worker has to go.
 """
 
 from __future__ import annotations
@@ -14,10 +13,18 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from time import perf_counter
 
+from modelyard_runtime.admission import Admission
+from modelyard_runtime.batching import Group
+from modelyard_runtime.handover import LoopRelay, Relay, ThreadRelay
 from modelyard_runtime.http import Response
+from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.scoring import Call
+from modelyard_runtime.streaming import AsyncParts, Parts
 
 _SWEEP_INTERVAL = 0.25
 _CANCEL_GRACE = 1.0
@@ -25,45 +32,69 @@ _CANCEL_GRACE = 1.0
 
 
 class Lane(ABC):
-    """Takes requests from the event loop and has them answered elsewhere."""
+    """Takes calls from the event loop and has them answered."""
 
-    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timeout = timeout
-        self._stuck = stuck
-        self._jobs: deque[Call] = deque()
-        """Not yet over, oldest first; with one time limit for all they come due in order."""
-        self._sweeping = False
-        self._finished: deque[Call] = deque()
-        self._delivering = False
-
-    def submit(self, job: Call) -> Call | Response:
-        """Score a request. One that is abandoned before it has begun is not scored."""
-        job.deadline = self._loop.time() + self._timeout
-        job.started = job.finished = job.cancelled = False
-        job.task = None
-        self._jobs.append(job)
-        if not self._sweeping:
-            self._sweep()
-        self._start(job)
-        return job
+    @abstractmethod
+    def submit(self, call: Call) -> Call | Response:
+        """Score a request: now, or later through the call. It is used in the event loop only."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let the thread end, once it has nothing to do."""
+        """Let threads end, once they have nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lanes need of their worker."""
+
+    timeout: float
+    """Seconds for a request, its wait included."""
+    admission: Admission
+    metrics: Metrics
+    stuck: Callable[[], None]
+    """Is told that a call does not end."""
+
+
+class WatchedLane(Lane):
+    """A lane that scores beside the event loop, and watches the time of what it has taken."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = surroundings.timeout
+        self._admission = surroundings.admission
+        self._metrics = surroundings.metrics
+        self._stuck = surroundings.stuck
+        self._watched: deque[Call] = deque()
+        """Not yet over, in the order of their arrival."""
+        self._sweeping = False
+        self._finished: deque[Group] = deque()
+        self._delivering = False
+        self._closing: set[asyncio.Task[None]] = set()
 
     @abstractmethod
-    def _start(self, job: Call) -> None:
-        """Have a job answered; ends with `_finish`."""
+    def _give_up(self, call: Call) -> bool:
+        """A call has run for all its time: whether it needs no more watching."""
 
-    @abstractmethod
-    def _give_up(self, job: Call) -> bool:
-        """A job's time is over: whether it needs no more watching."""
+    def _take(self, call: Call) -> Response | None:
+        """Take a call, or refuse it for want of room."""
+        call.response = None
+        call.deadline = 0.0
+        refusal = self._admission.take(call)
+        if refusal is not None:
+            self._metrics.answered(call.protocol.name, refusal.status, 0.0)
+        return refusal
 
-    def _finish(self, job: Call) -> None:
-        """Hand a job back. Called from the other thread, which may finish several at once."""
-        job.finished = True
-        self._finished.append(job)
+    def _watch(self, call: Call) -> None:
+        call.deadline = call.arrived + self._timeout
+        call.started = call.finished = call.cancelled = False
+        self._watched.append(call)
+        if not self._sweeping:
+            self._sweeping = True
+            self._sweep_later()
+
+    def _finish(self, group: Group) -> None:
+        """Hand calls back. Called from the other thread, which may finish several at once."""
+        self._finished.append(group)
         if not self._delivering:
             self._delivering = True
             with suppress(RuntimeError):  # the loop is closed: a stuck call has ended after all
@@ -72,111 +103,142 @@ class Lane(ABC):
     def _deliver(self) -> None:
         self._delivering = False  # first: what is finished from here on wakes this loop again
         while self._finished:
-            job = self._finished.popleft()
-            job.send(job.response)
-        jobs = self._jobs
-        while jobs and jobs[0].finished:  # not left to the next sweep: they hold whole bodies
-            jobs.popleft()
+            self._settle(self._finished.popleft())
+        watched = self._watched
+        while watched and watched[0].finished:  # not left to the next sweep: they hold whole bodies
+            watched.popleft()
+
+    def _settle(self, group: Group) -> None:
+        """Answer the calls of a group; those that were given up meanwhile are only counted."""
+        self._admission.over += len(group.calls) + group.dropped
+        metrics = self._metrics
+        if group.joined:
+            metrics.ran(group.joined)
+        if group.total:
+            metrics.batched(len(group.calls), group.total)
+        for call in group.calls:
+            if call.parts is None:
+                call.finished = True
+            else:
+                self._admission.over -= 1  # until the last part is made
+            if call.response is None or call.settled:
+                self._drop(call)
+                continue
+            if call.running:
+                metrics.scored(call.waited, call.decoding, call.encoding)
+                if not group.joined:
+                    metrics.ran(call.running)
+            if call.non_finite:
+                metrics.non_finite()
+            self._answer(call, call.response)
+
+    def _drop(self, call: Call) -> None:
+        """Nobody takes the answer: neither shall its parts be made."""
+        if call.response is not None and isinstance(call.response.body, Relay):
+            closing = self._loop.create_task(call.response.body.aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _all_made(self, call: Call) -> None:
+        """The last part of an answer is made, or nobody wants it."""
+        call.finished = True
+        self._admission.over += 1
+
+    def _answer(self, call: Call, response: Response) -> None:
+        took = perf_counter() - call.arrived
+        self._metrics.answered(call.protocol.name, response.status, took)
+        call.send(response)
+
+    def _sweep_later(self) -> None:
+        shortest = min(self._timeout, self._admission.patience)
+        self._loop.call_later(min(_SWEEP_INTERVAL, shortest / 4), self._sweep)
 
     def _sweep(self) -> None:
-        now = self._loop.time()
-        jobs = self._jobs
-        while jobs and (_is_over(jobs[0]) or (jobs[0].deadline <= now and self._expire(jobs[0]))):
-            jobs.popleft()
-        self._sweeping = bool(jobs)
+        now = perf_counter()
+        watched, self._watched = self._watched, deque()  # an answer can bring in the next call
+        remaining = [call for call in watched if not self._is_over(call, now)]
+        self._watched.extendleft(reversed(remaining))
+        self._sweeping = bool(self._watched)
         if self._sweeping:
-            self._loop.call_later(min(_SWEEP_INTERVAL, self._timeout / 4), self._sweep)
+            self._sweep_later()
 
-    def _expire(self, job: Call) -> bool:
-        if not job.settled:
-            job.send(job.refuse(504, f"The request was not scored within {self._timeout:g} s."))
-        return self._give_up(job)
-
-
-class ThreadLane(Lane):
-    """Calls `run` in one thread, so that scripts need not care about concurrency.
-
-    When a call outlasts its time, it cannot be ended. It then keeps its thread, and those that
-    wait behind it go on in a fresh one.
-    """
-
-    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
-        super().__init__(timeout, stuck)
-        self._queue: SimpleQueue[Call | None] = SimpleQueue()
-        self._begin_thread()
-
-    def close(self) -> None:
-        """Let the thread end, once it has nothing to do."""
-        self._queue.put(None)
-
-    def _begin_thread(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
-        self._thread.start()
-
-    def _start(self, job: Call) -> None:
-        self._queue.put(job)
-
-    def _give_up(self, job: Call) -> bool:
-        if job.started:
-            self._begin_thread()
-            self._stuck()
-        return True
-
-    def _work(self) -> None:
-        current = threading.current_thread()
-        while self._thread is current:
-            job = self._queue.get()
-            if job is None:
-                return
-            if job.settled:
-                continue  # nobody waits for it any more
-            job.started = True
-            job.response = job.execute()
-            self._finish(job)
-
-
-class LoopLane(Lane):
-    """Awaits `run` in an event loop of its own, in its own thread; requests overlap."""
-
-    def __init__(self, timeout: float, stuck: Callable[[], None]) -> None:
-        super().__init__(timeout, stuck)
-        self._inner = asyncio.new_event_loop()
-        self._closing = asyncio.Event()
-        threading.Thread(target=self._turn, name="scoring", daemon=True).start()
-
-    def close(self) -> None:
-        """Cancel what still runs, and let the thread end."""
-        self._inner.call_soon_threadsafe(self._closing.set)
-
-    def _turn(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._inner) as runner:
-            runner.run(self._closing.wait())
-
-    def _start(self, job: Call) -> None:
-        self._inner.call_soon_threadsafe(self._spawn, job)
-
-    def _spawn(self, job: Call) -> None:
-        if not job.settled:
-            job.started = True
-            job.task = self._inner.create_task(self._work(job))
-
-    async def _work(self, job: Call) -> None:
-        try:
-            job.response = await job.execute_async()
-        except asyncio.CancelledError:
-            job.finished = True
-            raise
-        self._finish(job)
-
-    def _give_up(self, job: Call) -> bool:
-        if job.task is None or job.cancelled:
-            self._stuck()
+    def _is_over(self, call: Call, now: float) -> bool:
+        """Whether a call needs no more watching; answers it if it is late."""
+        if call.finished or (call.settled and not call.started):
             return True
-        job.cancelled = True
-        job.deadline += _CANCEL_GRACE
-        self._inner.call_soon_threadsafe(job.task.cancel)
+        if call.deadline <= now:
+            if not call.settled:
+                message = f"The request was not scored within {self._timeout:g} s."
+                self._answer(call, call.refuse(504, message))
+            if not call.started:
+                return True
+            call.deadline = call.arrived + call.waited + self._timeout
+            return call.deadline <= now and self._give_up(call)
+        if not call.started and now - call.arrived > self._admission.patience:
+            self._answer(call, self._admission.refuse_late(call))
+            return True
         return False
 
 
-def _is_over(job: Call) -> bool:
-    return job.finished or (job.settled and not job.started)
+class LoopLane(WatchedLane):
+    """Awaits `run` in an event loop of its own, in its own thread; requests overlap."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self._inner = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        threading.Thread(target=self._turn, name="scoring", daemon=True).start()
+
+    def submit(self, call: Call) -> Call | Response:
+        """Score a request. One that is abandoned before it has begun is not scored."""
+        call.arrived = perf_counter()
+        refusal = self._take(call)
+        if refusal is not None:
+            return refusal
+        call.task = None
+        self._watch(call)
+        self._inner.call_soon_threadsafe(self._spawn, call)
+        return call
+
+    def close(self) -> None:
+        """Cancel what still runs, and let the thread end."""
+        self._inner.call_soon_threadsafe(self._ended.set)
+
+    def _turn(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._inner) as runner:
+            runner.run(self._ended.wait())
+
+    def _spawn(self, call: Call) -> None:
+        self._admission.begun += 1
+        if call.settled:
+            self._finish(Group(call))
+            return
+        call.started = True
+        call.waited = perf_counter() - call.arrived
+        call.task = self._inner.create_task(self._work(call))
+
+    async def _work(self, call: Call) -> None:
+        try:
+            call.response = await call.execute_async()
+            if call.parts is not None:
+                call.deadline = inf  # each part has its own
+                call.response.body = self._relay(call, call.parts)
+        finally:
+            self._finish(Group(call))
+
+    def _relay(self, call: Call, parts: Parts | AsyncParts) -> Relay:
+        over = partial(self._all_made, call)
+        if isinstance(parts, AsyncParts):
+            return LoopRelay(parts, self._inner, self._timeout, over)
+        relay = ThreadRelay(self._loop, over)
+        threading.Thread(target=relay.fill, args=(parts,), name="parts", daemon=True).start()
+        return relay
+
+    def _give_up(self, call: Call) -> bool:
+        if call.task is None or call.cancelled:
+            self._stuck()
+            return True
+        call.cancelled = True
+        call.deadline += _CANCEL_GRACE
+        self._inner.call_soon_threadsafe(call.task.cancel)
+        return False

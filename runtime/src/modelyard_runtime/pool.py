@@ -20,7 +20,7 @@ from modelyard_runtime.board import Board
 from modelyard_runtime.config import Config
 from modelyard_runtime.forking import Child, Message, Uplink, fork
 from modelyard_runtime.status import StatusFile
-from modelyard_runtime.worker import EXIT_STUCK, HEARTBEAT
+from modelyard_runtime.worker import EXIT_STUCK
 
 EXIT_FAILED_START = 3
 
@@ -31,7 +31,7 @@ _MOST_FAILURES = 10
 _POLL = 0.5
 _KILL_AFTER = 2.0
 """Seconds past the drain timeout after which workers are killed."""
-_SILENCE = 5 * HEARTBEAT
+_SILENCE = 5.0
 """Seconds past the scoring timeout without a heartbeat, after which a worker counts as stuck in
 code that lets nothing else run."""
 
@@ -98,13 +98,13 @@ class Pool:
         self._begin = begin
         self._slots = [_Slot() for _ in range(config.workers)]
         self._leaving: list[_Leaving] = []
-        self._restarts = 0
         self._was_ready = False
         self._failure: int | None = None
 
     def adopt(self, child: Child, messages: list[Message]) -> None:
         """Take over a process that has become the worker of the first slot, and its reports."""
         self._slots[0] = _Slot(child, began=time.monotonic())
+        self._board.set_pid(0, child.pid)
         self._note(self._slots[0], messages)
 
     def run(self) -> int:
@@ -146,6 +146,7 @@ class Pool:
             raise SystemExit(self._begin(number, forked))
         slot.child = forked
         slot.began = time.monotonic()
+        self._board.set_pid(number, forked.pid)
 
     def _note(self, slot: _Slot, messages: list[Message]) -> bool:
         """Take note of what a worker reports; whether it is leaving."""
@@ -180,12 +181,13 @@ class Pool:
         slot.child = None
         slot.ready = False
         self._board.set_ready(number, False)
+        self._board.set_pid(number, 0)
         if now - slot.began > _STEADY:
             slot.failures = 0
         delay = _FIRST_DELAY * 2**slot.failures if slot.failures else 0.0
         slot.due = now + min(delay, _LONGEST_DELAY)
         slot.failures = min(slot.failures + 1, _MOST_FAILURES)
-        self._restarts += 1
+        self._board.restarts += 1
 
     def _see_off(self, now: float) -> None:
         for leaving in list(self._leaving):
@@ -199,7 +201,7 @@ class Pool:
 
     def _tell(self) -> None:
         pids = [slot.child.pid for slot in self._slots if slot.child and slot.ready]
-        changes: dict[str, Any] = {"workers": pids, "worker_restarts": self._restarts}
+        changes: dict[str, Any] = {"workers": pids, "worker_restarts": self._board.restarts}
         if len(pids) == len(self._slots):
             self._was_ready = True
             changes["cause"] = None

@@ -1,4 +1,4 @@
-"""One worker: the process that serves, with an event loop, a lane for `run()`, and a heartbeat."""
+"""One worker: the process that serves, with an event loop, a lane for `run`, and a heartbeat."""
 
 from __future__ import annotations
 
@@ -9,96 +9,145 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import uvloop
 
+from modelyard_runtime.admission import Admission
+from modelyard_runtime.auth import Guard
+from modelyard_runtime.batching import Batcher
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
 from modelyard_runtime.cors import across_origins
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.forking import Uplink
-from modelyard_runtime.http import Limits, Server
-from modelyard_runtime.lanes import Lane, LoopLane, ThreadLane
-from modelyard_runtime.openapi import describe
-from modelyard_runtime.protocols import score
+from modelyard_runtime.http import Handler, Request, Response, Server
+from modelyard_runtime.lanes import Lane, LoopLane, Surroundings
+from modelyard_runtime.mainlane import BatchLane, MainLane
+from modelyard_runtime.mainthread import MainThread, Signals
+from modelyard_runtime.metrics import CONTENT_TYPE, Metrics, Slots
+from modelyard_runtime.pace import Pace
+from modelyard_runtime.protocols import inference, mlflow, score
+from modelyard_runtime.protocols.base import Surface
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.tls import Tls, TlsFiles
 
 EXIT_STUCK = 4
 """Exit status of a worker in which a call of `run()` could not be ended."""
-HEARTBEAT = 1.0
+HEARTBEAT = 0.5
 """Seconds between two signs of life."""
 
 _REPORT_INTERVAL = 1.0
 
 
 class Worker:
-    """Serves one script on the inherited socket until SIGTERM, or until it is stuck."""
+    """Serves one script or model on the inherited sockets until SIGTERM, or until it is stuck."""
 
     def __init__(
-        self, config: Config, entry: Entry, board: Board, slot: int, uplink: Uplink
+        self, config: Config, entry: Entry, board: Board, slots: Slots, slot: int, uplink: Uplink
     ) -> None:
         self._config = config
         self._entry = entry
         self._board = board
         self._slot = slot
         self._uplink = uplink
+        self._metrics = Metrics(slots, slot)
         self._is_stuck = False
+        self._draining = False
         self._last_report = 0.0
 
     def run(self) -> int:
         """Serve. Returns the exit status of the process; ends it at once when stuck."""
         gc.freeze()  # the model lives as long as the process: looking through it is for nothing
-        uvloop.run(self._serve())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            self._main = MainThread(runner.get_loop())
+            self._main.run(self._serve(), self._leave)
         if self._is_stuck:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(EXIT_STUCK)  # an orderly exit would wait for the call that does not end
+            self._leave()  # an orderly exit would wait for the call that does not end
         return 0
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._draining = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ended.set)
+        Signals(loop, (signal.SIGTERM, signal.SIGINT), self._ended.set)
         lane = self._lane()
-        handler = across_origins(self._routes(lane), os.environ)
-        server = Server(handler, self._limits())
-        await server.start(socket.socket(fileno=self._config.fd))
-        beating = loop.create_task(self._beat())
-        self._board.set_ready(self._slot, True)
-        self._uplink.send(ready=True)
-        await self._ended.wait()
-        self._draining = True
-        beating.cancel()
-        await server.drain(self._config.drain_timeout)
-        lane.close()
+        try:
+            servers = await self._start_servers(lane)
+            beating = loop.create_task(self._beat())
+            self._board.set_ready(self._slot, True)
+            self._uplink.send(ready=True)
+            await self._ended.wait()
+            self._draining = True
+            beating.cancel()
+            await asyncio.gather(*(server.drain(self._config.drain_timeout) for server in servers))
+        finally:
+            self._metrics.publish()
+            lane.close()
+
+    def _leave(self) -> None:
+        """End the process from whatever thread, whatever the others do."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_STUCK if self._is_stuck else 0)
 
     def _lane(self) -> Lane:
-        lane = LoopLane if self._entry.is_async else ThreadLane
-        return lane(self._config.scoring_timeout, self._stuck)
+        entry, config = self._entry, self._config
+        admission = Admission(config, self._metrics.refused)
+        self._metrics.gauges = admission.gauges
+        around = Surroundings(config.scoring_timeout, admission, self._metrics, self._stuck)
+        if entry.is_async:
+            return LoopLane(around)
+        if entry.batching is None or entry.takes_headers:
+            return MainLane(around, self._main, Pace())
+        batching = entry.batching
+        batcher = Batcher(entry.run, batching, batching.max_rows or config.batch.max_rows)
+        wait = config.batch.max_wait if batching.max_wait is None else batching.max_wait
+        return BatchLane(around, self._main, Pace(), batcher, wait)
+
+    async def _start_servers(self, lane: Lane) -> list[Server]:
+        config = self._config
+        handler = self._routes(lane)
+        tls = tls_of(config)
+        servers = []
+        for fd in (config.fd, *config.fds):
+            listening = socket.socket(fileno=fd)
+            strangers = listening.family != socket.AF_UNIX
+            server = self._guarded(handler, strangers)
+            await server.start(listening, tls if strangers else None)
+            servers.append(server)
+        return servers
+
+    def _guarded(self, handler: Handler, strangers: bool) -> Server:
+        """A server that lets in who has a key, if keys are needed, and pages of other origins."""
+        limits = self._config.http_limits(strangers=strangers)
+        shared = across_origins(handler, os.environ)
+        if not self._config.keys:
+            return Server(shared, limits)
+        hashes = {key.id: key.hash for key in self._config.keys}
+        guard = Guard(hashes, lambda: self._metrics.refused("key"))
+        if shared is handler:
+            return Server(handler, limits, guard.admit)
+        shared = across_origins(guard.around(handler), os.environ)
+        return Server(shared, limits, guard.admit_preflights)
 
     def _routes(self, lane: Lane) -> Routes:
         scorer = Scorer(self._entry, self._report)
-        surfaces = [score.routes(self._entry, self._config, self._unready)]
-        documents = describe(self._entry, self._config.service)
-        return Routes(lane, scorer, surfaces, documents, self._unready)
+        protocols = (score, inference, mlflow)
+        surfaces = [
+            protocol.routes(self._entry, self._config, self._unready) for protocol in protocols
+        ]
+        surfaces.append(Surface({"/metrics": {"GET": self._metrics_page}}))
+        return Routes(lane, scorer, surfaces, self._config, self._unready)
 
-    def _limits(self) -> Limits:
-        # The gateway is the only client: it keeps its connections, and has been strict already.
-        return Limits(
-            body_bytes=self._config.max_body,
-            header_time=60.0,
-            body_time=300.0,
-            idle_time=3600.0,
-            connections=10_000,
-        )
+    def _metrics_page(self, request: Request) -> Response:
+        return Response(200, self._metrics.text(self._board), [CONTENT_TYPE])
 
     async def _beat(self) -> None:
         while True:
             self._board.beat(self._slot, time.monotonic())
+            self._metrics.publish()
             await asyncio.sleep(HEARTBEAT)
 
     def _unready(self) -> str:
@@ -120,3 +169,23 @@ class Worker:
         if now - self._last_report >= _REPORT_INTERVAL:
             self._last_report = now
             self._uplink.send(failure=cause.to_json())
+
+
+def tls_of(config: Config) -> Tls | None:
+    """The certificate of a replica that has one.
+
+    Raises:
+        OSError: A file cannot be read.
+        ssl.SSLError: A file does not hold what it should.
+    """
+    files = config.tls
+    if files is None:
+        return None
+    return Tls(
+        TlsFiles(
+            Path(files.cert),
+            Path(files.key),
+            Path(files.client_ca) if files.client_ca else None,
+            Path(files.crl) if files.crl else None,
+        )
+    )
