@@ -10,14 +10,15 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard_runtime.compat import SCHEMAS
 from modelyard_runtime.compat.descriptions import Schema
-from modelyard_runtime.compat.parameter_types import ALL_VERSIONS, AbstractParameterType, convert
+from modelyard_runtime.compat.parameter_types import VERSIONS, AbstractParameterType, convert
 
 _Function = Callable[..., Any]
+ALL_VERSIONS = frozenset(VERSIONS)
 _UNKNOWN: Schema = {"type": "object"}
 
 
@@ -48,7 +49,10 @@ class Schemas:
 
     input: Schema | None = None
     output: Schema | None = None
-    versions: frozenset[str] = field(default=frozenset(ALL_VERSIONS))
+    input_versions: frozenset[str] = ALL_VERSIONS
+    """Of the outermost decorator alone, as in the original: if that one has no mixed array, all
+    are described in Swagger 2.0 too."""
+    output_versions: frozenset[str] = ALL_VERSIONS
 
 
 def input_schema(
@@ -77,11 +81,11 @@ def input_schema(
             raise ValueError(f"the function has no parameter `{param_name}`")
         schemas = _schemas_of(function)
         described = _with_parameter(schemas.input or _any_of(names), param_name, schema)
-        versions = schemas.versions & set(param_type.supported_versions())
         if convert_to_provided_type:
             conversion = Conversion(param_name, param_type, optional, names.index(param_name))
             function = _converting(function, conversion)
-        return _described_by(function, replace(schemas, input=described, versions=versions))
+        versions = frozenset(param_type.supported_versions())
+        return _described_by(function, replace(schemas, input=described, input_versions=versions))
 
     return decorate
 
@@ -99,8 +103,8 @@ def output_schema(output_type: AbstractParameterType) -> Callable[[_Function], _
         schemas = _schemas_of(function)
         if schemas.output is not None:
             raise ValueError("the function has an output schema already")
-        versions = schemas.versions & set(output_type.supported_versions())
-        return _described_by(function, replace(schemas, output=schema, versions=versions))
+        versions = frozenset(output_type.supported_versions())
+        return _described_by(function, replace(schemas, output=schema, output_versions=versions))
 
     return decorate
 
@@ -123,9 +127,9 @@ def get_output_schema(func: _Function) -> Schema:
 
 
 def get_supported_versions(func: _Function) -> list[str]:
-    """The versions of Swagger and OpenAPI that can say all that a function takes and returns."""
-    schemas: Schemas | None = getattr(func, SCHEMAS, None)
-    return sorted(schemas.versions if schemas else ALL_VERSIONS)
+    """The versions of Swagger and OpenAPI that can say what a function takes and returns."""
+    schemas = _schemas_of(func)
+    return sorted(schemas.input_versions & schemas.output_versions)
 
 
 def _schema_of(kind: AbstractParameterType) -> Schema:

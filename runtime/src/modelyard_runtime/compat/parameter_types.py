@@ -16,7 +16,7 @@ from typing import Any
 
 from modelyard_runtime.compat.descriptions import Schema, describe, example_is_uniform
 
-ALL_VERSIONS = ("2.0", "3.0", "3.1")
+VERSIONS = ("2.0", "3.0", "3.1")
 
 
 class AbstractParameterType(ABC):
@@ -42,7 +42,7 @@ class AbstractParameterType(ABC):
     def supported_versions(self) -> list[str]:
         """Versions of Swagger and OpenAPI that can say it; 2.0 has no arrays of mixed types."""
         uniform = example_is_uniform(self.input_to_swagger()["example"])
-        return list(ALL_VERSIONS if uniform else ALL_VERSIONS[1:])
+        return list(VERSIONS if uniform else VERSIONS[1:])
 
 
 class StandardPythonParameterType(AbstractParameterType):

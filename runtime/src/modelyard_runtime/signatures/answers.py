@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import orjson
 
+from modelyard_runtime.compat.response import response_of
 from modelyard_runtime.http import JSON, Response
 from modelyard_runtime.signature import JsonSchema, Signature
 from modelyard_runtime.signatures.results import NAME, to_tensors
@@ -57,10 +59,16 @@ class AnySignature(Signature):
         return to_tensors(result)
 
     def to_response(self, result: Any) -> Response:
-        """JSON, but for bytes: those are sent as they are."""
+        """JSON, but for bytes and for answers that a script has made: those go as they are."""
         if isinstance(result, bytes | bytearray | memoryview):
             return Response(200, bytes(result), [_BYTES])
-        return Response(200, self.to_json(result), [JSON])
+        try:
+            return Response(200, self.to_json(result), [JSON])
+        except TypeError:
+            made = response_of(result)
+            if made is None:
+                raise
+            return made
 
 
 def to_json(result: Any) -> bytes:
@@ -72,7 +80,18 @@ def to_json(result: Any) -> bytes:
     try:
         return orjson.dumps(result, plain, _FAST_OPTIONS)
     except orjson.JSONEncodeError:  # perhaps only an array in another machine's byte order
+        pass
+    try:
         return orjson.dumps(result, plain, _OPTIONS)
+    except orjson.JSONEncodeError:  # or an integer beyond 64 bits, a lone surrogate, a named tuple
+        return _slowly(result)
+
+
+def _slowly(result: Any) -> bytes:
+    try:
+        return json.dumps(result, default=plain, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise TypeError(str(error)) from None
 
 
 def plain(value: Any) -> Any:
