@@ -57,8 +57,11 @@ class Parts:
     def close(self) -> None:
         """The other parts are not wanted: end the generator."""
         close = getattr(self._items, "close", None)
-        if close is not None:
-            close()
+        try:
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._blame(error)
 
 
 class AsyncParts:
