@@ -150,6 +150,8 @@ def _zip(content: _Content) -> Recognised | None:
         return Recognised(ModelFormat.PICKLE, "pytorch")
     if "archive_format" in members and any(name.startswith("models/") for name in members):
         return Recognised(ModelFormat.TORCH_EXPORT, "pytorch")
+    if "schema.json" in names:
+        return Recognised(ModelFormat.SKOPS, "scikit-learn")
     if {"config.json", "metadata.json", "model.weights.h5"} <= set(names):
         return Recognised(ModelFormat.KERAS, "keras")
     return None

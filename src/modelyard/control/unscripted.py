@@ -54,6 +54,7 @@ _FORMATS = {
     ModelFormat.TORCHSCRIPT: ("torch", "numpy"),
     ModelFormat.TORCH_EXPORT: ("torch", "numpy"),
     ModelFormat.KERAS: ("keras", "jax"),
+    ModelFormat.SKOPS: ("skops", "scikit-learn", "pandas"),
 }
 _FLAVORS = {
     "scikit-learn": ("scikit-learn",),
@@ -73,6 +74,7 @@ _PINNED_BY = {
     ModelFormat.TORCHSCRIPT: "torch",
     ModelFormat.TORCH_EXPORT: "torch",
     ModelFormat.KERAS: "keras",
+    ModelFormat.SKOPS: "scikit-learn",
 }
 """The package that `framework_version` is a version of, by format."""
 _HINT = "give a scoring script (--script) that loads the model and calls it"

@@ -16,6 +16,7 @@ class ModelFormat(StrEnum):
 
     PICKLE = "pickle"
     JOBLIB = "joblib"
+    SKOPS = "skops"
     ONNX = "onnx"
     SAFETENSORS = "safetensors"
     TORCHSCRIPT = "torchscript"

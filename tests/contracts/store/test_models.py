@@ -271,3 +271,17 @@ class TestDelete:
         for row in (ModelRow, BlobRow):
             with pytest.raises(Conflict), database.write() as tx:
                 tx._session.execute(delete(row))
+
+
+@pytest.mark.parametrize("format", ModelFormat)
+def test_the_database_takes_every_format(tx: Transaction, format: ModelFormat) -> None:
+    digest = add_blob(tx)
+    added = tx.models.add(
+        WORKSPACE,
+        RegisterModel(name="iris", files=(FileReference(path="m", digest=digest),)),
+        files=[ModelFile(path="m", digest=digest, size=5)],
+        format=format,
+        framework=None,
+        created_by=OWNER,
+    )
+    assert tx.models.get(WORKSPACE, Reference("iris", 1)).format is added.format is format

@@ -16,13 +16,14 @@ from collections.abc import Callable
 import joblib
 import numpy as np
 import pytest
+import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from modelyard.control.formats import Recognised, recognise
+from modelyard.control.formats import Recognised, named_packages, recognise
 from modelyard.domain.model import ModelFile, ModelFormat
 
 MODEL = make_pipeline(StandardScaler(), LogisticRegression()).fit(np.eye(4), [0, 1, 0, 1])
@@ -37,6 +38,11 @@ def look(files: dict[str, bytes]) -> Recognised:
     return recognise(
         model_files, lambda digest, offset, length: contents[digest][offset : offset + length]
     )
+
+
+def seen(files: dict[str, bytes]) -> tuple[ModelFormat, str | None]:
+    found = look(files)
+    return found.format, found.framework
 
 
 def varint(value: int) -> bytes:
@@ -115,6 +121,8 @@ mlflow_version: 2.9
         ("m.pt", zipped("m/data.pkl", "m/code/__torch__.py"), "torchscript", "pytorch"),
         ("m.pt", zipped("m/data.pkl", "m/constants.pkl"), "torchscript", "pytorch"),
         ("m.pt", zipped("archive/data.pkl", "archive/data/0"), "pickle", "pytorch"),
+        ("m.bin", zipped("m/archive_format", "m/models/model.json"), "torch_export", "pytorch"),
+        ("m.bin", zipped("schema.json", "140.npy"), "skops", "scikit-learn"),
         ("m.json", XGBOOST, "xgboost", "xgboost"),
         ("m.ubj", XGBOOST_BINARY, "xgboost", "xgboost"),
         ("m.txt", LIGHTGBM, "lightgbm", "lightgbm"),
@@ -126,7 +134,7 @@ mlflow_version: 2.9
     ],
 )
 def test_recognises(path: str, data: bytes, format: str, framework: str | None) -> None:
-    assert look({path: data}) == (ModelFormat(format), framework)
+    assert seen({path: data}) == (ModelFormat(format), framework)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,7 @@ def test_recognises(path: str, data: bytes, format: str, framework: str | None) 
     ],
 )
 def test_is_not_fooled(path: str, data: bytes) -> None:
-    assert look({path: data}) == (ModelFormat.CUSTOM, None)
+    assert seen({path: data}) == (ModelFormat.CUSTOM, None)
 
 
 def test_the_largest_file_that_is_recognised_decides() -> None:
@@ -159,7 +167,7 @@ def test_the_largest_file_that_is_recognised_decides() -> None:
         "small.pkl": pickle.dumps(MODEL),
         "large.onnx": field(1, 9) + field(7, b"g" * 4000),
     }
-    assert look(files) == (ModelFormat.ONNX, "onnx")
+    assert seen(files) == (ModelFormat.ONNX, "onnx")
 
 
 def test_an_mlflow_folder_is_one_whatever_is_inside() -> None:
@@ -169,7 +177,7 @@ def test_an_mlflow_folder_is_one_whatever_is_inside() -> None:
 
 def test_a_saved_model_is_tensorflows() -> None:
     files = {"saved_model.pb": b"\x08\x01", "variables/variables.index": b"\0"}
-    assert look(files) == (ModelFormat.CUSTOM, "tensorflow")
+    assert seen(files) == (ModelFormat.CUSTOM, "tensorflow")
 
 
 def test_large_archives_have_another_directory() -> None:
@@ -180,7 +188,7 @@ def test_large_archives_have_another_directory() -> None:
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
     tail = bytearray(data[end:])
     struct.pack_into("<2L", tail, 12, 0xFFFFFFFF, 0xFFFFFFFF)
-    assert look({"m.pt": bytes(data[:end]) + record + locator + tail}) == (
+    assert seen({"m.pt": bytes(data[:end]) + record + locator + tail}) == (
         ModelFormat.TORCHSCRIPT,
         "pytorch",
     )
@@ -198,12 +206,12 @@ def test_nothing_is_loaded() -> None:
 def test_packed_bombs_are_not_unpacked() -> None:
     bomb = pickle.dumps(b"\0" * 5_000_000)
     for pack in (zlib.compress, bz2.compress, lzma.compress):
-        assert look({"m.joblib": pack(bomb)}) == (ModelFormat.JOBLIB, None)
+        assert seen({"m.joblib": pack(bomb)}) == (ModelFormat.JOBLIB, None)
 
 
 def test_a_dictionary_of_gigabytes_is_refused() -> None:
     header = b"\x5d" + (0xFFFFFFFF).to_bytes(4, "little") + b"\xff" * 8
-    assert look({"m.joblib": header + b"\0" * 100}) == (ModelFormat.CUSTOM, None)
+    assert seen({"m.joblib": header + b"\0" * 100}) == (ModelFormat.CUSTOM, None)
 
 
 PIECES = st.sampled_from(
@@ -256,3 +264,29 @@ def test_damaged_models_are_survived(data: st.DataObject) -> None:
         damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(whole)))
     assert look({"m.pkl": bytes(damaged[:cut])}).format in ModelFormat
+
+
+class TestVersion:
+    @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+    def test_is_what_every_estimator_keeps(self, protocol: int) -> None:
+        assert look({"m.pkl": pickle.dumps(MODEL, protocol)}).version == sklearn.__version__
+
+    def test_is_found_in_what_joblib_packed(self) -> None:
+        out = io.BytesIO()
+        joblib.dump(MODEL, out, compress=3)
+        assert look({"m.joblib": out.getvalue()}).version == sklearn.__version__
+
+    def test_is_found_at_the_end_of_a_large_file(self) -> None:
+        large = LogisticRegression().fit(np.eye(2), [0, 1])
+        large.ballast = np.zeros(100_000)
+        assert look({"m.pkl": pickle.dumps(large)}).version == sklearn.__version__
+
+    def test_is_unknown_where_nothing_says_it(self) -> None:
+        assert look({"m.pkl": pickle.dumps({"_sklearn_version": "new"})}).version is None
+
+
+def test_the_modules_that_a_pickle_names() -> None:
+    data = pickle.dumps(MODEL)
+    files = [ModelFile(path="m.pkl", digest=f"sha256:{0:064x}", size=len(data))]
+    named = named_packages(files, lambda digest, offset, length: data[offset : offset + length])
+    assert "sklearn.linear_model._logistic" in named

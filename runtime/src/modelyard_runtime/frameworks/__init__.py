@@ -21,6 +21,7 @@ from modelyard_runtime.frameworks import failures
 _ADAPTERS = {
     "pickle": "pickles",
     "joblib": "pickles",
+    "skops": "pickles",
     "onnx": "onnx",
     "xgboost": "xgboost",
     "lightgbm": "lightgbm",

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
-from modelyard_runtime.frameworks.arrays import Array, to_tensor
+from modelyard_runtime.signatures import results
+from modelyard_runtime.signatures.answers import to_json
 from modelyard_runtime.tensors import Tensor
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+Array = NDArray[Any]
 
 
 class Answer:
@@ -29,12 +30,12 @@ class Answer:
             TypeError: An array holds what JSON cannot.
         """
         if len(self.arrays) == 1:
-            return _dumps(*self.arrays.values())
+            return to_json(*self.arrays.values())
         columns = [array.tolist() for array in self.arrays.values()]
         if not all(isinstance(column, list) for column in columns):
-            return _dumps(dict(zip(self.arrays, columns, strict=True)))
+            return to_json(dict(zip(self.arrays, columns, strict=True)))
         rows = zip(*columns, strict=True)
-        return _dumps([dict(zip(self.arrays, row, strict=True)) for row in rows])
+        return to_json([dict(zip(self.arrays, row, strict=True)) for row in rows])
 
     def to_tensors(self) -> list[Tensor]:
         """One tensor for each array.
@@ -42,7 +43,7 @@ class Answer:
         Raises:
             TypeError: An array holds what no tensor can.
         """
-        return [to_tensor(name, array) for name, array in self.arrays.items()]
+        return results.to_tensors(self.arrays)
 
     def split(self, rows: Sequence[int]) -> list[Answer]:
         """Parts of so many rows.
@@ -85,17 +86,3 @@ def _array(value: Any) -> Array:
         value = value.toarray()
     array = np.asarray(value)
     return np.ascontiguousarray(array) if array.ndim else array
-
-
-def _dumps(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value, _plain, _OPTIONS)
-    except orjson.JSONEncodeError:  # perhaps an array in another machine's byte order
-        return orjson.dumps(_plain(value), _plain)
-
-
-def _plain(value: Any) -> Any:
-    """What an array holds that orjson does not take: strings, objects."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"an object of type `{type(value).__name__}` cannot be sent as JSON")

@@ -11,7 +11,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
-from modelyard_runtime.frameworks.arrays import datatype_of
+from modelyard_runtime.arrays import datatype_of
 from modelyard_runtime.frameworks.failures import Unservable
 from modelyard_runtime.frameworks.inputs import Inputs
 from modelyard_runtime.frameworks.matrix import Matrix
@@ -51,7 +51,7 @@ def served(estimator: Any) -> Served:
         raise Unservable(f"the file holds an object of type `{kind}` without a `predict` method")
     outputs, schema = _outputs(estimator) if found[0] == "predict" else ((), None)
     methods = {name: _method(estimator, name) for name in found}
-    return Served(methods, inputs_of(estimator), outputs, schema)
+    return Served(methods, inputs_of(estimator), outputs, schema, takes_frames=True)
 
 
 def inputs_of(estimator: Any) -> Inputs:

@@ -10,6 +10,7 @@ from modelyard_runtime.frameworks.failures import ambiguous
 _ENDINGS = {
     "pickle": (".pkl", ".pickle", ".p"),
     "joblib": (".joblib", ".joblib.gz", ".joblib.z", ".joblib.lz4", ".pkl", ".pkl.gz", ".pkl.z"),
+    "skops": (".skops",),
     "onnx": (".onnx",),
     "xgboost": (".ubj", ".json", ".xgb", ".model", ".bin"),
     "lightgbm": (".txt", ".lgb", ".lightgbm", ".model"),

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modelyard_runtime.frameworks.arrays import from_tensor, shown, to_array
+from modelyard_runtime.arrays import array_of, array_of_tensor
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.matrix import INPUT, record_schema
 from modelyard_runtime.http import HttpError
 from modelyard_runtime.signature import JsonSchema
+from modelyard_runtime.signatures.wording import kind_of
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -59,11 +60,11 @@ class Frame(Inputs):
     def from_tensors(self, tensors: Sequence[Tensor]) -> pd.DataFrame:
         """One tensor for each column, or one of rows and columns if it is the only one."""
         if len(tensors) == 1 and len(self._names) > 1:
-            array = from_tensor(only(tensors, INPUT))
+            array = array_of_tensor(only(tensors, INPUT))
             if array.ndim != 2:
                 raise HttpError(422, f"The input must have 2 dimensions, not {array.ndim}.")
             return self.from_rows(array.tolist())
-        arrays = [from_tensor(tensor) for tensor in by_name(tensors, self._names)]
+        arrays = [array_of_tensor(tensor) for tensor in by_name(tensors, self._names)]
         if len({array.shape[:1] for array in arrays}) > 1 or any(
             array.ndim == 0 or array.size != len(array) for array in arrays
         ):
@@ -93,7 +94,7 @@ class Frame(Inputs):
     def _column(self, name: str, values: list[Any]) -> Any:
         for at, value in enumerate(values):
             if type(value) not in _SCALARS:
-                message = f"must be a number, a string, a boolean or null, not {shown(value)}"
+                message = f"must be a number, a string, a boolean or null, not {kind_of(value)}"
                 raise HttpError(422, f"Row {at}: the feature `{name}` {message}.")
             if type(value) is int and abs(value) >> 63:
                 raise HttpError(422, f"Row {at}: the feature `{name}` is beyond 64 bits.")
@@ -110,7 +111,7 @@ class Frame(Inputs):
             raise HttpError(422, f"{place} is null, and must be of type {dtype}.")
         if dtype == "object":
             return _strings(values, place)
-        return to_array(values, np.dtype(dtype), place)
+        return array_of(place, values, np.dtype(dtype))
 
     def _datatype(self, name: str) -> str:
         return _DATATYPES.get(self._dtypes.get(name, ""), "BYTES")
@@ -138,4 +139,4 @@ def _strings(values: list[Any], place: str) -> list[Any]:
 def _refuse(values: list[Any], accepts: Callable[[Any], bool], problem: str) -> None:
     for at, value in enumerate(values):
         if not accepts(value):
-            raise HttpError(422, f"{problem}, not {shown(value)} as in row {at}.")
+            raise HttpError(422, f"{problem}, not {kind_of(value)} as in row {at}.")

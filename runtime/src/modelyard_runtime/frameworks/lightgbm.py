@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 
 from modelyard_runtime.config import Model
-from modelyard_runtime.frameworks.arrays import Array
+from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.failures import Unservable
 from modelyard_runtime.frameworks.files import model_file
 from modelyard_runtime.frameworks.matrix import Matrix
@@ -22,7 +22,12 @@ _UNNAMED = re.compile(r"Column_\d+")
 
 def load(model: Model, folder: str) -> Served:
     """Read a file that `save_model` wrote."""
-    return served(lgb.Booster(model_file=model_file(model, folder)))
+    return serve(model_file(model, folder))
+
+
+def serve(path: str) -> Served:
+    """Serve a file, whatever its name."""
+    return served(lgb.Booster(model_file=path))
 
 
 def served(booster: lgb.Booster) -> Served:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.frameworks.arrays import Array, datatype_of, from_tensor, shown
+from modelyard_runtime.arrays import array_of_tensor, datatype_of
+from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import (
     Inputs,
     by_name,
@@ -19,6 +20,7 @@ from modelyard_runtime.frameworks.inputs import (
 )
 from modelyard_runtime.http import HttpError
 from modelyard_runtime.signature import JsonSchema
+from modelyard_runtime.signatures.wording import kind_of
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
 INPUT = "input"
@@ -79,7 +81,7 @@ class Matrix(Inputs):
                 raise HttpError(422, "The inputs differ in their number of rows.")
             array = np.column_stack(columns)
         else:
-            array = from_tensor(only(tensors, INPUT))
+            array = array_of_tensor(only(tensors, INPUT))
         return self._fitting(array)
 
     def count(self, value: Array) -> int:
@@ -124,7 +126,7 @@ class Matrix(Inputs):
         elif type(value) is str and self._takes_text:
             return
         elif type(value) not in (int, float, bool):
-            raise self._wrong(at, column, f"must be a number, not {shown(value)}")
+            raise self._wrong(at, column, f"must be a number, not {kind_of(value)}")
         elif type(value) is int and abs(value) >> 64:
             raise self._wrong(at, column, "is an integer of more than 64 bits")
 
@@ -160,7 +162,7 @@ def record_schema(properties: dict[str, JsonSchema]) -> JsonSchema:
 
 
 def _column(tensor: Tensor) -> Array:
-    array = from_tensor(tensor)
+    array = array_of_tensor(tensor)
     if array.ndim == 2 and array.shape[1] == 1:
         return array[:, 0]
     if array.ndim != 1:

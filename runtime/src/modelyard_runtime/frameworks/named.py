@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.frameworks.arrays import Array, datatype_of, from_tensor, to_array
+from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of
+from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.matrix import record_schema
 from modelyard_runtime.http import HttpError
 from modelyard_runtime.signature import JsonSchema
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
+_FITTING = {"f": "fiu", "i": "iu", "u": "iu", "U": "U"}
+"""By the kind of numbers that a model takes: the kinds that may be sent."""
 _JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
 
@@ -25,13 +28,9 @@ class Field:
 
     name: str
     dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    """-1 where any length will do; the first is that of the rows."""
-
-    @property
-    def spec(self) -> TensorSpec:
-        """As the protocols describe it."""
-        return TensorSpec(self.name, datatype_of(self.dtype), self.shape)
+    shape: tuple[int, ...] | None
+    """-1 where any length will do; the first is that of the rows. None: the model does not say
+    what it takes, and gets tensors of any type as they come."""
 
 
 class Named(Inputs):
@@ -40,7 +39,7 @@ class Named(Inputs):
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields = tuple(fields)
         self._names = [field.name for field in fields]
-        self.specs = tuple(field.spec for field in fields)
+        self.specs = _specs(fields)
         self.row_schema = self._schema()
 
     def from_rows(self, rows: list[Any]) -> dict[str, Array]:
@@ -63,7 +62,7 @@ class Named(Inputs):
         else:
             tensors = by_name(tensors, self._names)
         values = {
-            field.name: _shaped(field, _cast(field, from_tensor(tensor)))
+            field.name: _shaped(field, _cast(field, array_of_tensor(tensor)))
             for field, tensor in zip(self._fields, tensors, strict=True)
         }
         if len({len(array) for array in values.values()}) > 1:
@@ -83,8 +82,8 @@ class Named(Inputs):
         return {name: np.concatenate([value[name] for value in values]) for name in self._names}
 
     def _fitting(self, field: Field, values: list[Any]) -> Array:
-        array = to_array(values, field.dtype, f"The input `{field.name}`")
-        if field.shape[1:] == (1,) and array.ndim == 1:
+        array = array_of(field.name, values, field.dtype)
+        if field.shape is not None and field.shape[1:] == (1,) and array.ndim == 1:
             array = array.reshape(-1, 1)  # a column: rows give its values as they are
         return _shaped(field, array)
 
@@ -94,18 +93,33 @@ class Named(Inputs):
         return record_schema({field.name: _schema(field, single=False) for field in self._fields})
 
 
+def _specs(fields: Sequence[Field]) -> tuple[TensorSpec, ...]:
+    """As the protocols describe them; nothing unless all are known."""
+    return tuple(
+        TensorSpec(field.name, datatype_of(field.dtype), field.shape)
+        for field in fields
+        if field.shape is not None
+    )
+
+
 def _cast(field: Field, array: Array) -> Array:
     """An array of the type that the model takes, if no value changes."""
-    if array.dtype == field.dtype:
+    if field.shape is None or array.dtype == field.dtype:
         return array
-    if np.can_cast(array.dtype, field.dtype, "same_kind") and array.dtype != object:
-        return to_array(array, field.dtype, f"The input `{field.name}`")
+    if array.dtype.kind in _FITTING.get(field.dtype.kind, ""):
+        cast = array.astype(field.dtype)
+        if field.dtype.kind == "f" or (cast == array).all():
+            return cast
     given, wanted = datatype_of(array.dtype), datatype_of(field.dtype)
     raise HttpError(422, f"The input `{field.name}` must be of type {wanted}, not {given}.")
 
 
 def _shaped(field: Field, array: Array) -> Array:
     """Check the shape, where the model says one."""
+    if field.shape is None:
+        if array.ndim == 0:
+            raise HttpError(422, f"The input `{field.name}` must have a dimension for rows.")
+        return array
     fits = array.ndim == len(field.shape) and all(
         wanted in (-1, given) for wanted, given in zip(field.shape, array.shape, strict=True)
     )
@@ -121,6 +135,8 @@ def _shaped(field: Field, array: Array) -> Array:
 
 def _schema(field: Field, single: bool) -> JsonSchema:
     """The value of one row."""
+    if field.shape is None:
+        return {}
     lengths = field.shape[1:]
     if not single and math.prod(lengths) == 1:
         lengths = ()

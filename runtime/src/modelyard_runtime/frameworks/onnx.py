@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from modelyard_runtime.arrays import datatype_of
 from modelyard_runtime.config import Model
-from modelyard_runtime.frameworks.arrays import Array, datatype_of
+from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.failures import Unservable
 from modelyard_runtime.frameworks.files import model_file
 from modelyard_runtime.frameworks.named import Field, Named
@@ -32,7 +33,7 @@ _DTYPES = {
     "tensor(uint16)": "u2",
     "tensor(uint8)": "u1",
     "tensor(bool)": "?",
-    "tensor(string)": "O",
+    "tensor(string)": "U",
 }
 _LABELS = ("tensor(int64)", "tensor(string)")
 _PROBABILITIES = ("tensor(float)", "tensor(double)")
@@ -41,7 +42,12 @@ _MAPS = "seq(map("
 
 def load(model: Model, folder: str) -> Served:
     """Open the model and offer its outputs as `predict`, with `predict_proba` for a classifier."""
-    session = open_session(model_file(model, folder))
+    return serve(model_file(model, folder))
+
+
+def serve(path: str) -> Served:
+    """Serve a file, whatever its name."""
+    session = open_session(path)
     fields = [_field(given) for given in session.get_inputs()]
     outputs = session.get_outputs()
     first = outputs[:1] if _is_classifier(outputs) else outputs

@@ -1,4 +1,4 @@
-"""Models saved with pickle or joblib. Only a replica loads one: that runs whatever it holds."""
+"""Models saved with pickle, joblib or skops. Only a replica loads one: it may run anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOOSTERS = ("xgboost", "lightgbm")
 
 def load(model: Model, folder: str) -> Served:
     """Load the object and offer its methods."""
-    return served(_read(model_file(model, folder), model.format))
+    return served(read(model_file(model, folder), model.format))
 
 
 def served(loaded: Any) -> Served:
@@ -34,13 +34,18 @@ def served(loaded: Any) -> Served:
     return _adapter("estimators")(loaded)
 
 
+def read(path: str, format: str | None) -> Any:
+    """The object in a file of this format."""
+    if format == "joblib":
+        return importlib.import_module("joblib").load(path)
+    if format == "skops":
+        skops = importlib.import_module("skops.io")
+        # What it would have somebody look at first is trusted here as much as a pickle is.
+        return skops.load(path, trusted=skops.get_untrusted_types(file=path))
+    with open(path, "rb") as file:
+        return pickle.load(file)  # noqa: S301  # that is what a pickle is for, see above
+
+
 def _adapter(name: str) -> Callable[[Any], Served]:
     offer: Callable[[Any], Served] = importlib.import_module(f"{__package__}.{name}").served
     return offer
-
-
-def _read(path: str, format: str | None) -> Any:
-    if format == "joblib":
-        return importlib.import_module("joblib").load(path)
-    with open(path, "rb") as file:
-        return pickle.load(file)  # noqa: S301  # that is what a pickle is for, see above

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
-
 from modelyard_runtime.frameworks.answers import Answer, answer_of
 from modelyard_runtime.frameworks.inputs import Inputs
 from modelyard_runtime.http import HttpError, Request
 from modelyard_runtime.signature import Arguments, Batching, JsonSchema, Signature, Table
+from modelyard_runtime.signatures.bodies import body_of, read_json
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
 _MOST_QUERY_FIELDS = 100
@@ -34,6 +33,8 @@ class Served:
     """JSON Schema of the first method's answer, if known."""
     batches: bool = True
     """Rows do not depend on each other: several requests may be scored in one call."""
+    takes_frames: bool = False
+    """The methods take a pandas data frame as well as what `inputs` makes."""
 
 
 class ModelSignature(Signature):
@@ -54,12 +55,8 @@ class ModelSignature(Signature):
 
     def from_request(self, request: Request) -> Arguments:
         """Rows out of the body, or out of the query of a GET."""
-        asked = _query(request.query) if request.query else {}
-        if request.method == "GET":
-            document: Any = {"data": _loads(asked["data"])} if "data" in asked else {}
-        else:
-            document = _loads(request.body)
-        method = asked.get("method")
+        document = read_json(body_of(request))
+        method = _asked(request.query) if request.query else None
         if type(document) is dict:
             document, method = self._opened(document, method)
         if type(document) is not list:
@@ -145,22 +142,13 @@ def scoring(methods: Mapping[str, Callable[[Any], Any]]) -> Callable[..., Answer
     return run
 
 
-def _loads(body: bytes | str) -> Any:
-    if not body:
-        raise HttpError(400, f"The body is empty. {_FORMS}.")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}, position {error.pos}"
-        raise HttpError(400, f"The body is not JSON: {error.msg}, at {where}.") from None
-
-
-def _query(query: str) -> dict[str, str]:
+def _asked(query: str) -> str | None:
+    """The method that the query names."""
     try:
         fields = parse_qs(query, keep_blank_values=True, max_num_fields=_MOST_QUERY_FIELDS)
     except ValueError:
         raise HttpError(400, "The query cannot be read.") from None
-    return {name: values[-1] for name, values in fields.items()}
+    return fields["method"][-1] if "method" in fields else None
 
 
 def _body_schema(inputs: Inputs, methods: Sequence[str]) -> JsonSchema:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from modelyard_runtime.frameworks.arrays import from_tensor, shown
+from modelyard_runtime.arrays import array_of_tensor
 from modelyard_runtime.frameworks.inputs import Inputs, only
 from modelyard_runtime.frameworks.matrix import INPUT
 from modelyard_runtime.http import HttpError
+from modelyard_runtime.signatures.wording import kind_of
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
 
@@ -24,12 +25,12 @@ class Texts(Inputs):
         texts = [_text(row) for row in rows]
         for at, text in enumerate(texts):
             if type(text) is not str:
-                raise HttpError(422, f"Row {at} must be a string, not {shown(text)}.")
+                raise HttpError(422, f"Row {at} must be text, not {kind_of(text)}.")
         return texts
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> list[str]:
         """One tensor of strings, in one column if it has two dimensions."""
-        array = from_tensor(only(tensors, INPUT))
+        array = array_of_tensor(only(tensors, INPUT))
         if array.ndim == 0 or array.size != len(array):
             raise HttpError(422, "The input must have one string for each row.")
         return self.from_rows(array.ravel().tolist())

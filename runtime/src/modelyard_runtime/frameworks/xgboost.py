@@ -10,7 +10,7 @@ import numpy as np
 import xgboost as xgb
 
 from modelyard_runtime.config import Model
-from modelyard_runtime.frameworks.arrays import Array
+from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.failures import Unservable
 from modelyard_runtime.frameworks.files import model_file
 from modelyard_runtime.frameworks.matrix import Matrix
@@ -23,8 +23,13 @@ _CLASSIFIER = '"_estimator_type": "classifier"'
 
 def load(model: Model, folder: str) -> Served:
     """Read a file that `save_model` wrote."""
+    return serve(model_file(model, folder))
+
+
+def serve(path: str) -> Served:
+    """Serve a file, whatever its name."""
     booster = xgb.Booster()
-    booster.load_model(model_file(model, folder))
+    booster.load_model(path)
     return served(booster)
 
 

@@ -1,4 +1,4 @@
-"""A format of models: what `torch.export.save` writes."""
+"""Two more formats of models: what `torch.export.save` and skops write."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,7 +31,7 @@ def upgrade() -> None:
         model.alter_column(
             "format",
             existing_type=one_of("format", *FORMATS),
-            type_=one_of("format", *FORMATS, "torch_export"),
+            type_=one_of("format", *FORMATS, "skops", "torch_export"),
         )
 
 
