@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from tests.contracts.protocols.inline import routes_of
 
 from modelyard_runtime.config import Config, Model
 from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.loading import load
 from modelyard_runtime.protocols import mlflow
 from modelyard_runtime.routes import Routes
-from modelyard_runtime.scoring import Call, Scorer
 
 HERE = Path(__file__).parent
 REQUESTS = json.loads((HERE / "mlflow_requests.json").read_text())
@@ -28,13 +28,6 @@ OTHER_CODES = {"INVALID_PARAMETER_VALUE": "BAD_REQUEST"}
 
 X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 Y = X @ [2.0, -1.0] + 0.5
-
-
-class Inline:
-    """A lane that scores at once."""
-
-    def submit(self, call: Call) -> Response:
-        return call.execute()
 
 
 def model(name: str) -> Any:
@@ -56,8 +49,7 @@ def served(configure: Callable[..., Config], tmp_path: Path) -> Callable[[str], 
         config = Config(**values | {"models": models, "script": None})
         entry = load(config, lambda phase: None)
         surface = mlflow.routes(entry, config, lambda: "")
-        lane: Any = Inline()
-        return Routes(lane, Scorer(entry, lambda cause: None), [surface], {}, lambda: "")
+        return routes_of(entry, config, [surface], lambda: "")
 
     return served
 

@@ -12,12 +12,11 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from tests.contracts.protocols.inline import routes_of
 
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.protocols import inference
-from modelyard_runtime.routes import Routes
-from modelyard_runtime.scoring import Call, Scorer
 
 Data = list[msgspec.Raw]
 
@@ -86,20 +85,11 @@ def run(x: list[list[float]]) -> list[float]:
 X = {"name": "x", "datatype": "FP64", "shape": [2, 2], "data": [1, 2, 3, 4]}
 
 
-class Inline:
-    """A lane that scores at once."""
-
-    def submit(self, call: Call) -> Response:
-        return call.execute()
-
-
 class Asked:
     def __init__(self, entry: Entry, config: Any) -> None:
         self.unready = ""
         surface = inference.routes(entry, config, lambda: self.unready)
-        lane: Any = Inline()
-        scorer = Scorer(entry, lambda cause: None)
-        self._routes = Routes(lane, scorer, [surface], {}, lambda: self.unready)
+        self._routes = routes_of(entry, config, [surface], lambda: self.unready)
 
     def ask(self, method: str, path: str, body: Any = None) -> Response:
         data = body if isinstance(body, bytes) else orjson.dumps(body)

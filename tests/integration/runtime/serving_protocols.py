@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from tests.contracts.protocols.inline import Inline, routes_of
 
 from modelyard_runtime.auth import Guard
 from modelyard_runtime.config import Config, Model
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Response, Server
+from modelyard_runtime.http import Server
 from modelyard_runtime.protocols import inference, mlflow, score
 from modelyard_runtime.protocols.grpc import GrpcInference, GrpcServer
 from modelyard_runtime.protocols.infer import ServedModel
 from modelyard_runtime.routes import Routes
-from modelyard_runtime.scoring import Call, Scorer
+from modelyard_runtime.scoring import Scorer
 
 
 def configuration(folder: Path, **settings: Any) -> Config:
@@ -38,13 +39,6 @@ def configuration(folder: Path, **settings: Any) -> Config:
         "drain_timeout": 5.0,
     }
     return Config(**values | settings)
-
-
-class Inline:
-    """A lane that scores at once."""
-
-    def submit(self, call: Call) -> Response:
-        return call.execute()
 
 
 class Serving:
@@ -79,27 +73,27 @@ class Serving:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        scorer = Scorer(self._entry, lambda cause: None)
         admit = self._guard.admit if self._guard is not None else None
         limits = self._config.http_limits(strangers=True)
-        server = Server(self._routes(scorer), limits, admit)
-        grpc = self._grpc(scorer)
+        server = Server(self._routes(), limits, admit)
+        grpc = self._grpc()
         await server.start(self._listener)
         await grpc.start()
         self._started.set()
         await self._ended.wait()
         await asyncio.gather(server.drain(1), grpc.drain(1))
 
-    def _routes(self, scorer: Scorer) -> Routes:
+    def _routes(self) -> Routes:
         surfaces = [
             protocol.routes(self._entry, self._config, self._why_unready)
             for protocol in (score, inference, mlflow)
         ]
-        return Routes(Inline(), scorer, surfaces, {}, self._why_unready)
+        return routes_of(self._entry, self._config, surfaces, self._why_unready)
 
-    def _grpc(self, scorer: Scorer) -> GrpcServer:
+    def _grpc(self) -> GrpcServer:
         model = ServedModel.of(self._entry, self._config)
         protocol = GrpcInference(self._entry.signature, model)
+        scorer = Scorer(self._entry, lambda cause: None)
         return GrpcServer(
             self._config,
             model,
