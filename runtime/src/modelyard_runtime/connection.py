@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
@@ -42,6 +44,8 @@ _GATHERED = 64
 _LINGER, _LONGEST_LINGER = 1.0, 30.0
 """Seconds to read and throw away what a refused client still sends, since its last byte and in all:
 closing at once would reset the connection, and the client would never see the answer."""
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""Lets a socket end with a reset."""
 _NEVER = float("inf")
 
 _UNEXPECTED = "An unexpected error occurred. The log has the details."
@@ -408,10 +412,10 @@ class Connection(asyncio.Protocol):
         """The parts of an answer have come to an end."""
         self._sender = None
         if not whole and not self._delimited:
-            self._transport.abort()  # otherwise the client would take it for the end
+            self._reset()  # otherwise the client would take it for the end
         elif not whole:
             self._close()
-        elif not self._stays:
+        elif not (self._stays and self._keeps_alive()):
             self._part()
         else:
             self._advance()
@@ -498,6 +502,12 @@ class Connection(asyncio.Protocol):
         self._flush()
         self._end(self._server.limits.body_time)
         self._transport.close()
+
+    def _reset(self) -> None:
+        sock = self._transport.get_extra_info("socket")
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._transport.abort()
 
     def _end(self, patience: float) -> None:
         now = self._loop.time()

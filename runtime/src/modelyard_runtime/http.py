@@ -58,6 +58,8 @@ _log = logging.getLogger("modelyard.http")
 
 _IDLE_GRACE = 0.5
 """Seconds at a drain that an idle connection gets, because its next request may be on its way."""
+_PARTING = 1.0
+"""Seconds that a TLS client gets to agree to the end of a connection."""
 
 
 class Server:
@@ -188,6 +190,7 @@ class Server:
                 client,
                 ssl=self._tls.context,
                 ssl_handshake_timeout=self.limits.handshake_time,
+                ssl_shutdown_timeout=_PARTING,
             )
 
     def _adopted(self, adopting: asyncio.Task[None]) -> None:

@@ -14,12 +14,14 @@ import uvloop
 
 from modelyard_runtime.http import (
     Handler,
+    Head,
     HttpError,
     Limits,
     Reply,
     Request,
     Response,
     Server,
+    Tls,
 )
 
 
@@ -49,13 +51,17 @@ def computed(handler: Callable[[Request], Awaitable[Response]]) -> Handler:
 class Running:
     """A running server: `path` of its socket, and its event loop for tests that reach inside."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, server: Server, tls: Tls | None = None, *, tcp: bool = False) -> None:
         self.folder = tempfile.mkdtemp(prefix="my-")
         self.path = f"{self.folder}/s"
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        self.listener.listen(1024)
-        self.server = Server(handler, limits)
+        if tcp:
+            self.listener = socket.create_server(("127.0.0.1", 0))
+        else:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(self.path)
+            self.listener.listen(1024)
+        self.server = server
+        self._tls = tls
         self.loop: asyncio.AbstractEventLoop
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
@@ -78,14 +84,22 @@ class Running:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        await self.server.start(self.listener)
+        await self.server.start(self.listener, self._tls)
         self._started.set()
         await self._ended.wait()
 
 
 @contextlib.contextmanager
-def serving(handler: Handler, limits: Limits | None = None) -> Iterator[Running]:
-    running = Running(handler, limits or Limits())
+def serving(
+    handler: Handler,
+    limits: Limits | None = None,
+    admit: Callable[[Head], Response | None] | None = None,
+    wants_stream: Callable[[Head], bool] | None = None,
+    tls: Tls | None = None,
+    *,
+    tcp: bool = False,
+) -> Iterator[Running]:
+    running = Running(Server(handler, limits, admit, wants_stream), tls, tcp=tcp)
     running.start()
     try:
         yield running

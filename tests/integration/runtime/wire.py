@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,12 @@ class Answer:
 class Wire:
     """One connection of a client that does nothing by itself."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tls: ssl.SSLContext | None = None, name: str = "here") -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE)
         self._socket.connect(path)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=name)
         self._received = b""
 
     def __enter__(self) -> Wire:
@@ -59,6 +62,17 @@ class Wire:
             self._more()
         body, self._received = self._received[:length], self._received[length:]
         return Answer(int(first.split(" ")[1]), headers, body)
+
+    def chunk(self) -> bytes:
+        """The next chunk of a body; the last one is empty."""
+        while b"\r\n" not in self._received:
+            self._more()
+        size, _, self._received = self._received.partition(b"\r\n")
+        length = int(size, 16)
+        while len(self._received) < length + 2:
+            self._more()
+        data, self._received = self._received[:length], self._received[length + 2 :]
+        return data
 
     def rest(self) -> bytes:
         """Everything until the other side closes."""
