@@ -1,4 +1,4 @@
-"""Loads a scoring script as its author expects: working directory, paths, `init()`, `run()`."""
+"""Loads what is served: a scoring script as its author expects it, or a model without one."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
         enter(status.INITIALISING)
         return importlib.import_module(_FRAMEWORKS).load(config.models, scene)  # type: ignore[no-any-return]
     enter(status.IMPORTING)
+    os.environ.update(compat.surroundings(config))
     compat.install(config.models_root, config.models)
     module = _import(scene)
     compat.settle(config.models_root)
@@ -47,9 +48,6 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
 
 def _set_up(config: Config, scene: Scene) -> None:
     os.environ["AZUREML_MODEL_DIR"] = os.environ["MODELYARD_MODEL_DIR"] = config.model_dir
-    os.environ.update(compat.surroundings(config))
-    os.environ.update(compat.surroundings(config))
-    compat.install(config.models_root, config.models)
     if sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]  # put there by `python -m`: a folder of the host, not of the script
     folder = os.path.dirname(os.path.join(scene.code, scene.script))

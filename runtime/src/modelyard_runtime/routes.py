@@ -9,16 +9,19 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from modelyard_runtime.config import Config
 from modelyard_runtime.http import JSON, Reply, Request, Response, error_response
 from modelyard_runtime.lanes import Lane
 from modelyard_runtime.memo import memo_of
 from modelyard_runtime.messages import Head
+from modelyard_runtime.openapi import describe, own_documents
 from modelyard_runtime.protocols.base import Page, Protocol, Surface
 from modelyard_runtime.scoring import Scorer
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _PREFIX = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+")
-_VERSIONS = {"2": "2", "2.0": "2", "3": "3", "3.0": "3"}
+_VERSIONS = {"2": "2.0", "2.0": "2.0", "3": "3.0", "3.0": "3.0", "3.1": "3.1"}
+_SHORT = {"2.0": "2", "3.0": "3", "3.1": "3.1"}
 _NOT_FOUND = "The requested URL was not found on the server."
 _NOT_ALLOWED = "The method is not allowed for the requested URL."
 
@@ -30,7 +33,7 @@ class Routes:
         lane: Scores.
         scorer: Makes the calls that the lane takes.
         surfaces: The paths of each protocol.
-        documents: The descriptions of the service, by version.
+        config: Of the replica.
         unready: Why the replica is not ready, or an empty string.
     """
 
@@ -39,12 +42,11 @@ class Routes:
         lane: Lane,
         scorer: Scorer,
         surfaces: Sequence[Surface],
-        documents: dict[str, dict[str, Any]],
+        config: Config,
         unready: Callable[[], str],
     ) -> None:
         self._submit = lane.submit
         self._call = scorer.call
-        self._documents = documents
         self._unready = unready
         pages: dict[str, Page] = {
             "/": self._root,
@@ -54,6 +56,9 @@ class Routes:
         }
         own = Surface({path: {"GET": page} for path, page in pages.items()})
         self._surfaces = (*surfaces, own)
+        signature = scorer.entry.signature
+        described = describe(signature, self._surfaces, config.service, config.sample)
+        self._documents = described | own_documents(config)
 
     def __call__(self, request: Request) -> Response | Reply:
         """Answer a request; a score is computed elsewhere, all else at once."""
@@ -87,11 +92,13 @@ class Routes:
 
     def _swagger(self, request: Request) -> Response:
         asked = parse_qs(request.query).get("version", ["2"])[0]
-        version = _VERSIONS.get(asked)
-        if version is None:
-            message = f"Swagger version [{asked[:20]}] is not valid. Supported versions: [2, 3]."
-            return error_response(404, message)
-        document = self._documents[version]
+        document = self._documents.get(_VERSIONS.get(asked, ""))
+        if document is None:
+            known = ", ".join(_SHORT[version] for version in sorted(self._documents))
+            problem = "not valid. Supported versions"
+            if asked in _VERSIONS:
+                problem = "not supported for the scoring script. Supported swagger versions"
+            return error_response(404, f"Swagger version [{asked[:20]}] is {problem}: [{known}].")
         prefix = request.headers.get(b"x-forwarded-prefix", b"")
         if _PREFIX.fullmatch(prefix):
             document = _below(document, prefix.decode())
@@ -99,7 +106,7 @@ class Routes:
 
 
 def _json(value: Any) -> Response:
-    return Response(200, orjson.dumps(value), [JSON])
+    return Response(200, orjson.dumps(value, str), [JSON])
 
 
 def _not_allowed(surface: Surface, answers: Mapping[str, Protocol | Page]) -> Page:

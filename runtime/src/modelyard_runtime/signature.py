@@ -43,6 +43,8 @@ class Signature(ABC):
     input_schema: JsonSchema
     """JSON Schema of the body of `/score`."""
     output_schema: JsonSchema
+    versions: tuple[str, ...] = ("2.0", "3.0", "3.1")
+    """Of Swagger and OpenAPI: those that can say what it takes and gives."""
     takes_options: bool = False
     """`OPTIONS /score` is for the script; else it is answered without."""
 
