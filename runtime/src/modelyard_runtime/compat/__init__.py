@@ -20,6 +20,13 @@ from modelyard_runtime.signature import Signature
 
 RAW = "__modelyard_raw__"
 """Attribute of a function that `@rawhttp` was put on."""
+SCHEMA_FILES = (
+    "service_schema.json",
+    "schema.json",
+    "outputs/service_schema.json",
+    "outputs/schema.json",
+)
+"""Where a schema file may lie below the folder of the code."""
 SCHEMAS = "__modelyard_schemas__"
 """Attribute of a function that `@input_schema` or `@output_schema` was put on."""
 
@@ -77,6 +84,8 @@ def run_of(module: ModuleType) -> Any:
 def signature_of(run: Callable[..., Any]) -> Signature | None:
     """What a `run` takes that has one of the original's decorators; None for any other.
 
+    The working directory is that of the code: a schema file of 2018 in it counts as a decorator.
+
     Raises:
         Unservable: It has decorators that exclude each other.
     """
@@ -87,6 +96,8 @@ def signature_of(run: Callable[..., Any]) -> Signature | None:
         return _signatures("raw").RawSignature(run)  # type: ignore[no-any-return]
     if decorated:
         return _signatures("decorated").DecoratedSignature(run)  # type: ignore[no-any-return]
+    if any(map(os.path.exists, SCHEMA_FILES)):
+        return _signatures("schema_files").signature_beside(run)  # type: ignore[no-any-return]
     return None
 
 

@@ -18,7 +18,7 @@ from modelyard_runtime.compat import SCHEMAS, decorators
 from modelyard_runtime.compat.request import is_json, split_content_type
 from modelyard_runtime.messages import HttpError, Request
 from modelyard_runtime.request_headers import PARAMETER
-from modelyard_runtime.signature import Arguments, Table
+from modelyard_runtime.signature import Arguments, JsonSchema, Table
 from modelyard_runtime.signatures.answers import AnySignature
 from modelyard_runtime.signatures.bodies import body_of
 from modelyard_runtime.tensors import Tensor
@@ -28,17 +28,15 @@ _TABLE = "pandas.DataFrame:"
 _REAL = "inference_schema.schema_util"
 
 
-class DecoratedSignature(AnySignature):
+class NamedSignature(AnySignature):
     """Every parameter of `run` is a key of the body, or of the query of a `GET`."""
 
-    def __init__(self, run: Callable[..., Any]) -> None:
+    def __init__(self, run: Callable[..., Any], given: JsonSchema, answered: JsonSchema) -> None:
         parameters = inspect.signature(run).parameters
         self._defaults = {name: p.default for name, p in parameters.items() if name != PARAMETER}
-        schemas = decorators if hasattr(run, SCHEMAS) else sys.modules[_REAL]
-        self.input_schema = schemas.get_input_schema(run)
-        self.output_schema = schemas.get_output_schema(run)
-        self.versions = tuple(schemas.get_supported_versions(run))
-        self._properties = self.input_schema.get("properties", {})
+        self.input_schema = given
+        self.output_schema = answered
+        self._properties = given.get("properties", {})
 
     def from_request(self, request: Request) -> Arguments:
         """The values of the parameters; keys that are no parameter are not looked at."""
@@ -66,6 +64,15 @@ class DecoratedSignature(AnySignature):
         return arguments
 
 
+class DecoratedSignature(NamedSignature):
+    """The parameters of a `run` whose decorators convert them when it is called."""
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        schemas = decorators if hasattr(run, SCHEMAS) else sys.modules[_REAL]
+        super().__init__(run, schemas.get_input_schema(run), schemas.get_output_schema(run))
+        self.versions = tuple(schemas.get_supported_versions(run))
+
+
 def read_object(body: bytes) -> dict[str, Any]:
     """A body as a JSON object. What JSON forbids and Python reads, such as NaN, is read.
 
@@ -87,8 +94,15 @@ def _read_leniently(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        what = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        raise HttpError(400, f"POST body could not be decoded as JSON: {what}") from None
+        raise HttpError(400, f"POST body could not be decoded as JSON: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "a number has too many digits"
 
 
 def _says_json(request: Request) -> bool:

@@ -101,6 +101,22 @@ class NumpyParameterType(AbstractParameterType):
             raise ValueError(f"an array of the shape {expected} is expected, and {shape} came")
 
 
+def array_of(schema: Schema) -> Any:
+    """A sample array from the schema of one, by its example and the format of its items."""
+    items = schema
+    while items["type"] == "array":
+        items = items["items"]
+    fields = items.get("properties")
+    if fields is None:
+        return np.array(schema["example"], dtype=_dtype(items))
+    dtype = np.dtype([(name, _dtype(field)) for name, field in fields.items()])
+    return np.array([_item(row, dtype) for row in schema["example"]], dtype=dtype)
+
+
+def _dtype(schema: Schema) -> Any:
+    return _DTYPES.get((schema["type"], schema.get("format", "")), np.dtype(object))
+
+
 def _item(value: Any, dtype: np.dtype[Any]) -> Any:
     """One value of a dtype: a row of a structured one comes as a list or by field name."""
     if dtype.names:
@@ -156,6 +172,15 @@ def _example(schema: Schema, value: Any) -> Any:
     return str(value)
 
 
+_DTYPES = {
+    **{
+        (schema["type"], schema.get("format", "")): np.dtype(name)
+        for name, schema in _NUMBERS.items()
+        if name != "float16"  # described as float32 is
+    },
+    ("string", ""): np.dtype(str),
+    ("string", "date-time"): np.dtype("datetime64[us]"),
+}
 _TEXTS: dict[str, Schema] = {
     "U": {"type": "string"},
     "S": {"type": "string", "format": "binary"},

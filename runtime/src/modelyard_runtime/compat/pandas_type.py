@@ -103,4 +103,23 @@ class PandasParameterType(AbstractParameterType):
             yield from schema["properties"][column]["properties"].values()
 
 
+def table_of(schema: Schema) -> Any:
+    """A sample table from the schema of its rows."""
+    columns = schema["items"]["properties"]
+    frame = pd.DataFrame(schema["example"], columns=list(columns))
+    types = {name: _dtype(column) for name, column in columns.items()}
+    return frame.astype({name: dtype for name, dtype in types.items() if dtype is not None})
+
+
+def _dtype(column: Schema) -> str | None:
+    """The type of a column, where its schema tells."""
+    if column["type"] == "integer":
+        return str(column.get("format", "int64"))
+    if column["type"] == "number":
+        return "float32" if column.get("format") == "float" else "float64"
+    if column.get("format") == "date-time":
+        return "datetime64[ns]"
+    return "bool" if column["type"] == "boolean" else None
+
+
 _FORMATS = {"M": "date-time", "m": "timedelta"}
