@@ -121,13 +121,22 @@ def _race(running: list[Running], workload: Workload, connections: int) -> list[
             outcome.memory = one.family.memory()
         say(f"{workload.name}, {connections} connections: round {number + 1} of {ROUNDS}")
     for one, outcome in zip(running, outcomes, strict=True):
-        one.check()
+        _check_again(one)
         say(
             f"{workload.name} {outcome.server}: {outcome.median('cpu'):.0f} us, "
             f"{outcome.median('rate'):.0f}/s, p99 {outcome.median('p99'):.1f} ms, "
             f"{outcome.errors} errors"
         )
     return outcomes
+
+
+def _check_again(one: Running) -> None:
+    """Whether it still answers rightly after the load."""
+    one.family.settle(_SETTLE)
+    try:
+        one.check()
+    except (OSError, Unavailable) as error:
+        raise RuntimeError(f"{one.server.name} after the load: {error}") from error
 
 
 def _round(one: Running, connections: int) -> Round:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import calls
 import litserve
-from fastapi import Body
+from fastapi import Depends, Request
 
 
 class Rows(litserve.LitAPI):
@@ -30,16 +30,26 @@ class Rows(litserve.LitAPI):
         return {"result": output.tolist()}
 
 
+class Raw:
+    """The bytes of a request. LitServe formats what it is given for its log: this is short."""
+
+    def __init__(self, body):
+        self.body = body
+
+
+async def read(request: Request):
+    """Take a request's bytes as they are."""
+    return Raw(await request.body())
+
+
 class Tensor(litserve.LitAPI):
     """One tensor a request."""
 
     def setup(self, device):
         self.call = calls.load()
 
-    def decode_request(
-        self, request: Annotated[bytes, Body(media_type="application/octet-stream")]
-    ):
-        return request
+    def decode_request(self, request: Annotated[Raw, Depends(read)]):
+        return request.body
 
     def predict(self, body):
         return self.call(body)
