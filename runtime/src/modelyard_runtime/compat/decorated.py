@@ -54,7 +54,10 @@ class NamedSignature(AnySignature):
         """The table for the first parameter, in the orientation that its schema tells."""
         name = next(iter(self._defaults))
         orient = str(self._properties.get(name, {}).get("format", "")).removeprefix(_TABLE)
-        return self._arguments({name: _oriented(table, orient), **parameters})
+        value = _oriented(table, orient)
+        if orient == "table":  # which repeats its own schema, as the sample shows it
+            value = {"schema": self.input_schema["example"][name]["schema"], "data": value}
+        return self._arguments({name: value, **parameters})
 
     def _arguments(self, values: Mapping[str, Any]) -> Arguments:
         arguments = {name: values.get(name, default) for name, default in self._defaults.items()}
@@ -124,4 +127,6 @@ def _oriented(table: Table, orient: str) -> Any:
         return {str(at): row for at, row in enumerate(rows)}
     if orient == "columns":
         return {name: {str(at): row[name] for at, row in enumerate(rows)} for name in columns}
-    return {"data": rows} if orient == "table" else table.rows
+    if orient == "table":
+        return [{"index": at, **row} for at, row in enumerate(rows)]
+    return table.rows
