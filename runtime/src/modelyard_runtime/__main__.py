@@ -19,6 +19,7 @@ from modelyard_runtime.board import Board
 from modelyard_runtime.causes import StartFailed
 from modelyard_runtime.config import Config, InvalidConfig, read_config
 from modelyard_runtime.entry import Entry
+from modelyard_runtime.extras import check_grpc, load_grpc
 from modelyard_runtime.forking import Child, Uplink, fork, survives_fork
 from modelyard_runtime.loading import load
 from modelyard_runtime.metrics import Slots
@@ -63,6 +64,7 @@ class Replica:
     def _load(self, uplink: Uplink) -> int:
         try:
             entry = load(self.config, lambda phase: self.status.update(phase=phase))
+            load_grpc(self.config, entry.scene)
         except StartFailed as failure:
             _show(failure)
             self.status.fail(failure.cause)
@@ -99,9 +101,10 @@ def main(arguments: list[str]) -> int:
         return EXIT_USAGE
     try:
         config = read_config(arguments[1])
-        for fd in (config.fd, *config.fds):
+        for fd in config.inherited:
             os.set_inheritable(fd, False)  # what a script starts has no business with it
         tls_of(config)
+        check_grpc(config)
     except (InvalidConfig, OSError) as error:  # an SSLError too
         sys.stderr.write(f"modelyard: {error}\n")
         return EXIT_USAGE

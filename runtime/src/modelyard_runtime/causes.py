@@ -34,6 +34,8 @@ _DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
     "cv2": "opencv-python-headless",
     "dateutil": "python-dateutil",
+    "google": "protobuf",
+    "grpc": "grpcio",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",

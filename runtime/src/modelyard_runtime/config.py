@@ -92,7 +92,8 @@ class Config:
     fds: tuple[Descriptor, ...] = ()
     """More inherited listening sockets, served like `fd`."""
     grpc_fd: Descriptor | None = None
-    """An inherited listening socket for gRPC."""
+    """An inherited TCP socket for gRPC, bound with `SO_REUSEPORT` and not listening: it holds the
+    address, on which every worker listens for itself."""
     keys: tuple[Key, ...] = ()
     """Every scoring request needs one of them; none: whoever can connect may score. A gateway has
     checked keys already."""
@@ -117,6 +118,12 @@ class Config:
             model = self.models[0]
             return os.path.join(self.models_root, model.name, model.version)
         return self.models_root
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """All the sockets."""
+        grpc = () if self.grpc_fd is None else (self.grpc_fd,)
+        return (self.fd, *self.fds, *grpc)
 
     def http_limits(self, *, strangers: bool) -> Limits:
         """What the server takes from a client: `strangers`, or the gateway of this host."""

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 import uvloop
 
@@ -21,6 +22,7 @@ from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
 from modelyard_runtime.cors import across_origins
 from modelyard_runtime.entry import Entry
+from modelyard_runtime.extras import load_grpc
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http import Handler, Request, Response, Server
 from modelyard_runtime.lanes import Lane, LoopLane, Surroundings
@@ -40,6 +42,13 @@ HEARTBEAT = 0.5
 """Seconds between two signs of life."""
 
 _REPORT_INTERVAL = 1.0
+
+
+class Drainable(Protocol):
+    """A server, of whatever protocol."""
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Stop accepting, finish what is in flight; what is left at the deadline is cut."""
 
 
 class Worker:
@@ -74,7 +83,7 @@ class Worker:
         Signals(loop, (signal.SIGTERM, signal.SIGINT), self._ended.set)
         lane = self._lane()
         try:
-            servers = await self._start_servers(lane)
+            servers = await self._start_servers(lane, Scorer(self._entry, self._report))
             beating = loop.create_task(self._beat())
             self._board.set_ready(self._slot, True)
             self._uplink.send(ready=True)
@@ -106,34 +115,42 @@ class Worker:
         wait = config.batch.max_wait if batching.max_wait is None else batching.max_wait
         return BatchLane(around, self._main, Pace(), batcher, wait)
 
-    async def _start_servers(self, lane: Lane) -> list[Server]:
+    async def _start_servers(self, lane: Lane, scorer: Scorer) -> list[Drainable]:
         config = self._config
-        handler = self._routes(lane)
+        handler = self._routes(lane, scorer)
+        guard = self._guard()
         tls = tls_of(config)
-        servers = []
+        servers: list[Drainable] = []
         for fd in (config.fd, *config.fds):
             listening = socket.socket(fileno=fd)
             strangers = listening.family != socket.AF_UNIX
-            server = self._guarded(handler, strangers)
+            server = self._guarded(handler, guard, strangers)
             await server.start(listening, tls if strangers else None)
             servers.append(server)
+        grpc = load_grpc(config, self._entry.scene)
+        if grpc is not None:
+            beside = grpc.serve(self._entry, config, scorer, lane, guard, self._unready)
+            await beside.start()
+            servers.append(beside)
         return servers
 
-    def _guarded(self, handler: Handler, strangers: bool) -> Server:
+    def _guard(self) -> Guard | None:
+        """Lets in who has a key, if keys are needed."""
+        hashes = {key.id: key.hash for key in self._config.keys}
+        return Guard(hashes, lambda: self._metrics.refused("key")) if hashes else None
+
+    def _guarded(self, handler: Handler, guard: Guard | None, strangers: bool) -> Server:
         """A server that lets in who has a key, if keys are needed, and pages of other origins."""
         limits = self._config.http_limits(strangers=strangers)
         shared = across_origins(handler, os.environ)
-        if not self._config.keys:
+        if guard is None:
             return Server(shared, limits)
-        hashes = {key.id: key.hash for key in self._config.keys}
-        guard = Guard(hashes, lambda: self._metrics.refused("key"))
         if shared is handler:
             return Server(handler, limits, guard.admit)
         shared = across_origins(guard.around(handler), os.environ)
         return Server(shared, limits, guard.admit_preflights)
 
-    def _routes(self, lane: Lane) -> Routes:
-        scorer = Scorer(self._entry, self._report)
+    def _routes(self, lane: Lane, scorer: Scorer) -> Routes:
         protocols = (score, inference, mlflow)
         surfaces = [
             protocol.routes(self._entry, self._config, self._unready) for protocol in protocols

@@ -39,6 +39,7 @@ class Replica:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.socket)
         self.listener.listen(1024)
+        self.inherited = [self.listener]
         self.config = {
             "fd": self.listener.fileno(),
             "workers": 2,
@@ -53,20 +54,22 @@ class Replica:
             "drain_timeout": 20.0,
             **settings,
         }
+        self.packages = PACKAGES
+        self.environment = dict(os.environ)
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
         config = self.folder / "replica.json"
         config.write_text(json.dumps(self.config))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PACKAGES)}
+        environment = {**self.environment, "PYTHONPATH": os.pathsep.join(self.packages)}
         command = [BASE_PYTHON, "-s", "-S", "-P", "-m", "modelyard_runtime"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--config", str(config)],
                 cwd="/",
                 env=environment,
-                pass_fds=[self.listener.fileno()],
+                pass_fds=[inherited.fileno() for inherited in self.inherited],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -76,7 +79,8 @@ class Replica:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
-        self.listener.close()
+        for inherited in self.inherited:
+            inherited.close()
         shutil.rmtree(self.folder)
 
     @property

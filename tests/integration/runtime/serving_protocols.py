@@ -18,8 +18,7 @@ from modelyard_runtime.config import Config, Model
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import Server
 from modelyard_runtime.protocols import inference, mlflow, score
-from modelyard_runtime.protocols.grpc import GrpcInference, GrpcServer
-from modelyard_runtime.protocols.infer import ServedModel
+from modelyard_runtime.protocols.grpc import GrpcServer, serve
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
 
@@ -91,16 +90,9 @@ class Serving:
         return routes_of(self._entry, self._config, surfaces, self._why_unready)
 
     def _grpc(self) -> GrpcServer:
-        model = ServedModel.of(self._entry, self._config)
-        protocol = GrpcInference(self._entry.signature, model)
+        lane: Any = Inline()
         scorer = Scorer(self._entry, lambda cause: None)
-        return GrpcServer(
-            self._config,
-            model,
-            lambda request: Inline().submit(scorer.call(request, protocol)),
-            self._guard.allows if self._guard is not None else None,
-            self._why_unready,
-        )
+        return serve(self._entry, self._config, scorer, lane, self._guard, self._why_unready)
 
     def _why_unready(self) -> str:
         return self.unready

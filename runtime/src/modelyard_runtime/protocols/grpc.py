@@ -19,8 +19,11 @@ import grpc
 import grpc.aio
 
 from modelyard_runtime import __version__
+from modelyard_runtime.auth import Guard
 from modelyard_runtime.config import Config, Tls
+from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.lanes import Lane
 from modelyard_runtime.messages import Head
 from modelyard_runtime.protocols.base import Unready
 from modelyard_runtime.protocols.grpc_messages import PACKAGE, message_class
@@ -31,6 +34,7 @@ from modelyard_runtime.protocols.inference import (
     SERVER_NAME,
     InferenceProtocol,
 )
+from modelyard_runtime.scoring import Scorer
 from modelyard_runtime.signature import Signature
 from modelyard_runtime.tensors import TensorSpec
 
@@ -85,6 +89,25 @@ class GrpcInference(InferenceProtocol):
     def error(self, status: int, message: str) -> Response:
         """The text of the call's status."""
         return Response(status, message.encode(), [_MESSAGE])
+
+
+def serve(
+    entry: Entry,
+    config: Config,
+    scorer: Scorer,
+    lane: Lane,
+    guard: Guard | None,
+    unready: Unready,
+) -> GrpcServer:
+    """The server of a worker, not started yet. Its calls go through the lane, as those of HTTP."""
+    model = ServedModel.of(entry, config)
+    protocol = GrpcInference(entry.signature, model)
+    allows = guard.allows if guard is not None else None
+
+    def submit(request: Request) -> Reply | Response:
+        return lane.submit(scorer.call(request, protocol))
+
+    return GrpcServer(config, model, submit, allows, unready)
 
 
 class GrpcServer:
