@@ -168,6 +168,16 @@ class TestOutput:
             ("np.array([1, 2], dtype='>i4')", b"[1,2]"),
             ("[np.float32(0.5), np.int64(3), np.bool_(True)]", b"[0.5,3,true]"),
             ("np.str_('a')", b'"a"'),
+            ("2**70", b"1180591620717411303424"),
+            ("'\\ud800'", b'"\\ud800"'),
+            ("__import__('datetime').datetime(2026, 1, 31, 12)", b'"2026-01-31T12:00:00"'),
+            ("[np.datetime64('2026-01-31')]", b'["2026-01-31T00:00:00"]'),
+            ("__import__('pandas').DataFrame({'a': [1, 2]})", b'[{"a":1},{"a":2}]'),
+            ("__import__('pandas').Series([1.5, None])", b"[1.5,null]"),
+            ("[__import__('pandas').NaT, __import__('pandas').NA]", b"[null,null]"),
+            ("__import__('pandas').Timestamp('2026-01-31')", b'"2026-01-31T00:00:00"'),
+            ("__import__('msgspec').defstruct('S', ['a'])(1)", b'{"a":1}'),
+            ("__import__('pydantic').create_model('M', a=(int, 1))()", b'{"a":1}'),
             ("{'a': np.arange(3)[::2]}", b'{"a":[0,2]}'),
             ("[float('nan'), float('inf'), -float('inf')]", b"[null,null,null]"),
             ("np.array([np.nan, 1, np.inf])", b"[null,1.0,null]"),
@@ -184,7 +194,7 @@ class TestOutput:
         assert response.body == b"\xff"
         assert fields(response)[b"content-type"] == b"application/octet-stream"
 
-    @pytest.mark.parametrize("expression", ["{1, 2}", "object()", "lambda: 1", "'\\ud800'"])
+    @pytest.mark.parametrize("expression", ["{1, 2}", "object()", "lambda: 1", "1j", "np.array([1j])"])
     def test_that_is_no_json_is_the_scripts_fault(
         self, scripts: Scripts, expression: str, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -14,7 +14,7 @@ from modelyard_runtime.signatures.bodies import Text, body_of, decode, read_json
 from modelyard_runtime.signatures.schemas import schema_of_members
 from modelyard_runtime.signatures.values import Value
 from modelyard_runtime.signatures.wording import kind_of, unfit
-from modelyard_runtime.tensors import Tensor
+from modelyard_runtime.tensors import Tensor, TensorSpec
 
 BLANKS = b" \t\r\n"
 """What JSON may have before its first character."""
@@ -56,7 +56,7 @@ class NamedSignature(AnySignature):
         self._required = required
         self._first = next(iter(values))
         self._takes_first = self._values[self._first].enveloped and required <= {self._first}
-        self.inputs = tuple(spec for name, value in values.items() for spec in value.specs(name))
+        self.inputs = _inputs(values)
         self.input_schema = schema_of_members(
             {name: value.schema for name, value in values.items()}, required
         )
@@ -77,14 +77,17 @@ class NamedSignature(AnySignature):
             raise
 
     def from_tensors(self, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> Arguments:
-        """Tensors by the names of parameters; else all of them are for the first parameter."""
-        if all(tensor.name in self._values for tensor in tensors):
-            arguments = {
-                tensor.name: self._values[tensor.name].from_tensors(tensor.name, [tensor])
-                for tensor in tensors
-            }
-        else:
-            arguments = {self._first: self._values[self._first].from_tensors(self._first, tensors)}
+        """Tensors by the names of parameters; all others together are for the first one."""
+        arguments: Arguments = {}
+        others = [tensor for tensor in tensors if tensor.name not in self._values]
+        if others:
+            arguments[self._first] = self._values[self._first].from_tensors(self._first, others)
+        for tensor in tensors:
+            name = tensor.name
+            if name in arguments:
+                raise unfit(others[0].name[:60], f"is not known beside `{name}`")
+            if name in self._values:
+                arguments[name] = self._values[name].from_tensors(name, [tensor])
         return self._completed(arguments, parameters)
 
     def from_table(self, table: Table, parameters: Mapping[str, Any]) -> Arguments:
@@ -113,3 +116,9 @@ class NamedSignature(AnySignature):
         if missing:
             first = next(name for name in self._values if name in missing)
             raise unfit(first, "is missing")
+
+
+def _inputs(values: Mapping[str, Value]) -> tuple[TensorSpec, ...]:
+    """A tensor for each parameter, for the first perhaps several; none if names clash."""
+    specs = tuple(spec for name, value in values.items() for spec in value.specs(name))
+    return specs if len({spec.name for spec in specs}) == len(specs) else ()

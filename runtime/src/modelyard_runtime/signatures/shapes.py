@@ -40,6 +40,11 @@ class Shape:
     """For a plain value, or lists in lists of one: its datatype."""
     dimensions: int = 0
 
+    @property
+    def is_scalar(self) -> bool:
+        """It is one plain value."""
+        return bool(self.datatype) and not self.dimensions
+
     @classmethod
     def of(cls, annotation: Any) -> Shape:
         """The outline of an annotation that msgspec knows."""

@@ -46,7 +46,10 @@ class Value(ABC):
             return self._from_members(name, tensors)
         if not tensors:
             raise unfit(name, "is missing")
-        return self.build(name, tensors[0].json_values())
+        tensor = tensors[0]
+        if self.shape.is_scalar and tensor.count == 1:
+            tensor = Tensor(tensor.name, tensor.datatype, (), tensor.data)
+        return self.build(name, tensor.json_values())
 
     def from_table(self, name: str, table: Table) -> Any:
         """The value from a table: records where that is what it takes, else rows."""
