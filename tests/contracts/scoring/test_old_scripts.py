@@ -66,7 +66,7 @@ def test_a_notebook_of_2018(serve: Serve) -> None:
     assert json.loads(answer)["result"] == pytest.approx([21, 2])
     assert json.loads(answer_of(replica, {"data": [["x", 1]]})).keys() == {"error"}
     log = replica.log.read_text()
-    assert "collected 1\n" in log
+    assert "collected 2\n" in log
     assert "collected data is not stored" in log
 
 
