@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -119,6 +120,60 @@ class TestRun:
 
     def test_is_looked_for_before_init(self, load_script: Load) -> None:
         assert cause_of(load_script, "def init(): 1 / 0").code == causes.NO_RUN_FUNCTION
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("script", "is_async", "streams"),
+        [
+            ("def run(data): ...", False, False),
+            ("def run(data): yield 1", False, True),
+            ("async def run(data): ...", True, False),
+            ("async def run(data): yield 1", True, True),
+            ("class M:\n async def __call__(self, data): yield 1\nrun = M()", True, True),
+        ],
+    )
+    def test_of_run(self, load_script: Load, script: str, is_async: bool, streams: bool) -> None:
+        entry = load_script(script)
+        assert (entry.is_async, entry.streams, entry.batching) == (is_async, streams, None)
+
+    def test_batchable(self, load_script: Load) -> None:
+        entry = load_script(
+            "from modelyard_runtime import batchable\n"
+            "@batchable(max_rows=5)\n"
+            "def run(rows: list): ..."
+        )
+        assert entry.batching is not None
+        assert entry.batching.max_rows == 5
+
+    @pytest.mark.parametrize(
+        ("definition", "says"),
+        [
+            ("def run(rows: list): yield 1", "a `@batchable` run that yields"),
+            ("def run(rows: list, request_headers): ...", "that takes `request_headers`"),
+            ("def run(data): ...", "annotated neither as a list"),
+        ],
+    )
+    def test_batchable_where_that_cannot_be(
+        self, load_script: Load, definition: str, says: str
+    ) -> None:
+        script = f"from modelyard_runtime import batchable\n@batchable\n{definition}"
+        cause = cause_of(load_script, script)
+        assert cause.code == causes.NO_RUN_FUNCTION
+        assert says in cause.message
+
+    def test_a_parameter_that_no_json_makes(self, load_script: Load) -> None:
+        cause = cause_of(load_script, "class Own: ...\ndef run(data: Own): ...")
+        assert cause.code == causes.NO_RUN_FUNCTION
+        assert "parameter `data` cannot be made from JSON" in cause.message
+
+    def test_a_model_without_a_script(
+        self, configure: Configure, load_script: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded = load_script(RUN)
+        monkeypatch.setattr("modelyard_runtime.frameworks.load", lambda models, scene: loaded)
+        config = dataclasses.replace(configure(), script=None)
+        assert load(config, lambda phase: None) is loaded
 
 
 class TestImport:
