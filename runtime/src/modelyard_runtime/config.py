@@ -32,6 +32,8 @@ class Model:
     """What its files are, such as `joblib` or `onnx`; None: not recognised."""
     framework: str | None = None
     """What it was made with, such as `scikit-learn`; None: not recognised."""
+    optimized: bool = False
+    """Its files are a faster form of it, which a build made."""
 
 
 @dataclass(frozen=True, slots=True)

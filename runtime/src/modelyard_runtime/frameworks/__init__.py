@@ -43,7 +43,7 @@ def load(models: Sequence[Model], scene: Scene) -> Entry:
     if len(models) != 1:
         raise StartFailed(failures.not_one(models))
     model = models[0]
-    adapter = _ADAPTERS.get(model.format or "")
+    adapter = "optimized" if model.optimized else _ADAPTERS.get(model.format or "")
     if adapter is None:
         problem = f"its format, `{model.format or 'unknown'}`, is not one that is served so"
         raise StartFailed(failures.needs_script(model, problem))

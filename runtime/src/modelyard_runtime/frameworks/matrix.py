@@ -48,35 +48,35 @@ class Matrix(Inputs):
         takes_missing: bool = True,
         takes_text: bool = False,
     ) -> None:
-        self._width = width
-        self._names = tuple(names) if names else None
-        self._dtype = np.dtype(np.float64) if dtype is None else dtype
-        self._takes_missing = takes_missing
-        self._takes_text = takes_text
-        datatype = "BYTES" if takes_text else datatype_of(self._dtype)
+        self.width = width
+        self.names = tuple(names) if names else None
+        self.dtype = np.dtype(np.float64) if dtype is None else dtype
+        self.takes_missing = takes_missing
+        self.takes_text = takes_text
+        datatype = "BYTES" if takes_text else datatype_of(self.dtype)
         self.specs = (TensorSpec(INPUT, datatype, (-1, -1 if width is None else width)),)
         self.row_schema = self._schema()
 
     def from_rows(self, rows: list[Any]) -> Array:
         """One array; looked at value by value only if numpy finds more than numbers."""
         if type(rows[0]) is dict:
-            if self._names is None:
+            if self.names is None:
                 raise no_names()
-            rows = in_order(rows, self._names)
+            rows = in_order(rows, self.names)
         try:
             array = np.asarray(rows)
         except ValueError:  # rows of several lengths
             return self._exact(rows)
         if array.dtype.kind not in _NUMBERS or array.ndim != 2:
             return self._exact(rows)
-        if self._width is not None and array.shape[1] != self._width:
-            raise wrong_width(0, array.shape[1], self._width)
-        return array.astype(self._dtype, copy=False)
+        if self.width is not None and array.shape[1] != self.width:
+            raise wrong_width(0, array.shape[1], self.width)
+        return array.astype(self.dtype, copy=False)
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> Array:
         """One tensor of rows and features, or one of a column for each feature, by name."""
-        if len(tensors) > 1 and self._names is not None:
-            columns = [_column(tensor) for tensor in by_name(tensors, self._names)]
+        if len(tensors) > 1 and self.names is not None:
+            columns = [_column(tensor) for tensor in by_name(tensors, self.names)]
             if len({len(column) for column in columns}) > 1:
                 raise HttpError(422, "The inputs differ in their number of rows.")
             array = np.column_stack(columns)
@@ -99,31 +99,31 @@ class Matrix(Inputs):
     def _fitting(self, array: Array) -> Array:
         if array.ndim != 2:
             raise HttpError(422, f"The input must have 2 dimensions, not {array.ndim}.")
-        if self._width is not None and array.shape[1] != self._width:
-            raise wrong_width(0, array.shape[1], self._width)
+        if self.width is not None and array.shape[1] != self.width:
+            raise wrong_width(0, array.shape[1], self.width)
         if array.dtype.kind not in _NUMBERS:
             return self._exact(array.tolist())
-        array = array.astype(self._dtype, copy=False)
-        if not self._takes_missing and not np.isfinite(array).all():
+        array = array.astype(self.dtype, copy=False)
+        if not self.takes_missing and not np.isfinite(array).all():
             row, column = np.argwhere(~np.isfinite(array))[0]
             raise self._wrong(row, column, "is not a finite number, and this model needs one")
         return array
 
     def _exact(self, rows: list[Any]) -> Array:
         """What is no plain matrix of numbers: with missing values, with text, or wrong."""
-        check_widths(rows, self._width or (len(rows[0]) if type(rows[0]) is list else 1))
+        check_widths(rows, self.width or (len(rows[0]) if type(rows[0]) is list else 1))
         for at, row in enumerate(rows):
             for column, value in enumerate(row):
                 self._check(at, column, value)
         if any(type(value) is str for row in rows for value in row):
             return np.array(rows, dtype=object)
-        return np.array(rows, dtype=self._dtype)
+        return np.array(rows, dtype=self.dtype)
 
     def _check(self, at: int, column: int, value: Any) -> None:
         if value is None:
-            if not self._takes_missing:
+            if not self.takes_missing:
                 raise self._wrong(at, column, "is null, and this model takes no missing values")
-        elif type(value) is str and self._takes_text:
+        elif type(value) is str and self.takes_text:
             return
         elif type(value) not in (int, float, bool):
             raise self._wrong(at, column, f"must be a number, not {kind_of(value)}")
@@ -131,22 +131,22 @@ class Matrix(Inputs):
             raise self._wrong(at, column, "is an integer of more than 64 bits")
 
     def _wrong(self, at: int, column: int, problem: str) -> HttpError:
-        feature = f"`{self._names[column]}`" if self._names else str(column)
+        feature = f"`{self.names[column]}`" if self.names else str(column)
         return HttpError(422, f"Row {at}: the feature {feature} {problem}.")
 
     def _schema(self) -> JsonSchema:
-        value: JsonSchema = {} if self._takes_text else dict(_NUMBER)
-        if self._takes_missing and not self._takes_text:
+        value: JsonSchema = {} if self.takes_text else dict(_NUMBER)
+        if self.takes_missing and not self.takes_text:
             value["nullable"] = True
-        if self._names is not None:
-            return record_schema({name: dict(value) for name in self._names})
-        if self._width is None:
+        if self.names is not None:
+            return record_schema({name: dict(value) for name in self.names})
+        if self.width is None:
             return {"type": "array", "items": value}
         return {
             "type": "array",
             "items": value,
-            "minItems": self._width,
-            "maxItems": self._width,
+            "minItems": self.width,
+            "maxItems": self.width,
         }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 
 from modelyard_runtime.config import Model
-from modelyard_runtime.frameworks.arrays import Array
+from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.matrix import Matrix
 from modelyard_runtime.frameworks.onnx import open_session
 from modelyard_runtime.frameworks.signature import Served
@@ -78,10 +78,9 @@ SHAPES: dict[str, Callable[[Array], Array]] = {
     "rows": lambda found: found,
     "flat": np.ravel,
     "second": _second,
-    "logarithm": np.log,
 }
-"""What is done to an output of the graph: nothing, one value a row, the probability of the second
-of two classes, the logarithm of probabilities."""
+"""What is done to an output of the graph: nothing, one value a row, or the probability of the
+second of two classes."""
 
 
 def load(model: Model, folder: str) -> Served:
@@ -102,9 +101,7 @@ def methods(
     session: ort.InferenceSession, interface: Interface
 ) -> dict[str, Callable[[Array], Array]]:
     """The methods, computed by a graph."""
-    return {
-        name: _method(session, interface, method) for name, method in interface.methods.items()
-    }
+    return {name: _method(session, interface, method) for name, method in interface.methods.items()}
 
 
 def _method(
@@ -114,8 +111,7 @@ def _method(
     shape, dtype = SHAPES[method.shape], np.dtype(method.dtype)
 
     def call(rows: Array) -> Any:
-        with np.errstate(over="ignore", divide="ignore"):  # as infinite as the model found it
-            found = session.run(wanted, {given: rows.astype(taken, copy=False)})[0]
-            return shape(found).astype(dtype, copy=False)
+        found = session.run(wanted, {given: rows.astype(taken, copy=False)})[0]
+        return shape(found).astype(dtype, copy=False)
 
     return call
