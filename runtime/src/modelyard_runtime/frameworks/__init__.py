@@ -59,6 +59,8 @@ def load(models: Sequence[Model], scene: Scene) -> Entry:
     finally:
         # Rows are put in the order of the names: an array says all that a frame would.
         warnings.filterwarnings("ignore", "X does not have valid feature names")
+        # The runtime tries for itself whether a fork of this process is of use.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         for warning in seen:
             sys.stderr.write(f"modelyard: {failures.readable(warning.message)}\n")
 
