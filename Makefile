@@ -34,8 +34,6 @@ lock: $(VENV)/.ready  ## Renew the locked versions in requirements/.
 	$(BIN)/uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate -c requirements/dev.txt -o requirements/frameworks.txt requirements/frameworks.in
 	$(BIN)/uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate -c requirements/dev.txt -o requirements/frameworks.txt requirements/frameworks.in
-	$(BIN)/uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate -c requirements/dev.txt -o requirements/fuzz.txt requirements/fuzz.in
 
 clean:
@@ -59,15 +57,6 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml runtime/pyproject.toml
 .fuzz/.ready: requirements/fuzz.txt
 	$(PYTHON) -m venv --clear .fuzz
 	.fuzz/bin/pip install -q --require-hashes -r requirements/fuzz.txt
-	touch $@
-
-# Models of PyTorch, Keras and MLflow are tested in an environment of their own, like an image's.
-# torch is pinned and has no hash: its builds for CPU and for CUDA have one version, and which of
-# them there is depends on the index. Tests want the one for CPU, a tenth of the other's size.
-.frameworks/.ready: requirements/frameworks.txt
-	$(PYTHON) -m venv --clear .frameworks
-	.frameworks/bin/pip install -q --require-hashes -r requirements/frameworks.txt
-	.frameworks/bin/pip install -q --no-deps torch==2.13.0
 	touch $@
 
 # Models of PyTorch, Keras and MLflow are tested in an environment of their own, like an image's.
