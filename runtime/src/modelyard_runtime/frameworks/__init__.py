@@ -31,6 +31,8 @@ _ADAPTERS = {
     "mlflow": "mlflow",
 }
 """Modules of this package by the format that a model was registered with."""
+_PLATFORMS = {"onnx": "onnx_onnxv1", "torchscript": "pytorch_torchscript"}
+"""Names that the Open Inference Protocol has given; others are `<framework>_<format>`."""
 
 
 def load(models: Sequence[Model], scene: Scene) -> Entry:
@@ -79,4 +81,5 @@ def _entry(adapter: ModuleType, model: Model, folder: str, scene: Scene) -> Entr
         batching=signature.RowBatching(served.inputs) if served.batches else None,
         model_name=model.name,
         model_versions=(model.version,),
+        platform=_PLATFORMS.get(model.format or "", f"{model.framework or 'model'}_{model.format}"),
     )
