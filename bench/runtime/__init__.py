@@ -9,7 +9,7 @@ Environment variables, all optional:
 
 * `BENCH_WORKLOADS=W1,W2`: only these.
 * `BENCH_PEERS=MLServer,BentoML`: only these peers; floors and ours always run. `none`: no peers.
-* `BENCH_ROUNDS=3`, `BENCH_SECONDS=4`: rounds of each server, and seconds of a round.
+* `BENCH_ROUNDS=5`, `BENCH_SECONDS=2`: rounds of each server, and seconds of a round.
 
 A whole run takes about half an hour. `wrk` is used where it is installed.
 """

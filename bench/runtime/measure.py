@@ -20,8 +20,8 @@ from bench.runtime.environments import Unavailable
 from bench.runtime.servers import Running, Server, started
 from bench.runtime.workloads import Workload
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 _WARM_UP = 1.0
 _SETTLE = 15.0
 """Seconds that a server gets to finish what the last round left behind."""
