@@ -44,6 +44,7 @@ def build(
     properties: parameters.Properties = None,
     description: parameters.Description = None,
     upgrade: parameters.Upgrade = False,
+    optimize: parameters.Optimize = False,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
@@ -65,6 +66,7 @@ def build(
             properties=parameters.pairs(properties),
             description=description or "",
             upgrade=upgrade,
+            optimize=optimize,
             wait=wait,
             on_log=progress.log_line,
         )
@@ -112,7 +114,7 @@ def show(image: parameters.ImageReference, form: output.Output = output.Format.T
     if form is output.Format.JSON:
         output.data_json(found.model_dump(mode="json"))
     else:
-        output.fields([*_facts(found), *_check(found), *_contents(found)])
+        output.fields([*_facts(found), *_check(found), *_optimized(found), *_contents(found)])
 
 
 @app.command()
@@ -192,6 +194,11 @@ def _check(image: Image) -> Iterator[tuple[str, output.Cell]]:
     yield "memory", output.size(image.check.memory)
     if image.check.scoring_time is not None:
         yield "scoring", f"{image.check.scoring_time * 1000:.1f} ms for the sample"
+
+
+def _optimized(image: Image) -> Iterator[tuple[str, output.Cell]]:
+    if image.optimization is not None:
+        yield from (("optimize", line) for line in image.optimization.lines())
 
 
 def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:

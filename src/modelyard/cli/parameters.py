@@ -117,6 +117,10 @@ Sample = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Wait = Annotated[bool, typer.Option(help="Return when it is done, or at once.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
+Optimize = Annotated[
+    bool,
+    typer.Option("--optimize", help="Serve a faster form of the model that answers the same."),
+]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Resolve the requirements anew.")]
 
 NewTags = Annotated[

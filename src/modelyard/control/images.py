@@ -19,10 +19,11 @@ from pydantic import JsonValue
 from modelyard.blobs.base import BlobStore
 from modelyard.control.blobs import LEASE, refuse_collected
 from modelyard.control.idempotency import earlier_answer, remember_answer
+from modelyard.control.making import Made, Maker, check_optimizable
 from modelyard.control.operations import Operations
 from modelyard.control.unscripted import derive_requirements, describe, only_model
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import CheckReport, Image, Layer, LayerKind, Manifest
+from modelyard.domain.image import Image, Layer, LayerKind
 from modelyard.domain.model import Model
 from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.principal import Principal
@@ -89,6 +90,7 @@ class Images:
             _refuse_twins(models)
             if request.script is None:
                 only_model(models)
+            check_optimizable(request, models[0] if request.script is None else None)
             answer = self._accept(tx, principal, request, models)
             remember_answer(tx, principal, key, request, answer)
         if not answer.reused:
@@ -160,7 +162,7 @@ class Images:
             _logger.exception("building %s", image.reference)
             self._fail(image, _unexpected(image, f"{type(error).__name__} in the server", ""))
 
-    def _make(self, image: Image) -> tuple[Manifest, Lock, CheckReport]:
+    def _make(self, image: Image) -> Made:
         with self._database.read() as tx:
             request = tx.images.request(image.id)
             models = [
@@ -172,11 +174,16 @@ class Images:
             self._operations.append(image.operation, source, text)
 
         requirements = self._requirements(request, models, log)
-        lock, environment = self._environment(requirements, request.upgrade, log)
-        manifest = self._builder.assemble(request, models, lock, environment, log)
-        self._hold(manifest.layers)
-        report = self._builder.check(manifest, _sample(request, models), log)
-        return manifest, lock, report
+        maker = Maker(
+            self._builder,
+            lambda lines: self._environment(lines, request.upgrade, log),
+            self._hold,
+            request,
+            models,
+            _sample(request, models),
+            log,
+        )
+        return maker.make_optimized(requirements) if request.optimize else maker.make(requirements)
 
     def _requirements(
         self, request: BuildImage, models: Sequence[Model], log: Log | None = None
@@ -231,13 +238,17 @@ class Images:
         }
         if request.script is None:  # what the runtime loads the model by
             document["served"] = [[model.format, model.framework] for model in models]
+        if request.optimize:
+            document["optimize"] = True
         text = json.dumps(document, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
-    def _finish(self, image: Image, made: tuple[Manifest, Lock, CheckReport]) -> None:
-        manifest, lock, report = made
+    def _finish(self, image: Image, made: Made) -> None:
+        manifest = made.manifest
         with self._database.write() as tx:
-            tx.images.succeed(image.id, manifest, lock.packages, report)
+            tx.images.succeed(
+                image.id, manifest, made.lock.packages, made.report, made.optimization
+            )
             line = f"built {image.reference}, {manifest.digest}"
             tx.operations.append_log(image.operation, "build", [line])
             tx.operations.finish(image.operation, OperationState.SUCCEEDED)

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.model import ModelFormat
+from modelyard.domain.optimization import Optimization
 from modelyard.domain.values import Digest, RelativePath, Value
 
 
@@ -56,6 +57,8 @@ class ModelMount(Value):
     """How its files are written; only in an image without a script, which loads them by it."""
     framework: str | None = None
     """What made it; only in an image without a script."""
+    optimized: bool | None = None
+    """Its files are a faster form of it; `Image.optimization` says which. Null: its own."""
 
     @property
     def reference(self) -> str:
@@ -157,6 +160,8 @@ class Image(Value):
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
     check: CheckReport | None = None
+    optimization: Optimization | None = None
+    """What came of looking for a faster form of the model; null when that was not asked for."""
     cause: Cause | None = None
     """Why the build failed."""
     operation: UUID

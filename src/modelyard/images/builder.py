@@ -7,10 +7,10 @@ what is kept between builds saves time and changes nothing.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,7 @@ from modelyard.images.failures import build_failed
 from modelyard.images.known import KnownLayers
 from modelyard.images.launch import base_python, current_platform, why_unsuitable
 from modelyard.images.layers import LayerCache
+from modelyard.images.optimizing import Conversion, convert
 from modelyard.images.profiling import profile_image
 from modelyard.schemas import BuildImage, ProfileImage
 from modelyard.settings import Settings
@@ -63,7 +64,7 @@ class ImageBuilder:
         """`sha256:…` of what a lock is made for: requirements, runtime, Python and platform."""
         lines = {str(Requirement(line)) for line in (*requirements, *runtime_requirements())}
         document = [sorted(lines), base_python()[1], str(current_platform())]
-        return f"sha256:{hashlib.sha256(json.dumps(document).encode()).hexdigest()}"
+        return f"sha256:{sha256(json.dumps(document).encode()).hexdigest()}"
 
     def runtime_digest(self) -> str:
         """`sha256:…` of the installed runtime; cheap after the first call."""
@@ -100,8 +101,17 @@ class ImageBuilder:
         lock: Lock,
         environment: Layer,
         log: Log,
+        converted: Mapping[str, bytes] | None = None,
     ) -> Manifest:
         """Write the other layers and put the image together.
+
+        Args:
+            request: What the build was asked for.
+            models: What goes inside.
+            lock: Of the environment.
+            environment: Its layer.
+            log: Takes the lines of the build log.
+            converted: Files of another form of the one model, to be served in its place.
 
         Raises:
             BuildFailed: The disk is full.
@@ -121,17 +131,15 @@ class ImageBuilder:
                 lambda: parts.code_layer(files, self._blobs, self._layers),
                 log,
             )
-            model = self._layer(
-                LayerKind.MODEL,
-                [_model_inputs(model) for model in models],
-                lambda: parts.model_layer(models, self._blobs, self._layers),
-                log,
-            )
+            model = self._model_layer(models, converted, log)
         return Manifest(
             platform=current_platform(),
             python=base_python()[1],
             script=request.script,
-            models=tuple(parts.mount(model, alone=request.script is None) for model in models),
+            models=tuple(
+                parts.mount(model, alone=request.script is None, converted=converted is not None)
+                for model in models
+            ),
             lock=lock.digest,
             layers=(environment, runtime, code, model),
         )
@@ -155,6 +163,15 @@ class ImageBuilder:
             log(f"scored the sample in {report.scoring_time * 1000:.0f} ms")
         return report
 
+    def optimize(self, manifest: Manifest, sample: JsonValue, log: Log) -> Conversion:
+        """Look for a faster form of the model; the image's environment has the converters.
+
+        Raises:
+            BuildFailed: The search failed or passed a limit; `details["cause"]` says why.
+        """
+        with _full_disk_as_cause():
+            return convert(manifest, self._unpacked(manifest), sample, self._settings, log)
+
     def profile(
         self,
         image: str,
@@ -175,6 +192,25 @@ class ImageBuilder:
         folders = self._unpacked(manifest)
         return profile_image(
             image, manifest, folders, sample, request, self._settings, log, cancelled
+        )
+
+    def _model_layer(
+        self, models: Sequence[Model], converted: Mapping[str, bytes] | None, log: Log
+    ) -> Layer:
+        inputs: list[JsonValue] = [_model_inputs(model) for model in models]
+        if converted is None:
+            return self._layer(
+                LayerKind.MODEL,
+                inputs,
+                lambda: parts.model_layer(models, self._blobs, self._layers),
+                log,
+            )
+        inputs += [[name, sha256(content).hexdigest()] for name, content in converted.items()]
+        return self._layer(
+            LayerKind.MODEL,
+            inputs,
+            lambda: parts.converted_layer(models[0], converted, self._blobs, self._layers),
+            log,
         )
 
     def _layer(

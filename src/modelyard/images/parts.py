@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -92,12 +92,23 @@ def model_layer(models: Sequence[Model], blobs: BlobStore, layers: LayerCache) -
     return write_layer(LayerKind.MODEL, files, MODELS_ROOT, blobs, layers)
 
 
+def converted_layer(
+    model: Model, files: Mapping[str, bytes], blobs: BlobStore, layers: LayerCache
+) -> Layer:
+    """Another form of a model, in the place of its own files."""
+    members = [
+        file_from_bytes(f"{MODELS_ROOT}/{model_folder(model)}/{name}", content)
+        for name, content in files.items()
+    ]
+    return write_layer(LayerKind.MODEL, members, MODELS_ROOT, blobs, layers)
+
+
 def model_folder(model: Model) -> str:
     """Where a model stands below the folder of all models."""
     return f"{model.name}/{model.version}"
 
 
-def mount(model: Model, *, alone: bool) -> ModelMount:
+def mount(model: Model, *, alone: bool, converted: bool = False) -> ModelMount:
     """Where a model stands; also what it is, if it is to be loaded without a script."""
     return ModelMount(
         name=model.name,
@@ -105,6 +116,7 @@ def mount(model: Model, *, alone: bool) -> ModelMount:
         path=model_folder(model),
         format=model.format if alone else None,
         framework=model.framework if alone else None,
+        optimized=converted or None,
     )
 
 

@@ -86,6 +86,8 @@ class BuildImage(Spec):
     """Request body for the check; unset takes the first model's sample input."""
     upgrade: bool = False
     """Resolve the requirements anew instead of keeping the lock of the same requirements."""
+    optimize: bool = False
+    """Serve a faster form of the one model, if there is one that answers the same."""
     description: Description = ""
     tags: Labels = {}
     properties: Labels = {}

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import CheckReport, Image, ImageState, Manifest, Package
 from modelyard.domain.model import Model
+from modelyard.domain.optimization import Optimization
 from modelyard.domain.search import Page, Search
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InUse, NotFound
@@ -103,6 +104,7 @@ class Images(Repository):
         manifest: Manifest,
         packages: Sequence[Package],
         report: CheckReport | None,
+        optimization: Optimization | None = None,
     ) -> Image:
         """End a build: the layers are held instead of the files; layers are recorded if new.
 
@@ -114,7 +116,7 @@ class Images(Repository):
         row = self._running_row(image)
         self._add_layers(row.seq, manifest)
         row.state, row.manifest, row.digest = ImageState.SUCCEEDED, manifest, manifest.digest
-        row.packages, row.report = tuple(packages), report
+        row.packages, row.report, row.optimization = tuple(packages), report, optimization
         self._release_files(row.seq)
         return self._one(row)
 
@@ -304,6 +306,7 @@ def _to_domain(row: ImageRow, models: tuple[str, ...], entries: Labels) -> Image
         tags=entries.tags,
         properties=entries.properties,
         check=row.report,
+        optimization=row.optimization,
         cause=row.cause,
         operation=row.operation,
         created_at=row.created_at,

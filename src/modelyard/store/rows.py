@@ -17,6 +17,7 @@ from modelyard.domain.cause import Cause
 from modelyard.domain.image import CheckReport, ImageState, LayerKind, Manifest, Package
 from modelyard.domain.model import ModelFormat
 from modelyard.domain.operation import OperationKind, OperationState
+from modelyard.domain.optimization import Optimization
 from modelyard.domain.principal import Role
 from modelyard.domain.service import KeySlot, ObservedState, ServiceSettings, ServiceStatus
 from modelyard.schemas import BuildImage
@@ -260,6 +261,7 @@ class ImageRow(Base):
     request: Mapped[BuildImage] = mapped_column(Document(BuildImage))
     packages: Mapped[tuple[Package, ...]] = mapped_column(Document(tuple[Package, ...]))
     report: Mapped[CheckReport | None] = mapped_column(Document(CheckReport))
+    optimization: Mapped[Optimization | None] = mapped_column(Document(Optimization))
     cause: Mapped[Cause | None] = mapped_column(Document(Cause))
     description: Mapped[str]
     words: Mapped[str]
