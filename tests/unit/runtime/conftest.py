@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelyard_runtime import compat
+from modelyard_runtime.compat.finder import STAND_INS
 from modelyard_runtime.config import Config, Model
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.loading import load
@@ -55,6 +56,7 @@ def load_script(
     """Load a script as a replica does; the working directory, paths and modules are put back."""
     folder = os.getcwd()
     monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     for variable in ("AZUREML_MODEL_DIR", "MODELYARD_MODEL_DIR"):
         monkeypatch.setenv(variable, "unset")
     for variable in compat.surroundings(configure()):
@@ -69,3 +71,5 @@ def load_script(
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
+    for name in STAND_INS:
+        sys.modules.pop(name, None)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from modelyard_runtime import compat
-from modelyard_runtime.compat.finder import STAND_INS, Finder
+from modelyard_runtime.compat.finder import STAND_INS
 from modelyard_runtime.config import Model
 
+OLD_JOBLIB = "sklearn.externals.joblib"
 Provide = Callable[..., None]
 
 
@@ -19,7 +20,6 @@ Provide = Callable[..., None]
 def provide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provide]:
     """Install the stand-ins for models, given as `name:version` and the files of each."""
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    known = set(sys.modules)
 
     def provide(**models: list[str]) -> None:
         found = []
@@ -35,8 +35,5 @@ def provide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provide
 
     provide()
     yield provide
-    roots = {name.partition(".")[0] for name in STAND_INS} | {"sklearn.externals.joblib"}
-    for name in set(sys.modules) - known:
-        if name.partition(".")[0] in roots or name.startswith("sklearn.externals.joblib"):
-            del sys.modules[name]
-    assert not any(isinstance(finder, Finder) for finder in sys.meta_path[:-1])
+    for name in [*STAND_INS, *(name for name in sys.modules if name.startswith(OLD_JOBLIB))]:
+        sys.modules.pop(name, None)
