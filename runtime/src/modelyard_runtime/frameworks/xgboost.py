@@ -51,7 +51,7 @@ def served(booster: xgb.Booster) -> Served:
 
 
 def _predict(booster: xgb.Booster, kind: str) -> Callable[[Array], Array]:
-    if kind == "gblinear":  # which cannot read the array where it is
+    if kind != "gbtree":  # other kinds cannot read the array where it is, or sum in another order
         names = booster.feature_names
         return lambda rows: booster.predict(xgb.DMatrix(rows, feature_names=names))
     return booster.inplace_predict
