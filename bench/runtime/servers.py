@@ -173,5 +173,5 @@ def _variables(home: Path, launch: Launch) -> dict[str, str]:
 
 def _tail(log: Path) -> str:
     with suppress(OSError):
-        return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+        return "\n".join(log.read_text(errors="replace").splitlines()[-40:])
     return ""

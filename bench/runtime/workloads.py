@@ -75,6 +75,8 @@ def make_models() -> None:
 
 
 def _numbers(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        answer = list(answer.values())
     if isinstance(answer, list):
         for item in answer:
             yield from _numbers(item)
