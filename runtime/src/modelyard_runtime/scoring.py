@@ -69,6 +69,7 @@ class Call(Reply):
     """
 
     __slots__ = (
+        "_identity",
         "_ids",
         "_scorer",
         "arguments",
@@ -102,6 +103,7 @@ class Call(Reply):
         self.non_finite = False
         """The answer has null where the result had a NaN or an infinity."""
         self._scorer = scorer
+        self._identity: Identity | None = None
         self._ids: Fields | None = None
         # For lanes, which alone set and read them:
         self.arrived: float
@@ -115,9 +117,9 @@ class Call(Reply):
     def decode(self) -> Response | None:
         """Fill `arguments`; a response is the refusal of what cannot be scored."""
         began = perf_counter()
-        refusal = self._identity().refusal
-        if refusal:
-            return self.refuse(431, refusal)
+        identity = self._identify()
+        if identity.refusal:
+            return self.refuse(431, identity.refusal)
         try:
             arguments = self.protocol.decode(self.request)
             if self._scorer.takes_headers:
@@ -197,7 +199,8 @@ class Call(Reply):
         """What identifies the request in its answer: `x-request-id`, then others."""
         ids = self._ids
         if ids is None:
-            ids = self._ids = self._identity().fields(self._scorer.ids)
+            identity = self._identity or self._identify()
+            ids = self._ids = identity.fields(self._scorer.ids)
         return ids
 
     def blame(self, error: BaseException) -> None:
@@ -206,9 +209,8 @@ class Call(Reply):
         self._scorer.failed(error)
 
     def _respond(self, result: Any) -> Response:
-        if isinstance(result, Parts | AsyncParts):
-            self.parts = result
-            return Response(200, b"", [result.content_type])
+        if self.parts is not None:
+            return Response(200, b"", [self.parts.content_type])
         response = self.protocol.encode(result, self.request)
         body: Any = response.body
         if type(body) is not bytes:  # the script has made the answer, and its body in parts
@@ -219,18 +221,22 @@ class Call(Reply):
         return response
 
     def _begun(self, items: Iterator[Any]) -> Any:
-        return Parts(items, self.blame) if self.protocol.streams else list(items)
+        """What a generator yields, as a list; or nothing, and `parts` from now on."""
+        if not self.protocol.streams:
+            return list(items)
+        self.parts = Parts(items, self.blame)
+        return None
 
     async def _begun_async(self, items: AsyncIterator[Any]) -> Any:
-        if self.protocol.streams:
-            return await AsyncParts.begin(items, self.blame)
-        return [item async for item in items]
+        if not self.protocol.streams:
+            return [item async for item in items]
+        self.parts = await AsyncParts.begin(items, self.blame)
+        return None
 
-    def _identity(self) -> Identity:
+    def _identify(self) -> Identity:
         memo = memo_of(self.request.head)
-        identity = memo.identity
-        if identity is None:
-            identity = memo.identity = Identity(self.request.headers)
+        identity = self._identity = memo.identity or Identity(self.request.headers)
+        memo.identity = identity
         return identity
 
     def _timed(self, response: Response, outcome: tuple[bytes, bytes]) -> Response:
