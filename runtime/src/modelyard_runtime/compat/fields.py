@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class MultiDict(dict[str, Any]):
@@ -58,9 +61,11 @@ class HeaderFields:
         """Append a field; one of the same name stays.
 
         Raises:
-            ValueError: It holds a line break, which would end the field.
+            ValueError: The name is none, or the value holds a line break, which ends fields.
         """
-        self._pairs.append((_clean(name), _clean(value)))
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a header field cannot be called {name!r}")
+        self._pairs.append((name, _clean(value)))
 
     add_header = add
 

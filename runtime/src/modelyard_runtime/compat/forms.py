@@ -123,13 +123,14 @@ def _split(text: bytes, start: int, end: int) -> tuple[bytes, bytes]:
 
 
 def _part_headers(head: bytes) -> HeaderFields:
-    headers = HeaderFields()
-    for line in head.split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if colon:
-            text = value.decode("utf-8", "replace").strip()
-            headers.add(name.decode("latin-1").strip(), text)
-    return headers
+    lines = [line.partition(b":") for line in head.split(b"\r\n") if b":" in line]
+    fields = [(name.decode("latin-1").strip(), value) for name, _, value in lines]
+    try:
+        return HeaderFields(
+            (name, value.decode("utf-8", "replace").strip()) for name, value in fields
+        )
+    except ValueError as error:
+        raise MalformedForm(str(error)) from None
 
 
 def _disposition(value: str) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from modelyard_runtime.messages import Response
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
 _FAILED = "x-ms-run-function-failed"
+_STATUSES = range(200, 600)
 _OURS = frozenset(
     {
         "connection",
@@ -104,6 +105,9 @@ def response_of(result: Any) -> Response | None:
     """The answer that a script has made itself: an `AMLResponse`, or Flask's own `Response`.
 
     None for any other result.
+
+    Raises:
+        ValueError: Its status is none of an answer, or a header field has characters that none has.
     """
     if isinstance(result, AMLResponse):
         body = result.response
@@ -115,6 +119,8 @@ def response_of(result: Any) -> Response | None:
 
 
 def _response(status: int, headers: list[tuple[str, str]], body: Any) -> Response:
+    if status not in _STATUSES:
+        raise ValueError(f"an answer has a status from 200 to 599, and not {status}")
     failed = status >= 500 or (_FAILED, "True") in headers
     kept = [pair for pair in headers if pair[0].lower() not in _OURS | {_FAILED}]
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in kept]

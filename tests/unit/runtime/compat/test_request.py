@@ -92,6 +92,8 @@ class TestMultipart:
             part(b"x-a: 1") + b"--b--",
             b"--b\r\n" + NAMED + b"\r\nno end" + b"\r\n--b--",
             part(NAMED + b"\r\nx-a: " + b"a" * 10_000) + b"--b--",
+            part(NAMED + b"\r\na b: 1") + b"--b--",
+            part(NAMED + b"\r\nx-a: \0") + b"--b--",
             part(NAMED) * (MOST_PARTS + 1) + b"--b--",
         ],
     )

@@ -69,6 +69,18 @@ def test_a_line_break_in_a_header_is_refused(value: str) -> None:
         AMLResponse("x", 200, {"X-A": value})
 
 
+@pytest.mark.parametrize("name", ["a b", "a:b", "", "é", "a\n"])
+def test_a_name_that_none_has_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be called"):
+        AMLResponse("x", 200, {name: "1"})
+
+
+@pytest.mark.parametrize("status", [0, 100, 101, 199, 600, -200])
+def test_a_status_that_ends_no_request_is_refused(status: int) -> None:
+    with pytest.raises(ValueError, match="from 200 to 599"):
+        response_of(AMLResponse("x", status))
+
+
 def test_what_is_no_body_is_refused() -> None:
     with pytest.raises(TypeError, match="not a int"):
         AMLResponse(5, 200)
