@@ -120,8 +120,8 @@ class Frame(Inputs):
         dtype = self._dtypes.get(name)
         if dtype is None:
             return {}
-        schema: JsonSchema = {"type": _JSON_TYPES.get(np.dtype(dtype).kind, "string")}
-        return {**schema, "nullable": True} if name in self._optional else schema
+        kind = _JSON_TYPES.get(np.dtype(dtype).kind, "string")
+        return {"type": [kind, "null"] if name in self._optional else kind}
 
 
 def _moments(values: list[Any], place: str) -> Any:

@@ -25,7 +25,6 @@ from modelyard_runtime.tensors import Tensor, TensorSpec
 
 INPUT = "input"
 _NUMBERS = "fiub"
-_NUMBER: JsonSchema = {"type": "number"}
 
 
 class Matrix(Inputs):
@@ -135,9 +134,8 @@ class Matrix(Inputs):
         return HttpError(422, f"Row {at}: the feature {feature} {problem}.")
 
     def _schema(self) -> JsonSchema:
-        value: JsonSchema = {} if self.takes_text else dict(_NUMBER)
-        if self.takes_missing and not self.takes_text:
-            value["nullable"] = True
+        kind = ["number", "null"] if self.takes_missing else "number"
+        value: JsonSchema = {} if self.takes_text else {"type": kind}
         if self.names is not None:
             return record_schema({name: dict(value) for name in self.names})
         if self.width is None:
