@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,10 +21,23 @@ from modelyard_runtime.request_headers import PARAMETER
 from modelyard_runtime.signature import Arguments, JsonSchema, Table
 from modelyard_runtime.signatures.answers import AnySignature
 from modelyard_runtime.signatures.bodies import body_of
-from modelyard_runtime.tensors import Tensor
+from modelyard_runtime.tensors import Tensor, TensorSpec
 
 _PLAIN_JSON = b"application/json"
 _TABLE = "pandas.DataFrame:"
+_ARRAY = "numpy.ndarray"
+_DATATYPES = {
+    **{
+        ("integer", f"{sign}int{bits}"): f"{sign}int{bits}".upper()
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+    ("number", "float"): "FP32",
+    ("number", "double"): "FP64",
+    ("boolean", ""): "BOOL",
+    ("string", ""): "BYTES",
+}
+"""Of the Open Inference Protocol, by type and format of an array's items."""
 _REAL = "inference_schema.schema_util"
 
 
@@ -37,6 +50,7 @@ class NamedSignature(AnySignature):
         self.input_schema = given
         self.output_schema = answered
         self._properties = given.get("properties", {})
+        self.inputs = tuple(self._specs())
 
     def from_request(self, request: Request) -> Arguments:
         """The values of the parameters; keys that are no parameter are not looked at."""
@@ -58,6 +72,17 @@ class NamedSignature(AnySignature):
         if orient == "table":  # which repeats its own schema, as the sample shows it
             value = {"schema": self.input_schema["example"][name]["schema"], "data": value}
         return self._arguments({name: value, **parameters})
+
+    def _specs(self) -> Iterator[TensorSpec]:
+        """The parameters that are arrays, by what their samples show."""
+        for name, schema in self._properties.items():
+            if name in self._defaults and schema.get("format") == _ARRAY:
+                shape, items = _shape_of(self.input_schema["example"][name]), schema
+                while items["type"] == "array":
+                    items = items["items"]
+                datatype = _DATATYPES.get((items["type"], items.get("format", "")))
+                if datatype is not None:
+                    yield TensorSpec(name, datatype, (-1, *shape[1:]))
 
     def _arguments(self, values: Mapping[str, Any]) -> Arguments:
         arguments = {name: values.get(name, default) for name, default in self._defaults.items()}
@@ -111,6 +136,15 @@ def _reason(error: Exception) -> str:
 def _says_json(request: Request) -> bool:
     value = request.headers.get(b"content-type", b"")
     return value == _PLAIN_JSON or is_json(split_content_type(value.decode("latin-1"))[0])
+
+
+def _shape_of(example: Any) -> tuple[int, ...]:
+    """The lengths of lists in lists."""
+    shape: tuple[int, ...] = ()
+    while isinstance(example, list) and example:
+        shape = (*shape, len(example))
+        example = example[0]
+    return shape
 
 
 def _oriented(table: Table, orient: str) -> Any:

@@ -110,15 +110,16 @@ class Finder(MetaPathFinder):
         if fullname in _ALIASES:
             return ModuleSpec(fullname, _AliasLoader(_ALIASES[fullname]))
         if path == [] and fullname.partition(".")[0] in STAND_INS:
-            raise ModuleNotFoundError(_not_provided(fullname), name=fullname)
+            # Without its name, or `from azureml.core import …` would hide the message.
+            raise ModuleNotFoundError(_not_provided(fullname))
         return None
 
 
 def _not_provided(fullname: str) -> str:
     return (
-        f"No module named '{fullname}': Modelyard stands in for the parts of the original that "
-        f"scoring scripts use, and this is none of them; add the package that has it to the "
-        f"requirements, or remove the import"
+        f"`{fullname}` is not here: Modelyard stands in for the parts of the original that scoring "
+        f"scripts use, and this is none of them; add the package that has it to the requirements, "
+        f"or remove the import"
     )
 
 

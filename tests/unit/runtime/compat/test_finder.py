@@ -55,6 +55,24 @@ def test_other_parts_of_the_original_are_named(provide: Provide) -> None:
         importlib.import_module("azureml.train")
 
 
+def test_other_names_of_the_original_are_named(provide: Provide) -> None:
+    with pytest.raises(ImportError, match=r"`azureml\.core\.Workspace` is not here"):
+        exec("from azureml.core import Workspace")
+
+
+def test_modules_can_be_imported_from_their_package(provide: Provide) -> None:
+    names: dict[str, Any] = {}
+    exec("from azureml.contrib.services import aml_request\nfrom azureml import core", names)
+    assert names["aml_request"].__name__ == "azureml.contrib.services.aml_request"
+    assert names["core"].__name__ == "azureml.core"
+
+
+def test_everything_can_be_imported_at_once(provide: Provide) -> None:
+    names: dict[str, Any] = {}
+    exec("from azureml.contrib.services.aml_response import *", names)
+    assert names["AMLResponse"](None, 200).data == b"{}"
+
+
 def test_other_packages_are_not_ours(provide: Provide) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"^No module named 'nothing_such'$"):
         importlib.import_module("nothing_such")

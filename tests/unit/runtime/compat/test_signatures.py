@@ -19,7 +19,7 @@ from modelyard_runtime.compat.request import AMLRequest, rawhttp
 from modelyard_runtime.compat.schema_files import DataTypes, SampleDefinition, generate_schema
 from modelyard_runtime.http import Headers, HttpError, Request
 from modelyard_runtime.signature import Signature, Table
-from modelyard_runtime.tensors import Tensor
+from modelyard_runtime.tensors import Tensor, TensorSpec
 
 
 def post(body: bytes, content_type: bytes = b"application/json") -> Request:
@@ -65,6 +65,10 @@ class TestDecorated:
         run = input_schema("a", StandardPythonParameterType([1]))(run_a)
         tensor = Tensor("whatever", "INT64", (2,), [1, 2])
         assert signature_of(run).from_tensors([tensor], {}) == {"a": [1, 2]}
+
+    def test_arrays_are_known_before_any_request(self) -> None:
+        assert signature_of(rows).inputs == (TensorSpec("data", "FP64", (-1, 2)),)
+        assert signature_of(input_schema("a", StandardPythonParameterType(1))(run_a)).inputs == ()
 
     def test_a_tensor_of_another_name_is_refused(self) -> None:
         tensor = Tensor("other", "FP64", (1,), [1.0])
