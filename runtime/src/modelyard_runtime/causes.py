@@ -143,7 +143,8 @@ def no_run_function(problem: str, scene: Scene) -> Cause:
         f"{scene.script} {problem}.",
         (),
         "Define `def run(data):` in the scoring script; it gets each request and returns the "
-        "answer. A second parameter `request_headers` is allowed, others need a default.",
+        "answer. Several parameters get the members of a JSON object each; annotate them with what "
+        "JSON can hold, such as `list`, a dataclass or `numpy.ndarray`.",
     )
 
 
