@@ -85,6 +85,8 @@ def search(model: Any, served: Served, sample: Array | None, cores: int) -> Foun
     if "predict" not in served.methods:
         return Found(Report(problem="only models that predict are converted"))
     thresholds = thresholds_of(model)
+    if not thresholds.finite:
+        return Found(Report(problem="its trees split on whether a value is missing"))
     probes = probes_for(model, sample, rows.width, thresholds, takes_missing=rows.takes_missing)
     original = Original(model, served, rows, probes)
     trials = [original.try_form(form, cores) for form in forms_of(model, rows.width, thresholds)]

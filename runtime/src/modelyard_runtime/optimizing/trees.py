@@ -17,9 +17,14 @@ class Thresholds:
     """
 
     def __init__(self, found: Iterator[tuple[int, float]]) -> None:
-        pairs = [(feature, value) for feature, value in found if np.isfinite(value)]
+        pairs = list(found)
         self.features = np.array([feature for feature, _ in pairs], dtype=np.int64)
         self.values = np.array([value for _, value in pairs], dtype=np.float64)
+
+    @property
+    def finite(self) -> bool:
+        """No split tells missing values from all others, which an infinite threshold does."""
+        return bool(np.isfinite(self.values).all())
 
     def __len__(self) -> int:
         return len(self.values)
