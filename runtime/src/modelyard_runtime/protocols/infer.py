@@ -100,13 +100,15 @@ def check_outputs(outputs: Sequence[Wanted], known: Mapping[str, Any] | Sequence
 
 
 def check_names(kind: str, names: Sequence[str]) -> None:
-    """Refuse too many names, and the same one twice.
+    """Refuse too many names, one that is empty, and the same one twice.
 
     Raises:
         HttpError: 400
     """
     if len(names) > MOST_TENSORS:
         raise HttpError(400, f"The request has more than {MOST_TENSORS} {kind}s.")
+    if "" in names:
+        raise HttpError(400, f"Every {kind} needs a `name`.")
     if len(set(names)) < len(names):
         twice = next(name for at, name in enumerate(names) if name in names[:at])
         raise HttpError(400, f"The {kind} `{twice[:60]}` is there twice.")

@@ -18,10 +18,10 @@ from modelyard_runtime.protocols.infer import (
     check_names,
 )
 from modelyard_runtime.protocols.values import (
+    check_datatype,
+    check_range,
     expect_count,
-    read_datatype,
     read_shape,
-    tensor_of_json,
     wrong,
 )
 from modelyard_runtime.tensors import Tensor
@@ -126,9 +126,7 @@ def _parameters(bodies: Sequence[bytes]) -> dict[str, Any]:
 def _tensors(inputs: list[Any], raw: Sequence[bytes]) -> list[Tensor]:
     if not inputs:
         raise HttpError(400, "The request has no `inputs`.")
-    if "" in (names := [given.name for given in inputs]):
-        raise HttpError(400, "Everything in `inputs` needs a `name`.")
-    check_names("input", names)
+    check_names("input", [given.name for given in inputs])
     if not raw:
         return [_tensor(given) for given in inputs]
     if len(raw) != len(inputs):
@@ -141,21 +139,23 @@ def _tensors(inputs: list[Any], raw: Sequence[bytes]) -> list[Tensor]:
 def _raw_tensor(given: Any, data: bytes) -> Tensor:
     if given.HasField("contents"):
         raise wrong(given.name, "it has both `contents` and raw contents")
-    datatype = read_datatype(given.name, given.datatype)
+    datatype = given.datatype
+    check_datatype(given.name, datatype)
     shape = read_shape(given.name, list(given.shape))
     return tensor_of_bytes(given.name, datatype, shape, memoryview(data))
 
 
 def _tensor(given: Any) -> Tensor:
-    datatype = read_datatype(given.name, given.datatype)
+    datatype = given.datatype
+    check_datatype(given.name, datatype)
     shape = read_shape(given.name, list(given.shape))
     field = _CONTENTS.get(datatype)
     if field is None:
         raise wrong(given.name, f"{datatype} can only be sent as raw contents")
     values = list(getattr(given.contents, field))
-    if datatype not in _EXACT:
-        return tensor_of_json(given.name, datatype, shape, values)
     expect_count(given.name, shape, len(values))
+    if datatype not in _EXACT:
+        check_range(given.name, datatype, values)
     return Tensor(given.name, datatype, shape, values)
 
 

@@ -10,14 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 
 from modelyard_runtime.http import JSON, HttpError, Request, Response
 from modelyard_runtime.protocols.binary import bytes_of_tensor, tensor_of_bytes
 from modelyard_runtime.protocols.infer import Inference, Wanted, check_names
 from modelyard_runtime.protocols.values import (
+    check_datatype,
     json_of_tensor,
-    read_datatype,
     read_shape,
     tensor_of_json,
     wrong,
@@ -30,7 +31,40 @@ _BINARY_BODY = (b"content-type", b"application/octet-stream")
 _BINARY_OUTPUTS = "binary_data_output"
 _SHARED_MEMORY = "shared_memory_region"
 
-Object = dict[str, Any]
+Parameters = dict[str, bool | int | float | str | None]
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    data: msgspec.Raw = msgspec.Raw()
+    parameters: Parameters | None = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: Parameters | None = None
+
+
+class _Body(msgspec.Struct):
+    inputs: list[_Input]
+    id: str | None = None
+    parameters: Parameters | None = None
+    outputs: list[_Output] | None = None
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Names(msgspec.Struct):
+    inputs: list[_Named]
+
+
+_read = msgspec.json.Decoder(_Body).decode
+_read_names = msgspec.json.Decoder(_Names).decode
+_INPUT = re.compile(r"\$\.inputs\[(\d+)\]")
 
 
 def read_inference(request: Request) -> Inference:
@@ -41,18 +75,17 @@ def read_inference(request: Request) -> Inference:
     """
     head, data = _split(request)
     body = _load(head)
-    parameters = _parameters(body, "The request")
-    binary = _flag(parameters, _BINARY_OUTPUTS, False)
-    inputs = _objects(body, "inputs")
-    if not inputs:
+    if not body.inputs:
         raise HttpError(400, "The request has no `inputs`.")
-    check_names("input", [_name(tensor, "inputs") for tensor in inputs])
-    outputs = [_wanted(output, binary) for output in _objects(body, "outputs")]
+    check_names("input", [given.name for given in body.inputs])
+    parameters = body.parameters or {}
+    binary = _flag(parameters, _BINARY_OUTPUTS, False)
+    outputs = [_wanted(output, binary) for output in body.outputs or ()]
     check_names("output", [wanted.name for wanted in outputs])
     return Inference(
-        _string(body, "id"),
+        body.id or "",
         {name: value for name, value in parameters.items() if name != _BINARY_OUTPUTS},
-        _read_inputs(inputs, data),
+        _read_inputs(body.inputs, data),
         outputs,
         binary,
     )
@@ -69,7 +102,7 @@ def write_inference(
     parts: list[bytes | memoryview] = []
     outputs = []
     for tensor, binary in inference.choose(results):
-        output: Object = {
+        output: dict[str, Any] = {
             "name": tensor.name,
             "datatype": tensor.datatype,
             "shape": tensor.shape,
@@ -110,96 +143,76 @@ def _split(request: Request) -> tuple[memoryview, memoryview]:
     return body[: int(length)], body[int(length) :]
 
 
-def _load(head: memoryview) -> Object:
+def _load(head: memoryview) -> _Body:
     try:
-        body = orjson.loads(head)
-    except orjson.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}, position {error.pos}"
-        raise HttpError(400, f"The request is not JSON: {error.msg}, at {where}.") from None
-    if type(body) is not dict:
-        raise HttpError(400, "The request must be a JSON object with `inputs`.")
-    return body
+        return _read(head)
+    except msgspec.ValidationError as error:
+        raise HttpError(400, f"{_place(head, str(error))}.") from None
+    except RecursionError:
+        raise HttpError(400, "The request is not JSON that is read here: too deep.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HttpError(400, f"The request is not JSON: {error}.") from None
 
 
-def _objects(body: Object, key: str) -> list[Object]:
-    values = body.get(key)
-    if values is None:
-        return []
-    if type(values) is not list or set(map(type, values)) - {dict}:
-        raise HttpError(400, f"`{key}` must be a list of objects.")
-    return values
+def _place(head: memoryview, problem: str) -> str:
+    """What is wrong with a request, with the name of the input that it is wrong with."""
+    found = _INPUT.search(problem)
+    if found is None:
+        return f"The request cannot be read: {problem}"
+    try:
+        name = _read_names(head).inputs[int(found[1])].name
+    except (msgspec.DecodeError, RecursionError):
+        return f"The request cannot be read: {problem}"
+    return wrong(name, problem).message.removesuffix(".")
 
 
-def _string(body: Object, key: str) -> str:
-    value = body.get(key)
-    if value is None:
-        return ""
-    if type(value) is not str:
-        raise HttpError(400, f"`{key}` must be a string.")
-    return value
-
-
-def _name(tensor: Object, key: str) -> str:
-    name = tensor.get("name")
-    if type(name) is not str or not name:
-        raise HttpError(400, f"Everything in `{key}` needs a `name` that is a string.")
-    return name
-
-
-def _parameters(owner: Object, who: str) -> Object:
-    parameters = owner.get("parameters")
-    if parameters is None:
-        return {}
-    if type(parameters) is not dict:
-        raise HttpError(400, f"{who}: `parameters` must be an object.")
-    return parameters
-
-
-def _flag(parameters: Object, key: str, default: bool) -> bool:
+def _flag(parameters: Parameters, key: str, default: bool) -> bool:
     value = parameters.get(key, default)
     if type(value) is not bool:
         raise HttpError(400, f"The parameter `{key}` must be true or false.")
     return value
 
 
-def _wanted(output: Object, binary: bool) -> Wanted:
-    name = _name(output, "outputs")
-    parameters = _parameters(output, f"Output `{name[:60]}`")
+def _wanted(output: _Output, binary: bool) -> Wanted:
+    parameters = output.parameters or {}
     for parameter in (_SHARED_MEMORY, "classification"):
         if parameters.get(parameter):
-            raise HttpError(400, f"Output `{name[:60]}`: `{parameter}` is not supported.")
-    return Wanted(name, _flag(parameters, "binary_data", binary))
+            raise HttpError(400, f"Output `{output.name[:60]}`: `{parameter}` is not supported.")
+    return Wanted(output.name, _flag(parameters, "binary_data", binary))
 
 
-def _read_inputs(inputs: list[Object], data: memoryview) -> list[Tensor]:
+def _read_inputs(inputs: list[_Input], data: memoryview) -> list[Tensor]:
     tensors = []
     for given in inputs:
-        name = given["name"]
-        datatype = read_datatype(name, given.get("datatype"))
-        shape = read_shape(name, given.get("shape"))
-        parameters = given.get("parameters")
-        if parameters is not None and (size := _binary_size(name, given, len(data))) is not None:
+        name, datatype = given.name, given.datatype
+        check_datatype(name, datatype)
+        shape = read_shape(name, given.shape)
+        text = bytes(given.data)
+        size = _binary_size(given, len(data)) if given.parameters else None
+        if size is not None:
             tensors.append(tensor_of_bytes(name, datatype, shape, data[:size]))
             data = data[size:]
+        elif text:
+            tensors.append(tensor_of_json(name, datatype, shape, text))
         else:
-            if "data" not in given:
-                raise wrong(name, "it has no `data`")
-            tensors.append(tensor_of_json(name, datatype, shape, given["data"]))
+            raise wrong(name, "it has no `data`")
     if data:
         raise HttpError(400, f"{len(data)} bytes of binary data are no input's.")
     return tensors
 
 
-def _binary_size(name: str, given: Object, available: int) -> int | None:
+def _binary_size(given: _Input, available: int) -> int | None:
     """How many bytes of the binary data are this input's; None when it is in the JSON."""
-    parameters = _parameters(given, f"Input `{name[:60]}`")
+    parameters = given.parameters or {}
     if _SHARED_MEMORY in parameters:
-        raise wrong(name, "shared memory is not supported")
+        raise wrong(given.name, "shared memory is not supported")
     size = parameters.get("binary_data_size")
     if size is None:
         return None
-    if "data" in given:
-        raise wrong(name, "it has both `data` and `binary_data_size`")
+    if bytes(given.data):
+        raise wrong(given.name, "it has both `data` and `binary_data_size`")
     if type(size) is not int or not 0 <= size <= available:
-        raise wrong(name, f"`binary_data_size` is not a size within the {available} bytes left")
+        raise wrong(
+            given.name, f"`binary_data_size` is not a size within the {available} bytes left"
+        )
     return size

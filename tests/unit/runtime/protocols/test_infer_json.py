@@ -107,6 +107,7 @@ def test_binary_data_is_not_copied() -> None:
         {"inputs": [[X]]},
         {"inputs": [X], "id": 42},
         {"inputs": [X], "parameters": []},
+        {"inputs": [X], "parameters": {"a": [1]}},
         {"inputs": [X], "parameters": {"binary_data_output": "true"}},
         {"inputs": [X], "outputs": {}},
         {"inputs": [X], "outputs": ["y"]},
@@ -126,7 +127,16 @@ def test_what_is_no_request_is_refused(body: Any) -> None:
     [
         {"datatype": None},
         {"datatype": "INT33"},
+        {"datatype": 5},
+        {"datatype": ["INT32"]},
         {"shape": None},
+        {"shape": 2},
+        {"shape": "2"},
+        {"shape": {"0": 2}},
+        {"shape": [True, 2]},
+        {"shape": [2.0]},
+        {"shape": ["2"]},
+        {"shape": [[2]]},
         {"shape": [-2]},
         {"shape": [3]},
         {"shape": [2**62, 2**62]},
@@ -136,6 +146,8 @@ def test_what_is_no_request_is_refused(body: Any) -> None:
         {"data": [1, "2"]},
         {"data": [1, 2**31]},
         {"parameters": 1},
+        {"parameters": {"a": []}},
+        {"parameters": {"a": {}}},
         {"parameters": {"binary_data_size": 8}},
         {"parameters": {"shared_memory_region": "r"}},
     ],
@@ -151,15 +163,17 @@ def test_an_input_without_data() -> None:
 
 @pytest.mark.parametrize("name", [None, 5, "", [], {}])
 def test_an_input_without_a_name(name: Any) -> None:
-    assert "`name`" in refused({"inputs": [X | {"name": name}]})
+    assert "name" in refused({"inputs": [X | {"name": name}]})
 
 
 def test_an_input_that_is_there_twice() -> None:
     assert "`x`" in refused({"inputs": [X, X]})
 
 
-def test_a_million_inputs_are_refused_before_they_are_read() -> None:
-    message = refused(b'{"inputs":[' + b",".join([b'{"name":"x"}'] * 1_000_000) + b"]}")
+def test_too_many_inputs_are_refused_before_they_are_read() -> None:
+    message = refused(
+        b'{"inputs":[' + b",".join([b'{"name":"x","datatype":"INT8","shape":[]}'] * 100_000) + b"]}"
+    )
     assert "1024" in message
 
 
