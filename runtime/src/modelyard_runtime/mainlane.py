@@ -15,7 +15,7 @@ from modelyard_runtime.handover import ThreadRelay
 from modelyard_runtime.http import Response
 from modelyard_runtime.lanes import Surroundings, WatchedLane
 from modelyard_runtime.mainthread import MainThread
-from modelyard_runtime.pace import Pace
+from modelyard_runtime.pace import Pace, usage, used_since
 from modelyard_runtime.scoring import Call
 from modelyard_runtime.streaming import Parts
 
@@ -38,6 +38,8 @@ class MainLane(WatchedLane):
         self._begun: deque[Call] = deque()
         """Answers whose parts are still to be made."""
         self._home = self._scoring = threading.current_thread()
+        self._at_work: list[Call] = []
+        """What the scoring thread has before it."""
         self._over = threading.Event()
         self._is_here = False
         self._step_aside()
@@ -66,10 +68,14 @@ class MainLane(WatchedLane):
         score_alone(group)
 
     def _score_at_once(self, call: Call) -> Response:
+        before = usage() if self._pace.close_looks else None
         events._set_running_loop(None)  # a script may run one of its own
-        response = call.execute()
-        events._set_running_loop(self._loop)
+        try:
+            response = call.execute()
+        finally:
+            events._set_running_loop(self._loop)
         took = perf_counter() - call.arrived
+        used = used_since(before) if before else None
         metrics = self._metrics
         metrics.answered(call.protocol.name, response.status, took)
         if call.running:
@@ -79,7 +85,7 @@ class MainLane(WatchedLane):
                 metrics.non_finite()
         if call.parts is not None:
             self._stream(call, response)
-        elif self._pace.proves_slow(took):
+        elif self._pace.proves_slow(took, 1, used):
             self._step_aside()
         return response
 
@@ -95,9 +101,18 @@ class MainLane(WatchedLane):
 
     def _score_here(self, calls: list[Call]) -> None:
         """Score in the event loop, until that proves slow."""
-        began = perf_counter()
-        done = []
+        done: list[Group] = []
         events._set_running_loop(None)
+        try:
+            self._score_groups(calls, done)
+        finally:
+            events._set_running_loop(self._loop)
+        for group in done:
+            self._settle(group)
+
+    def _score_groups(self, calls: list[Call], done: list[Group]) -> None:
+        began = perf_counter()
+        before = usage() if self._pace.close_looks else None
         self._groups.extend(self._arrange(calls))
         while self._groups and self._is_here:
             group = self._groups.popleft()
@@ -105,11 +120,10 @@ class MainLane(WatchedLane):
             self._score(group)
             self._add_relays(group)
             done.append(group)
-            if self._begun or self._pace.proves_slow(perf_counter() - began, len(calls)):
+            took = perf_counter() - began
+            used = used_since(before) if before else None
+            if self._begun or self._pace.proves_slow(took, len(calls), used):
                 self._step_aside()
-        events._set_running_loop(self._loop)
-        for group in done:
-            self._settle(group)
 
     def _step_aside(self) -> None:
         """From here on the main thread scores, beside the event loop."""
@@ -139,6 +153,7 @@ class MainLane(WatchedLane):
         """Score what is queued, until that proves fast or there is no more to come."""
         current = threading.current_thread()
         while self._scoring is current:
+            self._at_work = []
             if self._begun:
                 self._make_parts(self._begun.popleft())
             elif self._groups:
@@ -148,6 +163,7 @@ class MainLane(WatchedLane):
                 calls = self._wait()
                 if calls is None:
                     return
+                self._at_work = calls
                 self._groups.extend(self._arrange(calls))
 
     def _wait(self) -> list[Call] | None:
@@ -165,6 +181,7 @@ class MainLane(WatchedLane):
         """Score in the thread beside the event loop: whether that may be done in the loop."""
         began, cpu_began = perf_counter(), thread_time()
         self._begin(group)
+        self._at_work = group.calls
         self._score(group)
         self._add_relays(group)
         took, cpu_took = perf_counter() - began, thread_time() - cpu_began
@@ -195,12 +212,16 @@ class MainLane(WatchedLane):
         assert call.response is not None
         assert isinstance(call.response.body, ThreadRelay)
         assert isinstance(call.parts, Parts)
+        self._at_work = [call]
         working(True)
         call.response.body.fill(call.parts, working)
 
     def _give_up(self, call: Call) -> bool:
         if call.response is not None and isinstance(call.response.body, ThreadRelay):
             call.response.body.cut()
+        if call not in self._at_work:
+            return True  # another thread has taken the place of the one that it keeps
+        self._at_work = []
         self._scoring = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._scoring.start()
         self._stuck()

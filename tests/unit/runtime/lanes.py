@@ -21,7 +21,7 @@ from modelyard_runtime.scoring import Call, Scorer
 from modelyard_runtime.signature import Arguments
 
 LONG = 60.0
-SHORT = 0.05
+SHORT = 0.25
 
 Scenario = Callable[["Stage"], Coroutine[Any, Any, None]]
 

@@ -14,7 +14,7 @@ from tests.unit.runtime.replies import answered
 from modelyard_runtime.http import Response
 from modelyard_runtime.lanes import LoopLane
 from modelyard_runtime.mainlane import MainLane
-from modelyard_runtime.pace import Pace
+from modelyard_runtime.pace import Pace, Usage
 
 
 class Script:
@@ -54,7 +54,7 @@ class Always(Pace):
     def proves_fast(self, seconds: float, cpu_seconds: float, requests: int = 1) -> bool:
         return self.fast
 
-    def proves_slow(self, seconds: float, requests: int = 1) -> bool:
+    def proves_slow(self, seconds: float, requests: int = 1, used: Usage | None = None) -> bool:
         return not self.fast
 
 
@@ -448,7 +448,7 @@ class TestStreams:
             (answer,) = await score(stage, lane_of(stage, kind), b"")
             body: Any = answer.body
             await anext(body)
-            await asyncio.sleep(4 * SHORT)
+            await asyncio.sleep(1.5 * SHORT)
             assert len(await parts_of(answer)) == 999
             assert stage.times_stuck == 0
 
