@@ -76,13 +76,20 @@ def array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any
         HttpError: 422, some value is of another type, or a row has another length.
     """
     try:
+        return _array_of(name, values, dtype)
+    except RecursionError:
+        raise unfit(name, "is nested too deeply") from None
+
+
+def _array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    try:
         found = np.asarray(values)
     except (ValueError, OverflowError):
         raise _ragged(name, values) from None
     if dtype is None and found.dtype.kind in "fiub":
         return found
     wanted = dtype or _type_of(values)
-    if found.dtype.kind not in _SAFE.get(wanted.kind, "") or (wanted.kind == "i" and found.size):
+    if found.dtype.kind not in _SAFE.get(wanted.kind, ""):
         _check(name, values, wanted)
     return _converted(name, values, found, wanted)
 

@@ -87,6 +87,7 @@ def union(value: int | str | None) -> None: ...
 def tagged(value: Tagged | Other) -> None: ...
 def optional(value: Optional[Flower]) -> None: ...  # noqa: UP045 - as scripts write it
 def mapping(prices: dict[str, float]) -> None: ...
+def nested(beds: dict[str, list[dict[str, list[int]]]]) -> None: ...
 def several(rows: list[Flower], top: int, name: str = "x") -> None: ...
 def several_with_defaults(rows: list[Flower], top: int = 3) -> None: ...
 def untyped(a, b): ...  # type: ignore[no-untyped-def]
@@ -147,6 +148,17 @@ class TestBody:
             (rows, b"[3]", "rows[0]: expected an object, got an integer"),
             (rows, b'"x"', "rows: expected an array, got text"),
             (matrix, b"[[1], [null]]", "rows[1][0]: expected a number, got null"),
+            (
+                mapping,
+                b'{"a": 1, "b": 2, "c": "x", "d": 4}',
+                "prices.c: expected a number, got text",
+            ),
+            (mapping, b'{"a": null, "b": 2}', "prices.a: expected a number, got null"),
+            (
+                nested,
+                b'{"a": [{}, {"k": [1]}], "b": [{"x": [1, 2], "y": ["z"], "w": [1]}]}',
+                "beds.b[0].y[0]: expected an integer, got text",
+            ),
             (plot, b'{"corners": [], "colour": 1}', "plot.colour: is not known"),
             (plot, b'{"corners": [], "size": 0}', "plot.size: expected an integer >= 1"),
             (point, b"[1]", "point: expected an array of length 2"),

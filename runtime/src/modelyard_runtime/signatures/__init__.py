@@ -12,7 +12,7 @@ from typing import Any
 
 from modelyard_runtime.script import BatchMark, mark_of
 from modelyard_runtime.signature import Batching, Signature
-from modelyard_runtime.signatures.answers import Answers, AnySignature
+from modelyard_runtime.signatures.answers import Answers
 from modelyard_runtime.signatures.batches import ListBatching
 from modelyard_runtime.signatures.body import BodySignature
 from modelyard_runtime.signatures.hints import hints_of
@@ -116,9 +116,9 @@ def _value_of(name: str, annotation: Any, sample: Any) -> Value:
     try:
         return TypedValue(annotation)
     except (TypeError, NotImplementedError) as error:
+        problem = str(error).rpartition("\n")[2]  # the line that names the type
         raise Unreadable(
-            f"has a `run` whose parameter `{name}` cannot be made from JSON: "
-            f"{str(error).partition(chr(10))[0]}"
+            f"has a `run` whose parameter `{name}` cannot be made from JSON: {problem}"
         ) from error
 
 
@@ -144,6 +144,3 @@ def _is_of(package: str, name: str, annotation: Any) -> bool:
 def _import(name: str) -> ModuleType:
     """A module of this package that needs one of the image's own packages."""
     return importlib.import_module(f"{__name__}.{name}")
-
-
-__all__ = ["AnySignature", "Parameters", "Unreadable", "batching_of", "signature_of"]

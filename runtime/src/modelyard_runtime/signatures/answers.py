@@ -24,6 +24,7 @@ UNKNOWN: JsonSchema = {"type": "object", "example": {}}
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _FAST_OPTIONS = _OPTIONS | orjson.OPT_SERIALIZE_NUMPY
 _BYTES = (b"content-type", b"application/octet-stream")
+_RAW = (bytes, bytearray, memoryview)
 _MISSING = ("NAType", "NaTType")
 
 
@@ -60,7 +61,7 @@ class AnySignature(Signature):
 
     def to_response(self, result: Any) -> Response:
         """JSON, but for bytes and for answers that a script has made: those go as they are."""
-        if isinstance(result, bytes | bytearray | memoryview):
+        if isinstance(result, _RAW):
             return Response(200, bytes(result), [_BYTES])
         try:
             return Response(200, self.to_json(result), [JSON])

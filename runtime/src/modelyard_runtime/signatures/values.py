@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import orjson
 
 from modelyard_runtime.http import HttpError
 from modelyard_runtime.signature import JsonSchema, Table
 from modelyard_runtime.signatures.bodies import Text, decode, read_json
 from modelyard_runtime.signatures.columns import records_of_table, records_of_tensors
+from modelyard_runtime.signatures.places import spell_out
 from modelyard_runtime.signatures.shapes import OBJECT, RECORDS, Shape
 from modelyard_runtime.signatures.wording import kind_of, misfit, unfit
 from modelyard_runtime.tensors import Tensor, TensorSpec
+
+_LONGEST_SEARCHED = 64 << 10
 
 
 class Value(ABC):
@@ -120,7 +124,7 @@ class TypedValue(Value):
         try:
             return decode(self._decode, text)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise misfit(name, error) from None
+            raise misfit(name, error, lambda path: self._spelled_out(path, text)) from None
 
     def build(self, name: str, value: Any) -> Any:
         """The same rules for values that are parsed already."""
@@ -128,3 +132,18 @@ class TypedValue(Value):
             return msgspec.convert(value, self._annotation)
         except msgspec.ValidationError as error:
             raise misfit(name, error) from None
+
+    def _spelled_out(self, path: str, text: Text) -> str:
+        """A place with the keys in it, unless the data is too long to look for them again."""
+        value = read_json(text)
+        if len(memoryview(text)) > _LONGEST_SEARCHED:
+            return path
+
+        def fails() -> bool:
+            try:
+                self._decode(orjson.dumps(value))
+            except msgspec.ValidationError:
+                return True
+            return False
+
+        return spell_out(path, value, fails)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from modelyard_runtime.http import HttpError
@@ -43,11 +43,20 @@ def unfit(name: str, problem: str) -> HttpError:
     return HttpError(422, f"{name}: {problem}"[:_LONGEST])
 
 
-def misfit(name: str, error: Exception) -> HttpError:
-    """The refusal that an error of msgspec makes, for the value of the parameter `name`."""
+def misfit(name: str, error: Exception, spell_out: Callable[[str], str] | None = None) -> HttpError:
+    """The refusal that an error of msgspec makes.
+
+    Args:
+        name: The parameter whose value does not fit.
+        error: What msgspec raised.
+        spell_out: Completes the path of a place inside the value.
+    """
     match = _PLACED.fullmatch(str(error))
     assert match is not None
-    problem, of_key, path = match[1], match[2], name + (match[3] or "")
+    problem, of_key, path = match[1], match[2], match[3] or ""
+    if spell_out is not None and "..." in path:
+        path = spell_out(path)
+    path = name + path
     field = _MISSING.fullmatch(problem)
     if field:
         return unfit(f"{path}.{field[1]}", "is missing")
