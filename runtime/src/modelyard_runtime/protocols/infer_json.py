@@ -64,6 +64,8 @@ class _Names(msgspec.Struct):
 
 _read = msgspec.json.Decoder(_Body).decode
 _read_names = msgspec.json.Decoder(_Names).decode
+_SEARCHED = 1 << 20
+"""Bytes of a request in which the name of an input is looked for, to put it into a message."""
 _INPUT = re.compile(r"\$\.inputs\[(\d+)\]")
 
 
@@ -157,7 +159,7 @@ def _load(head: memoryview) -> _Body:
 def _place(head: memoryview, problem: str) -> str:
     """What is wrong with a request, with the name of the input that it is wrong with."""
     found = _INPUT.search(problem)
-    if found is None:
+    if found is None or len(head) > _SEARCHED:
         return f"The request cannot be read: {problem}"
     try:
         name = _read_names(head).inputs[int(found[1])].name

@@ -24,6 +24,8 @@ _MOST_EMPTY_ROWS = 1024
 _MOST_ELEMENTS = 1 << 48
 """More than any body holds: below it no multiplication of a size overflows in a C library."""
 _LONGEST_NAME = 60
+_LONGEST_NUMBER = 32
+"""Bytes of a number in JSON that nobody pads. Only longer data is worth a look at its commas."""
 
 _RANGES = {
     **{f"INT{8 * size}": (-(1 << 8 * size - 1), (1 << 8 * size - 1) - 1) for size in (1, 2, 4, 8)},
@@ -82,8 +84,8 @@ def tensor_of_json(name: str, datatype: str, shape: tuple[int, ...], text: bytes
         HttpError: 400, the values do not have this shape or this datatype.
     """
     levels = len(shape) if _NESTED.match(text) else 1
-    if datatype != "BYTES" and text.count(b"[") > _lists(shape, levels):
-        raise _misnested(name, shape)  # before they are made: an empty list takes two bytes
+    if datatype != "BYTES":
+        _expect_marks(name, shape, levels, text)
     nullable = datatype in _TOO_LARGE and b"null" in text
     try:
         values = _decoder(datatype, levels, nullable).decode(text)
@@ -149,9 +151,14 @@ def _decoder(datatype: str, levels: int, nullable: bool) -> msgspec.json.Decoder
     return msgspec.json.Decoder(kind)
 
 
-def _lists(shape: tuple[int, ...], levels: int) -> int:
-    """How many lists there are in data of a shape, nested to some levels."""
-    return sum(math.prod(shape[:level]) for level in range(levels))
+def _expect_marks(name: str, shape: tuple[int, ...], levels: int, text: bytes) -> None:
+    """Refuse lists of numbers that are not of a shape, before they take ten times their text."""
+    elements = math.prod(shape)
+    lists = sum(math.prod(shape[:level]) for level in range(levels))
+    if text.count(b"[") > lists:
+        raise _misnested(name, shape)
+    if len(text) > _LONGEST_NUMBER * (elements + lists) and text.count(b",") >= elements + lists:
+        raise wrong(name, f"the shape {list(shape)} makes {elements} elements, fewer than `data`")
 
 
 def _flatten(name: str, shape: tuple[int, ...], data: list[Any]) -> list[Any]:
