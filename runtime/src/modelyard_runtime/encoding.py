@@ -98,9 +98,9 @@ def encode_head(response: Response, date: bytes, framed: bytes) -> bytes:
     status, headers = response.status, response.headers
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if not headers:
-        return b"".join((line, date, framed, b"\r\n"))
+        return b"".join((line, date, framed, response.encoded, b"\r\n"))
     fields = b"\r\n".join(map(b": ".join, headers))
     breaks = len(headers) - 1
     if fields.count(b"\n") != breaks or fields.count(b"\r") != breaks or b"\0" in fields:
         raise ValueError("a header field of the response holds a line break")
-    return b"".join((line, date, framed, fields, b"\r\n\r\n"))
+    return b"".join((line, date, framed, response.encoded, fields, b"\r\n\r\n"))

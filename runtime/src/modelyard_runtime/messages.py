@@ -167,6 +167,8 @@ class Response:
     headers: list[Field] = field(default_factory=list)
     length: int | None = None
     """Bytes that an iterator is going to give, if they are known; else they are sent in chunks."""
+    encoded: bytes = b""
+    """More headers, as they are to be written, each with its line break. Nobody checks them."""
 
 
 class HttpError(Exception):

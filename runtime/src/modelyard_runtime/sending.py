@@ -25,7 +25,16 @@ class BodySender:
         finished: Is told whether the body was sent as a whole, unless the sender was cancelled.
     """
 
-    __slots__ = ("_chunked", "_finished", "_left", "_parts", "_room", "_task", "_transport")
+    __slots__ = (
+        "_begun",
+        "_chunked",
+        "_finished",
+        "_left",
+        "_parts",
+        "_room",
+        "_task",
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -40,6 +49,7 @@ class BodySender:
         self._chunked = chunked
         self._transport = transport
         self._finished = finished
+        self._begun = False
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None]
 
@@ -51,6 +61,8 @@ class BodySender:
     def cancel(self) -> None:
         """The client has gone."""
         self._task.cancel()
+        if not self._begun:  # nor will it begin, to close the iterator
+            self.discard()
 
     def pause(self) -> None:
         """The client is slow: ask for no further part."""
@@ -68,10 +80,12 @@ class BodySender:
         self._task = asyncio.get_running_loop().create_task(self._close())
 
     async def _mute(self) -> None:
+        self._begun = True
         await self._close()
         self._finished(True)
 
     async def _run(self) -> None:
+        self._begun = True
         try:
             whole = await self._send_all()
         finally:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import struct
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tests.integration.runtime.server import Computed
 
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
-from modelyard.agent.gateway.handler import Gateway
+from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.domain.keys import make_key
 from modelyard_runtime.http import Limits, Request, Response, Server
 
@@ -98,8 +98,18 @@ class Client:
 async def _read_answer(reader: asyncio.StreamReader, bodyless: bool) -> Answer:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in head[1:-2])
+    if headers.get("transfer-encoding") == "chunked" and not bodyless:
+        parts = [part async for part in chunks(reader)]
+        return Answer(int(head[0].split()[1]), headers, b"".join(parts))
     length = 0 if bodyless else int(headers.get("content-length", "0"))
     return Answer(int(head[0].split()[1]), headers, await reader.readexactly(length))
+
+
+async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The parts of a body, as they come."""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield (await reader.readexactly(size + 2))[:-2]
+    await reader.readexactly(2)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -197,7 +207,7 @@ class Serving:
         self.gateway.apply(GatewayConfig(1, services))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.address: tuple[str, int] = self._listener.getsockname()
-        self._server = Server(self.gateway.handle, Limits())
+        self._server = serve(self.gateway, Limits())
         self._clients: list[Client] = []
 
     async def __aenter__(self) -> Serving:

@@ -64,7 +64,7 @@ class Traffic:
         return exchange
 
     def answer(self, exchange: Exchange, status: int = 200) -> None:
-        self.balancer.answered(exchange, status, [], b"")
+        self.balancer.answered(exchange, status, b"", b"")
 
 
 def where(exchange: Exchange) -> str:

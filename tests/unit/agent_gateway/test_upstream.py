@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.agent.gateway.config import Upstream
+from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Connection, Exchange, Replica
 
 UPSTREAM = Upstream("/replica.sock", "d1", 100, "r1")
@@ -53,6 +54,21 @@ class Outcomes:
 
     def lost(self, exchange: Exchange, code: str, reason: str) -> None:
         self.told.append(code)
+
+    def begun(
+        self, exchange: Exchange, status: int, fields: bytes, body: AnswerBody, length: int | None
+    ) -> None:
+        self.told.append((status, length))
+        self.body = body
+
+    def moved(self, exchange: Exchange) -> None:
+        self.told.append("moved")
+
+    def held(self, exchange: Exchange) -> None:
+        self.told.append("held")
+
+    def ended(self, exchange: Exchange) -> None:
+        self.told.append("ended")
 
     def abandoned(self, exchange: Exchange) -> None:
         self.told.append("abandoned")

@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from modelyard.agent.gateway.answers import own_answer, try_again
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.deadlines import Deadlines
-from modelyard.agent.gateway.reader import Fields
+from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
 from modelyard_runtime.http import Response
 
@@ -21,6 +21,8 @@ _ATTEMPTS = 3  # how often a request is sent to replicas that end the connection
 _FIRST_REST = 0.1  # seconds that a replica is set aside when it cannot be reached; then doubled
 _LONGEST_REST = 1.0
 _LAST_REST = 0.05  # the same for the last replica, which is never set aside for long
+
+_NO_FIELDS: list[tuple[bytes, bytes]] = []
 
 _log = logging.getLogger("modelyard.gateway")
 
@@ -80,12 +82,41 @@ class Balancer:
         else:
             self._enqueue(exchange)
 
-    def answered(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> None:
+    def answered(self, exchange: Exchange, status: int, fields: bytes, body: bytes) -> None:
         """Pass the replica's answer on."""
         replica = self._leave(exchange)
         replica.failures = 0
-        fields += (replica.field, (b"x-request-id", exchange.request_id))
-        self._end(exchange, Response(status, body, fields))
+        encoded = b"%b%bx-request-id: %b\r\n" % (fields, replica.field, exchange.request_id)
+        self._end(exchange, Response(status, body, _NO_FIELDS, None, encoded))
+
+    def begun(
+        self, exchange: Exchange, status: int, fields: bytes, body: AnswerBody, length: int | None
+    ) -> None:
+        """Pass the answer on while it comes; the request stays at its replica until the end."""
+        assert exchange.replica is not None
+        exchange.replica.failures = 0
+        encoded = b"%b%bx-request-id: %b\r\n" % (
+            fields,
+            exchange.replica.field,
+            exchange.request_id,
+        )
+        exchange.send(Response(status, body, _NO_FIELDS, length, encoded))
+
+    def moved(self, exchange: Exchange) -> None:
+        """The time of a request that moves begins anew."""
+        assert exchange.clock is not None
+        exchange.clock.discard(exchange)
+        exchange.clock.add(exchange)
+
+    def held(self, exchange: Exchange) -> None:
+        """Time in which the client takes nothing is not the replica's."""
+        assert exchange.clock is not None
+        exchange.clock.discard(exchange)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Let the next request have its place."""
+        self._leave(exchange)
+        self._over(exchange)
 
     def unreachable(self, exchange: Exchange, reason: str) -> None:
         """Set the replica aside for a while, and send the request elsewhere."""
@@ -112,8 +143,15 @@ class Balancer:
         self._end(exchange, own_answer(502, code, message, exchange.request_id))
 
     def abandoned(self, exchange: Exchange) -> None:
-        """Free its place in the queue; what is at a replica ends there as it would have."""
-        self._stop_waiting(exchange)
+        """Free its place in the queue; what is at a replica ends there as it would have.
+
+        Unless the rest of its body will never come.
+        """
+        if self._stop_waiting(exchange):
+            exchange.over = True
+        elif exchange.passed_on and exchange.connection is not None:
+            exchange.connection.close()
+            self.ended(exchange)
 
     def _take(self, avoid: Replica | None = None) -> Replica | None:
         """The replica with the fewest in flight, if any is below the limit; ties go round."""
@@ -154,8 +192,11 @@ class Balancer:
         return replica
 
     def _end(self, exchange: Exchange, response: Response) -> None:
-        exchange.over = True
         exchange.send(response)
+        self._over(exchange)
+
+    def _over(self, exchange: Exchange) -> None:
+        exchange.over = True
         if self._waiting:
             self._serve_waiting()
 

@@ -7,7 +7,6 @@ costs one entry instead of a timer of its own.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -25,7 +24,7 @@ class Deadlines(Generic[T]):
         self.seconds = seconds
         self._expire = expire
         self._loop = loop
-        self._due: OrderedDict[T, float] = OrderedDict()
+        self._due: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, item: T) -> None:

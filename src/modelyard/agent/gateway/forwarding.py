@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
-from modelyard.agent.gateway.reader import HOP_BY_HOP
-from modelyard_runtime.http import Request
+from modelyard.agent.gateway.known_answers import HOP_BY_HOP
+from modelyard_runtime.http import Head
 
 _NOT_PASSED_ON = HOP_BY_HOP | {b"authorization", b"x-forwarded-prefix", b"x-request-id"}
 _PREFIX = "/services/"
 _PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+"""What frames a body whose length is not known."""
+
 _USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
 
 
@@ -35,32 +38,41 @@ def split_path(path: str) -> Place | None:
     return Place(name, _escape(_PREFIX + name), b"/" + _escape(rest))
 
 
-def encode_request(
-    request: Request, fields: dict[bytes, bytes], place: Place, request_id: bytes
-) -> bytes:
-    """Request line and header fields for a replica, with one length whatever the client's framing.
+def encode_head(head: Head, place: Place) -> bytes:
+    """Request line and header fields for a replica, as far as they follow from the client's.
 
     Fields about the client's connection end here, and so does the key: a replica never sees it.
-    `fields` are the request's own, by name.
+    What frames the body, the request's id and the empty line are still to come.
     """
+    pairs = head.headers.pairs
+    fields = dict(pairs)
     dropped: Set[bytes] = _NOT_PASSED_ON
     if fields.get(b"connection", b"keep-alive").lower() not in _USUAL_CONNECTION:
-        dropped = dropped | _nominated(request)
-    query = b"?" + request.query.encode() if request.query else b""
-    lines = [b"%b %b%b HTTP/1.1" % (request.method.encode(), place.path, query)]
-    lines += [b": ".join(pair) for pair in request.headers.pairs if pair[0] not in dropped]
+        dropped = dropped | _nominated(head)
+    query = b"?" + head.query.encode() if head.query else b""
+    lines = [b"%b %b%b HTTP/1.1" % (head.method.encode(), place.path, query)]
+    lines += [b": ".join(pair) for pair in pairs if pair[0] not in dropped]
     if b"host" not in fields:  # HTTP/1.0
         lines.append(b"host: modelyard")
-    added = b"x-forwarded-prefix: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-    lines.append(added % (place.prefix, request_id, len(request.body)))
+    lines.append(b"x-forwarded-prefix: %b\r\n" % place.prefix)
     return b"\r\n".join(lines)
+
+
+def length_field(length: int) -> bytes:
+    """What frames a body whose length is known, whatever the client's framing was."""
+    return b"content-length: %d\r\n" % length
+
+
+def end_of_head(request_id: bytes) -> bytes:
+    """The last field, and the empty line."""
+    return b"x-request-id: %b\r\n\r\n" % request_id
 
 
 def _escape(path: str) -> bytes:
     return quote(path, safe=_PLAIN_IN_PATHS).encode()
 
 
-def _nominated(request: Request) -> set[bytes]:
+def _nominated(head: Head) -> set[bytes]:
     """What the client's `Connection` says is for the gateway only; `host` is never that."""
-    values = b",".join(request.headers.get_all(b"connection"))
+    values = b",".join(head.headers.get_all(b"connection"))
     return {name.strip().lower() for name in values.split(b",")} - {b"host"}

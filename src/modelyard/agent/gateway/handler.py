@@ -5,18 +5,36 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute
-from modelyard.agent.gateway.forwarding import encode_request, split_path
+from modelyard.agent.gateway.forwarding import (
+    CHUNKED,
+    Place,
+    encode_head,
+    end_of_head,
+    length_field,
+    split_path,
+)
 from modelyard.agent.gateway.upstream import Exchange
 from modelyard.domain.keys import ServiceKey, parse_key, verify_key
-from modelyard_runtime.http import JSON, Reply, Request, Response
+from modelyard_runtime.http import (
+    JSON,
+    Head,
+    HttpError,
+    Limits,
+    Reply,
+    Request,
+    Response,
+    Server,
+)
 
 _NO_KEY = ServiceKey("0" * 16, "0" * 43)
 _MOST_ADMITTED = 64  # spellings of right `Authorization` fields that are remembered
+_KEPT_BODY = 256 << 10  # bytes of a body that are kept; what is larger is passed on as it comes
 _UNKNOWN = ServiceRoute(
     name="",
     auth="key",
@@ -77,16 +95,36 @@ class _Service:
         self._admitted: set[bytes | None] = set()
 
 
+class Passage:
+    """What is remembered of a head that was let in: all that follows from it, done once."""
+
+    __slots__ = ("balancer", "bodyless", "epoch", "head", "is_framed", "request_id")
+
+    def __init__(self, epoch: int, balancer: Balancer, head: Head, place: Place) -> None:
+        self.epoch = epoch
+        self.balancer = balancer
+        self.bodyless = head.method == "HEAD"
+        self.request_id = head.headers.get(b"x-request-id")
+        self.is_framed = head.length is not None
+        self.head = encode_head(head, place)
+        """The head for a replica, but for the request's id and the framing of chunks."""
+        if head.length is not None:
+            self.head += length_field(head.length)
+
+
 class Gateway:
     """Answers requests by the configuration applied last. Belongs to the running event loop."""
 
     def __init__(self) -> None:
         self.config_version = 0
         """Version of the configuration that is served; 0 before the first."""
+        self._epoch = 0
+        """Grows with every configuration, and with it all that is remembered of heads is void."""
         self.draining = False
         """On its way out: not ready for more."""
         self._loop = asyncio.get_running_loop()
         self._services: dict[str, _Service] = {}
+        self._receiving: set[asyncio.Task[None]] = set()
         self._nobody = _Service(_UNKNOWN, self._loop)
         self._id_prefix = os.urandom(8).hex().encode()
         self._count = 0
@@ -105,6 +143,7 @@ class Gateway:
             else:
                 self._services[name] = _Service(route, self._loop)
         self.config_version = config.version
+        self._epoch += 1
 
     def refused(self) -> dict[str, Refusals]:
         """Refused requests by service, for services that had any."""
@@ -130,21 +169,77 @@ class Gateway:
         routes = [service.balancer.route for service in self._services.values()]
         return max((r.max_queue_wait + r.scoring_timeout for r in routes), default=0.0)
 
+    def admit(self, head: Head) -> Response | None:
+        """Refuse a request by its head; the HTTP core asks before it reads the body."""
+        passage = head.memo
+        if passage is not None and passage.epoch == self._epoch:
+            return None
+        head.memo = None
+        place = split_path(head.path)
+        if place is None:
+            return None
+        service = self._services.get(place.service, self._nobody)
+        if not service.admits(head.headers.get(b"authorization")):
+            return self._refuse(service, place.service, self._request_id(head))
+        head.memo = Passage(self._epoch, service.balancer, head, place)
+        return None
+
     def handle(self, request: Request) -> Response | Reply:
         """Answer one request; the HTTP core calls this."""
-        fields = dict(request.headers.pairs)
-        request_id = fields.get(b"x-request-id") or self._new_request_id()
-        place = split_path(request.path)
-        if place is None:
-            return self._own(request.path, request_id)
-        service = self._services.get(place.service, self._nobody)
-        if not service.admits(fields.get(b"authorization")):
-            return self._refuse(service, place.service, request_id)
-        head = encode_request(request, fields, place, request_id)
-        balancer = service.balancer
-        exchange = Exchange(balancer, request_id, head, request.body, request.method == "HEAD")
-        balancer.submit(exchange)
+        head = request.head
+        passage: Passage | None = head.memo
+        if passage is None or passage.epoch != self._epoch:
+            refusal = self.admit(head)
+            if refusal is not None:
+                return refusal
+            passage = head.memo
+            if passage is None:
+                return self._own(head.path, self._request_id(head))
+        request_id = passage.request_id or self._new_request_id()
+        balancer = passage.balancer
+        exchange = Exchange(
+            balancer,
+            request_id,
+            passage.head + end_of_head(request_id),
+            request.body,
+            passage.bodyless,
+        )
+        if request.stream is None:
+            balancer.submit(exchange)
+        else:
+            receiving = self._loop.create_task(self._receive(exchange, request.stream, passage))
+            self._receiving.add(receiving)
+            receiving.add_done_callback(self._receiving.discard)
         return exchange
+
+    @staticmethod
+    def wants_stream(head: Head) -> bool:
+        """Whether the body may be too large to be kept until it is whole."""
+        return head.length is None or head.length > _KEPT_BODY
+
+    async def _receive(
+        self, exchange: Exchange, stream: AsyncIterator[bytes], passage: Passage
+    ) -> None:
+        """Wait for the beginning of a body; what is more than that is passed on as it comes."""
+        parts, size = [], 0
+        try:
+            async for part in stream:
+                parts.append(part)
+                size += len(part)
+                if size > _KEPT_BODY:
+                    exchange.rest = stream
+                    break
+        except HttpError:
+            return  # the server has told the client
+        exchange.body = b"".join(parts)
+        if not passage.is_framed:
+            exchange.chunked = exchange.rest is not None
+            framing = CHUNKED if exchange.chunked else length_field(size)
+            exchange.head = passage.head + framing + end_of_head(exchange.request_id)
+        passage.balancer.submit(exchange)
+
+    def _request_id(self, head: Head) -> bytes:
+        return head.headers.get(b"x-request-id") or self._new_request_id()
 
     def _new_request_id(self) -> bytes:
         """Unique without a system call for each: a random part for this process, and a count."""
@@ -167,6 +262,11 @@ class Gateway:
             message = "the gateway is ending" if self.draining else "it has no configuration yet"
             return own_answer(503, "unavailable", message, request_id)
         return own_answer(404, "not_found", "paths here begin with `/services/<name>/`", request_id)
+
+
+def serve(gateway: Gateway, limits: Limits) -> Server:
+    """The server of a gateway. Bodies stay in whatever coding they come."""
+    return Server(gateway.handle, limits, gateway.admit, gateway.wants_stream, inflates=False)
 
 
 def _key_in(authorization: bytes | None) -> ServiceKey | None:

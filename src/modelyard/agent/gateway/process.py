@@ -16,11 +16,11 @@ from typing import IO, Any
 
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import read_config
-from modelyard.agent.gateway.handler import Gateway
+from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, StatusFile
 from modelyard.errors import Conflict, IntegrityError
-from modelyard_runtime.http import Limits, Server
+from modelyard_runtime.http import Limits
 
 _TICK = 0.05  # seconds between looks at the configuration file; SIGHUP makes it look at once
 _TICKS_PER_REPORT = 2
@@ -57,7 +57,7 @@ class Process:
         self._config_error: str | None = None
         self._config_again = 0.0
         self._gateway = Gateway()
-        self._server = Server(self._gateway.handle, Limits(connections=_room_for_connections()))
+        self._server = serve(self._gateway, Limits(connections=_room_for_connections()))
         self._status = StatusFile(folder / files.STATUS)
         self._pid = os.getpid()
         self._started_at = datetime.now(UTC).isoformat()

@@ -10,12 +10,15 @@ clean end with everything sent: it was read.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Protocol, cast
 
 from modelyard.agent.gateway.config import Upstream
 from modelyard.agent.gateway.deadlines import Deadlines
-from modelyard.agent.gateway.reader import AnswerReader, BadAnswer, Fields
-from modelyard_runtime.http import Reply
+from modelyard.agent.gateway.known_answers import KnownAnswers
+from modelyard.agent.gateway.reader import AnswerReader, BadAnswer
+from modelyard.agent.gateway.relaying import AnswerBody, RequestBody, chunk
+from modelyard_runtime.http import HttpError, Reply
 
 _SMALL = 16 << 10  # bytes up to which head and body are cheaper to join than to send apart
 
@@ -23,8 +26,22 @@ _SMALL = 16 << 10  # bytes up to which head and body are cheaper to join than to
 class Owner(Protocol):
     """Is told, once for every time an exchange was sent to a replica, what became of it there."""
 
-    def answered(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> None:
+    def answered(self, exchange: Exchange, status: int, fields: bytes, body: bytes) -> None:
         """The replica answered."""
+
+    def begun(
+        self, exchange: Exchange, status: int, fields: bytes, body: AnswerBody, length: int | None
+    ) -> None:
+        """The replica has begun to answer, and the body is to be passed on as it comes."""
+
+    def moved(self, exchange: Exchange) -> None:
+        """Another part of a body has come, or gone, that is passed on as it comes."""
+
+    def held(self, exchange: Exchange) -> None:
+        """The client takes no more of such an answer for now; `moved` follows."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """Such an answer has been passed on, or nobody wants the rest of it."""
 
     def unreachable(self, exchange: Exchange, reason: str) -> None:
         """There was no connection to the replica: it cannot have received the request."""
@@ -45,7 +62,10 @@ class Exchange(Reply):
     Attributes:
         owner: Who is told what became of it.
         head: Request line and header fields as a replica gets them.
-        body: The request's body.
+        body: The request's body, or its beginning.
+        rest: What follows of the body, to be passed on as it comes; None when it is whole.
+        chunked: The rest is framed in chunks, because its length is not known.
+        passed_on: A replica has been sent some of what comes only once.
         request_id: Names the request in answers and logs.
         bodyless: Whether the answer has no body whatever its header says (HEAD).
         attempts: How often it has been sent to a replica.
@@ -60,14 +80,17 @@ class Exchange(Reply):
         "attempts",
         "body",
         "bodyless",
+        "chunked",
         "clock",
         "connection",
         "head",
         "over",
         "owner",
+        "passed_on",
         "patience_ends",
         "replica",
         "request_id",
+        "rest",
     )
 
     def __init__(
@@ -84,6 +107,8 @@ class Exchange(Reply):
         self.head = head
         self.body = body
         self.bodyless = bodyless
+        self.rest: AsyncIterator[bytes] | None = None
+        self.chunked = self.passed_on = False
         self.attempts = 0
         self.replica: Replica | None = None
         self.connection: Connection | None = None
@@ -105,6 +130,7 @@ class Replica:
         "failures",
         "field",
         "in_flight",
+        "known_answers",
         "resting",
         "retired",
         "upstream",
@@ -112,7 +138,8 @@ class Replica:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
-        self.field = (b"x-modelyard-deployment", upstream.deployment.encode())
+        self.field = b"x-modelyard-deployment: %b\r\n" % upstream.deployment.encode()
+        """Tells the client where its answer came from."""
         self.in_flight = 0
         self.retired = False
         """Gets no new request; its connections close as they fall idle."""
@@ -120,6 +147,7 @@ class Replica:
         """How often in a row it could not be reached."""
         self.resting = False
         """Set aside for a short time after such a failure."""
+        self.known_answers = KnownAnswers()
         self._idle: list[Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -168,6 +196,8 @@ class Replica:
             if not exchange.over:
                 exchange.owner.unreachable(exchange, str(error))
             return
+        if exchange.rest is not None and exchange.abandoned:
+            exchange.owner.ended(exchange)  # the rest of its body will never come
         if exchange.over:
             self.keep(connection)
         elif connection.usable:
@@ -179,13 +209,26 @@ class Replica:
 class Connection(asyncio.Protocol):
     """One connection to a replica, with at most one request on it at a time."""
 
-    __slots__ = ("_begun", "_exchange", "_reader", "_replica", "_transport", "_unsent")
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_exchange",
+        "_reader",
+        "_replica",
+        "_transport",
+        "_unsent",
+        "_upload",
+    )
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._reader = AnswerReader()
+        self._reader = AnswerReader(replica.known_answers)
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
+        self._answer: AnswerBody | None = None
+        """The body of the answer, while it is passed on as it comes."""
+        self._upload: RequestBody | None = None
+        """The same of the request."""
         self._begun = self._unsent = False
 
     @property
@@ -200,7 +243,9 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange
         exchange.connection = self
         body = exchange.body
-        if len(body) < _SMALL:
+        if exchange.rest is not None:
+            self._begin_upload(exchange, exchange.rest)
+        elif len(body) < _SMALL:
             self._transport.write(exchange.head + body)
         else:
             self._transport.writelines((exchange.head, body))
@@ -208,11 +253,22 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """End it at once, and tell no owner: what is on it is over already."""
         self._exchange = None
+        self._end_bodies()
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has connected it."""
         self._transport = cast(asyncio.Transport, transport)
+
+    def pause_writing(self) -> None:
+        """The replica is slow to read."""
+        if self._upload is not None:
+            self._upload.pause()
+
+    def resume_writing(self) -> None:
+        """The replica has caught up."""
+        if self._upload is not None:
+            self._upload.resume()
 
     def data_received(self, data: bytes) -> None:
         """The next bytes of the answer."""
@@ -230,13 +286,13 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             exchange.owner.lost(exchange, "bad_answer", str(error))
             return
-        if reader.complete:
-            self._done(exchange)
-            if reader.last:
-                self._transport.abort()
-            else:
-                self._replica.keep(self)
+        if self._answer is not None:
+            self._pass_on(exchange, self._answer)
+        elif reader.complete:
+            self._release(exchange)
             exchange.owner.answered(exchange, *reader.take())
+        elif reader.comes_in_parts:
+            self._begin_answer(exchange)
 
     def eof_received(self) -> None:
         """The replica closes; whether it has read the request is known now or when it is lost."""
@@ -255,11 +311,78 @@ class Connection(asyncio.Protocol):
             return
         self._done(exchange)
         unread = self._unsent or isinstance(exc, ConnectionResetError | BrokenPipeError)
-        if unread and not self._begun:
+        if unread and not self._begun and not exchange.passed_on:
             exchange.owner.unread(exchange)
         else:
             exchange.owner.lost(exchange, "replica_lost", "it ended while it had the request")
 
+    def _begin_upload(self, exchange: Exchange, rest: AsyncIterator[bytes]) -> None:
+        exchange.passed_on = True
+        body = exchange.body
+        if body:
+            body = chunk(body) if exchange.chunked else body
+        self._transport.writelines((exchange.head, body))
+        self._upload = RequestBody(
+            rest, exchange.chunked, self._transport, lambda: exchange.owner.moved(exchange)
+        )
+
+    def _begin_answer(self, exchange: Exchange) -> None:
+        reader = self._reader
+        if exchange.settled:  # the client has gone
+            self._abandon()
+            return
+        self._answer = AnswerBody(self._abandon)
+        self._answer.on_room(self._read_on)
+        length = reader.length
+        exchange.owner.begun(exchange, reader.status, reader.fields, self._answer, length)
+        self._pass_on(exchange, self._answer)
+
+    def _pass_on(self, exchange: Exchange, answer: AnswerBody) -> None:
+        for part in self._reader.take_parts():
+            answer.put(part)
+        if self._reader.complete:
+            answer.end()
+            self._release(exchange)
+            exchange.owner.ended(exchange)
+        elif answer.full:
+            self._transport.pause_reading()
+            exchange.owner.held(exchange)
+        else:
+            exchange.owner.moved(exchange)
+
+    def _read_on(self) -> None:
+        """The client has caught up."""
+        if self._exchange is not None:
+            self._transport.resume_reading()
+            self._exchange.owner.moved(self._exchange)
+
+    def _abandon(self) -> None:
+        """The client wants no more of an answer that has begun."""
+        exchange = self._exchange
+        if exchange is not None:
+            self.close()
+            exchange.connection = None
+            exchange.owner.ended(exchange)
+
+    def _release(self, exchange: Exchange) -> None:
+        """The answer is complete: the connection is for the next request, if it is of use."""
+        whole = self._upload is None or self._upload.whole
+        self._done(exchange)
+        if self._reader.last or not whole:
+            self._transport.abort()
+        else:
+            self._replica.keep(self)
+
     def _done(self, exchange: Exchange) -> None:
         self._exchange = None
         exchange.connection = None
+        if self._answer is not None or self._upload is not None:
+            self._end_bodies()
+
+    def _end_bodies(self) -> None:
+        answer, self._answer = self._answer, None
+        upload, self._upload = self._upload, None
+        if answer is not None:
+            answer.fail(HttpError(502, "its replica has broken off the answer"))
+        if upload is not None:
+            upload.cancel()
