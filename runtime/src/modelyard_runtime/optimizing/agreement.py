@@ -76,7 +76,7 @@ def _unlike(wanted: Array, found: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(found.astype(np.float64) - wanted)
         same = (wanted == found) | (np.isnan(wanted) & np.isnan(found))
-        near = gap <= ATOL + RTOL * np.abs(wanted)
+        near = np.isfinite(gap) & (gap <= ATOL + RTOL * np.abs(wanted))
     return ~(same | near), np.where(same, 0.0, np.nan_to_num(gap, nan=np.inf))
 
 
