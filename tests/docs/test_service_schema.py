@@ -31,4 +31,4 @@ def test_schema_accepts_units_and_short_forms() -> None:
     model = schema["properties"]["model"]["anyOf"]
     assert {"type": "string"} in model
     assert schema["additionalProperties"] is False
-    assert sorted(schema["required"]) == ["name", "script"]
+    assert schema["required"] == ["name"]

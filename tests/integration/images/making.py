@@ -15,7 +15,7 @@ from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.schemas import BuildImage, FileReference
 
 WHEELHOUSE = Path(__file__).parents[3] / ".wheelhouse"
-RUNTIME_NEEDS = ("httptools", "orjson", "uvloop")
+RUNTIME_NEEDS = ("httptools", "msgspec", "orjson", "uvloop")
 
 
 def small_wheelhouse(folder: Path) -> Path:

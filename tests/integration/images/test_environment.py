@@ -84,6 +84,7 @@ class TestLock:
         lock = place.environments.lock(["needs_tool"])
         assert [package.name for package in lock.packages] == [
             "httptools",
+            "msgspec",
             "needs-tool",
             "orjson",
             "tool",
