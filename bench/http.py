@@ -57,6 +57,9 @@ BARE = (
     + """
 import httptools
 
+HEAD = b"HTTP/1.1 200 OK\\r\\n" \\
+    b"content-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
+
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
@@ -72,8 +75,7 @@ class Echo(asyncio.Protocol):
         self.body += part
 
     def on_message_complete(self):
-        head = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
-        self.transport.write(head % len(self.body) + self.body)
+        self.transport.write(HEAD % len(self.body) + self.body)
 
 async def main():
     loop = asyncio.get_running_loop()
