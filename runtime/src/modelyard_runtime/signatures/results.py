@@ -84,7 +84,8 @@ def _datatype(name: str, values: list[Any]) -> str:
             return "INT64"
         if all(value in _UINT64 for value in values):
             return "UINT64"
-    if kinds <= {int, float, type(None)}:
+    numbers = kinds - {type(None)}
+    if numbers and numbers <= {int, float} and kinds != {int}:
         values[:] = [float("nan") if value is None else float(value) for value in values]
         return "FP64"
     if all(issubclass(kind, _TEXTS) for kind in kinds):
