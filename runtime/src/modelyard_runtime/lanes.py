@@ -114,7 +114,7 @@ class WatchedLane(Lane):
         metrics = self._metrics
         if group.joined:
             metrics.ran(group.joined)
-        if group.total:
+        if group.joined or (group.total and len(group.calls) == 1):
             metrics.batched(len(group.calls), group.total)
         for call in group.calls:
             if call.parts is None:
