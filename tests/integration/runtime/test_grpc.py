@@ -149,8 +149,8 @@ def test_the_client_s_deadline_is_its_own() -> None:
 def test_a_drain_finishes_what_is_in_flight() -> None:
     with replica(workers=1) as served, ThreadPoolExecutor() as pool, connected(served) as client:
         assert infer(client)
-        slow = pool.submit(infer, client, 1.0)
-        time.sleep(0.3)
+        slow = pool.submit(infer, client, 2.0)
+        eventually(lambda: b"modelyard_requests_in_flight 1" in served.get("/metrics").body)
         (worker,) = served.workers
         os.kill(served.process.pid, signal.SIGTERM)
         assert slow.result() == worker
@@ -165,14 +165,12 @@ def test_more_than_fits_is_refused() -> None:
         connected(served) as client,
         connected(served) as other,
     ):
-        slow = pool.submit(infer, client, 1.0)
-        refused = None
-        while not slow.done() and refused is None:
-            with contextlib.suppress(InferenceServerException):
-                infer(other)
-                continue
-            refused = True
-        assert refused
+        slow = pool.submit(infer, client, 5.0)
+        eventually(lambda: b"modelyard_requests_in_flight 1" in served.get("/metrics").body)
+        with pytest.raises(InferenceServerException) as caught:
+            infer(other)
+        assert caught.value.status() == "StatusCode.UNAVAILABLE"
+        assert other.is_server_live()
         slow.result()
 
 

@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -20,12 +19,13 @@ import grpc.aio
 
 from modelyard_runtime import __version__
 from modelyard_runtime.auth import Guard
-from modelyard_runtime.config import Config, Tls
+from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.http import Headers, HttpError, Reply, Request, Response
 from modelyard_runtime.lanes import Lane
 from modelyard_runtime.messages import Head
 from modelyard_runtime.protocols.base import Unready
+from modelyard_runtime.protocols.grpc_certificate import credentials
 from modelyard_runtime.protocols.grpc_messages import PACKAGE, message_class
 from modelyard_runtime.protocols.infer import Inference, ServedModel
 from modelyard_runtime.protocols.infer_grpc import read_message, read_model, write_message
@@ -62,6 +62,8 @@ _CODES = {
 }
 _MESSAGE = (b"content-type", b"application/grpc")
 _NO_KEY = "A valid key is needed: send it as the metadata `authorization: Bearer <key>`."
+_SPARE = 64
+"""Calls at once beyond those that the lane takes, so that health is answered while that is full."""
 _UNEXPECTED = "An unexpected error occurred. The log has the details."
 
 _log = logging.getLogger("modelyard.grpc")
@@ -149,12 +151,12 @@ class GrpcServer:
             handlers=[grpc.method_handlers_generic_handler(_SERVICE, self._handlers())],
             interceptors=self._interceptors,
             options=_options(self._config),
-            maximum_concurrent_rpcs=self._config.max_in_flight,
+            maximum_concurrent_rpcs=self._config.max_in_flight + _SPARE,
         )
         if self._config.tls is None:
             self._server.add_insecure_port(self._address)
         else:
-            self._server.add_secure_port(self._address, _credentials(self._config.tls))
+            self._server.add_secure_port(self._address, credentials(self._config.tls))
         await self._server.start()
 
     async def drain(self, deadline_seconds: float) -> None:
@@ -297,7 +299,7 @@ def _options(config: Config) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_body),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", limits.header_bytes),
-        ("grpc.max_concurrent_streams", config.max_in_flight),
+        ("grpc.max_concurrent_streams", config.max_in_flight + _SPARE),
         ("grpc.server_handshake_timeout_ms", int(limits.header_time * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.idle_time * 1000)),
     ]
@@ -323,44 +325,3 @@ def _message(kind: str, **values: Any) -> bytes:
 
 def _describe(spec: TensorSpec) -> Any:
     return message_class("TensorMetadata")(name=spec.name, datatype=spec.datatype, shape=spec.shape)
-
-
-def _credentials(tls: Tls) -> Any:
-    """The certificate from its files; they are looked at again when a client connects."""
-    certificate = _Certificate(tls)
-    return grpc.dynamic_ssl_server_credentials(
-        certificate.read(), certificate.renewed, require_client_authentication=bool(tls.client_ca)
-    )
-
-
-class _Certificate:
-    """A certificate that is read again once its files have changed. Called by threads of gRPC."""
-
-    def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-        self._version = self._look()
-
-    def read(self) -> Any:
-        """The certificate as gRPC wants it. Raises `OSError`."""
-        authority = _bytes(self._tls.client_ca) if self._tls.client_ca else None
-        pair = (_bytes(self._tls.key), _bytes(self._tls.cert))
-        return grpc.ssl_server_certificate_configuration([pair], authority)
-
-    def renewed(self) -> Any:
-        """The certificate if it is another one than before, else None: the old one stays."""
-        with suppress(OSError):  # perhaps a file is being replaced
-            version = self._look()
-            if version != self._version:
-                renewed = self.read()
-                self._version = version
-                return renewed
-        return None
-
-    def _look(self) -> list[tuple[int, int]]:
-        paths = filter(None, (self._tls.cert, self._tls.key, self._tls.client_ca))
-        return [(facts.st_ino, facts.st_mtime_ns) for facts in map(os.stat, paths)]
-
-
-def _bytes(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
