@@ -46,7 +46,7 @@ def run() -> Iterator[dict[str, Any]]:
     colds: list[dict[str, Any]] = []
     for workload in WORKLOADS:
         if asked is None or workload.name in asked:
-            found, missing = measure(workload, _servers())
+            found, missing = measure(workload, (*FLOORS, *OURS), _peers())
             outcomes += found
             absent += missing
             colds += cold_starts(workload)
@@ -57,10 +57,9 @@ def run() -> Iterator[dict[str, Any]]:
     yield from figures(Results(outcomes))
 
 
-def _servers() -> list[Server]:
-    peers = _asked("BENCH_PEERS")
-    chosen = [peer for peer in PEERS if peers is None or peer.name in peers]
-    return [*FLOORS, *OURS, *chosen]
+def _peers() -> list[Server]:
+    asked = _asked("BENCH_PEERS")
+    return [peer for peer in PEERS if asked is None or peer.name in asked]
 
 
 def _asked(variable: str) -> set[str] | None:

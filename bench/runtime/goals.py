@@ -44,7 +44,9 @@ class Results:
 
 
 def ratio(ours: Outcome, other: Outcome, name: str) -> float:
-    """The median over rounds of ours over the other's in the same round."""
+    """Ours over the other's: over a floor's in the same round, the median; over a peer's median."""
+    if other.kind != Kind.FLOOR:
+        return ours.median(name) / other.median(name)
     pairs = zip(ours.rounds, other.rounds, strict=True)
     return statistics.median(getattr(a, name) / (getattr(b, name) or 1e-9) for a, b in pairs)
 

@@ -1,7 +1,7 @@
-"""Times servers side by side: all are up, and short rounds go from one to the next and around.
+"""Times servers in short rounds: floors and ours in turn, each peer by itself.
 
-The machine's speed drifts, so a server is compared with another in the same round. CPU time per
-request is the steady figure; requests per second and latency also say what else the machine did.
+The machine's speed drifts, so ours is compared with a floor in the same round. CPU time per request
+is the steady figure; requests per second and latency also say what else the machine did.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -87,25 +87,37 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def measure(workload: Workload, servers: Sequence[Server]) -> tuple[list[Outcome], list[Absent]]:
-    """Start the servers that take part in a workload, check their answers, and time them."""
-    absent: list[Absent] = []
+def measure(
+    workload: Workload, beside: Sequence[Server], alone: Sequence[Server]
+) -> tuple[list[Outcome], list[Absent]]:
+    """Start the servers that take part in a workload, check their answers, and time them.
+
+    Args:
+        workload: What they are asked.
+        beside: Up at the same time, taking turns: they cost nothing while they have nothing to do.
+        alone: Up one after the other, since some of them keep busy even then.
+    """
     outcomes: list[Outcome] = []
-    with ExitStack() as stack:
-        running: list[Running] = []
-        for server in servers:
-            if workload.name not in server.workloads:
-                continue
-            try:
-                running.append(stack.enter_context(started(server, workload)))
-            except Unavailable as error:
-                absent.append(Absent(server.name, workload.name, str(error)))
-                say(f"{workload.name} {server.name}: {error}")
-            else:
-                say(f"{workload.name} {server.name}: up in {running[-1].cold_start:.2f} s")
-        for connections in workload.connections:
-            outcomes += _race(running, workload, connections)
+    absent: list[Absent] = []
+    for group in (beside, *([server] for server in alone)):
+        with ExitStack() as stack:
+            running = list(_start(stack, group, workload, absent))
+            for connections in workload.connections:
+                outcomes += _race(running, workload, connections)
     return outcomes, absent
+
+
+def _start(
+    stack: ExitStack, servers: Sequence[Server], workload: Workload, absent: list[Absent]
+) -> Iterator[Running]:
+    for server in servers:
+        if workload.name not in server.workloads:
+            continue
+        try:
+            yield stack.enter_context(started(server, workload))
+        except Unavailable as error:
+            absent.append(Absent(server.name, workload.name, str(error)))
+            say(f"{workload.name} {server.name}: {error}")
 
 
 def _race(running: list[Running], workload: Workload, connections: int) -> list[Outcome]:
@@ -115,15 +127,15 @@ def _race(running: list[Running], workload: Workload, connections: int) -> list[
     ]
     for one in running:
         load(one.port, one.wire, connections, _WARM_UP)
-    for number in range(ROUNDS):
+    for _ in range(ROUNDS):
         for one, outcome in zip(running, outcomes, strict=True):
             outcome.rounds.append(_round(one, connections))
             outcome.memory = one.family.memory()
-        say(f"{workload.name}, {connections} connections: round {number + 1} of {ROUNDS}")
     for one, outcome in zip(running, outcomes, strict=True):
         _check_again(one)
         say(
-            f"{workload.name} {outcome.server}: {outcome.median('cpu'):.0f} us, "
+            f"{workload.name} {outcome.server}, {connections} connections: "
+            f"up in {outcome.cold_start:.2f} s, {outcome.median('cpu'):.0f} us, "
             f"{outcome.median('rate'):.0f}/s, p99 {outcome.median('p99'):.1f} ms, "
             f"{outcome.errors} errors"
         )
