@@ -1,8 +1,7 @@
-"""Tries every form of a model, and settles which is kept and how it is run."""
+"""Tries the forms of a model until one can be kept, and settles how it is run."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -71,7 +70,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def search(model: Any, served: Served, sample: Array | None, cores: int) -> Found:
-    """Try every form of a model.
+    """Try forms of a model until one agrees with it and is faster.
 
     Args:
         model: The loaded object.
@@ -89,7 +88,11 @@ def search(model: Any, served: Served, sample: Array | None, cores: int) -> Foun
         return Found(Report(problem="its trees split on whether a value is missing"))
     probes = probes_for(model, sample, rows.width, thresholds, takes_missing=rows.takes_missing)
     original = Original(model, served, rows, probes)
-    trials = [original.try_form(form, cores) for form in forms_of(model, rows.width, thresholds)]
+    trials = []
+    for form in forms_of(model, rows.width, thresholds):
+        trials.append(original.try_form(form, cores))
+        if not trials[-1].candidate.problem:
+            break  # forms that agree are about as fast, and an image must not depend on noise
     return _settle(original, trials)
 
 
@@ -205,19 +208,14 @@ def _too_slow(before: Speed, after: Speed) -> str:
     return "" if gain >= _LEAST_GAIN else f"it is not faster: {gain:.2f} times the model's speed"
 
 
-def _seconds(trial: Trial) -> float:
-    return trial.candidate.speed.single if trial.candidate.speed else math.inf
-
-
 def _settle(original: Original, trials: list[Trial]) -> Found:
-    good = [trial for trial in trials if not trial.candidate.problem]
-    best = min(good, key=_seconds, default=None)
+    best = trials[-1]
     report = Report(
         probes=original.probes.kinds,
         before=original.speed,
         candidates=tuple(trial.candidate for trial in trials),
     )
-    if best is None or best.interface is None or best.candidate.speed is None:
+    if best.candidate.problem or best.interface is None or best.candidate.speed is None:
         return Found(report)
     batches = best.candidate.speed.batched < best.candidate.speed.single
     interface = structs.replace(best.interface, threads=best.candidate.threads, batches=batches)
