@@ -91,7 +91,7 @@ class TestLock:
             "uvloop",
         ]
         assert Package(name="tool", version="1.0") in lock.packages
-        assert lock.text.count("--hash=sha256:") == 5
+        assert lock.text.count("--hash=sha256:") == 6
         assert lock == Lock(lock.text)
 
     def test_the_same_requirements_give_the_same_lock(

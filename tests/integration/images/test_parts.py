@@ -103,6 +103,13 @@ class TestCode:
     def test_other_code_is_another_layer(self, place: Place) -> None:
         assert place.code(a="1") != place.code(a="2") != place.code(b="2")
 
+    def test_no_code_is_an_empty_folder(self, place: Place, elsewhere: Place) -> None:
+        layer = parts.code_layer([], place.blobs, place.layers)
+        assert layer == parts.code_layer([], elsewhere.blobs, elsewhere.layers)
+        folder = place.layers.path(layer.digest)
+        assert folder is not None
+        assert list((folder / "opt/modelyard/code").iterdir()) == []
+
 
 class TestModels:
     def test_each_model_has_its_folder(self, place: Place) -> None:

@@ -223,6 +223,17 @@ class TestModelFiles:
         )
 
 
+def test_without_a_script(yard: Client, server: FakeServer, project: Path) -> None:
+    alone: dict[str, Any] = {"script": None, "requirements": None}
+    assert actions(deploy(yard, project, **alone)) == FIRST
+    body = json.loads(server.asked("POST", "/api/v1/images")[0].content)
+    assert (body.get("script"), body.get("files")) == (None, [])
+    assert actions(deploy(yard, project, **alone)) == NOTHING
+    assert actions(deploy(yard, project, **alone, plan=True)) == NOTHING
+    changed = deploy(yard, project, plan=True)
+    assert actions(changed)["image"] is Action.BUILD
+
+
 class TestFile:
     def test_paths_are_relative_to_it(
         self, yard: Client, server: FakeServer, project: Path, monkeypatch: pytest.MonkeyPatch

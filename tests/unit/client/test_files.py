@@ -130,3 +130,12 @@ class TestCode:
         (tmp_path / "src" / "score.py").touch()
         with pytest.raises(InvalidRequest, match="is a folder"):
             code_files(tmp_path / "src", [])
+
+    def test_without_a_script_each_keeps_its_own_name(self, tmp_path: Path) -> None:
+        (tmp_path / "lib" / "inner").mkdir(parents=True)
+        (tmp_path / "lib" / "inner" / "a.py").touch()
+        (tmp_path / "far.py").touch()
+        script, files = code_files(None, [tmp_path / "lib", tmp_path / "far.py"])
+        assert script is None
+        assert sorted(file.place for file in files) == ["far.py", "lib/inner/a.py"]
+        assert code_files(None, []) == (None, [])

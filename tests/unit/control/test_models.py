@@ -9,8 +9,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 from tests.factories import add_image
 
 from modelyard.blobs import LocalBlobs
@@ -76,6 +78,17 @@ class TestRegister:
         request = request_.model_copy(update={"framework": "mine", "framework_version": "2"})
         model = models.register(PRINCIPAL, request)
         assert (model.framework, model.framework_version) == ("mine", "2")
+
+    def test_reads_the_version_of_its_own_framework_only(
+        self, models: Models, database: Database, blobs: LocalBlobs
+    ) -> None:
+        digest = upload(database, blobs, pickle.dumps(LogisticRegression()))
+        file = FileReference(path="model.pkl", digest=digest)
+        request = RegisterModel(name="iris", files=(file,))
+        model = models.register(PRINCIPAL, request)
+        assert (model.framework, model.framework_version) == ("scikit-learn", sklearn.__version__)
+        other = models.register(PRINCIPAL, request.model_copy(update={"framework": "mine"}))
+        assert (other.framework, other.framework_version) == ("mine", None)
 
     def test_refuses_what_was_not_uploaded(self, models: Models) -> None:
         digest = f"sha256:{'0' * 64}"

@@ -10,6 +10,7 @@ import pytest
 
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import Layer, LayerKind, Manifest, ModelMount, Platform
+from modelyard.domain.model import ModelFormat
 from modelyard.images.launch import (
     base_python,
     current_platform,
@@ -86,6 +87,19 @@ def test_the_configuration_has_what_the_runtime_reads() -> None:
         "drain_timeout": 5.0,
         "max_body": 100 << 20,
     }
+
+
+def test_a_replica_without_a_script_is_told_what_its_model_is() -> None:
+    mount = ModelMount(
+        name="iris", version=3, path="iris/3", format=ModelFormat.JOBLIB, framework="scikit-learn"
+    )
+    alone = manifest(script=None, models=(mount,))
+    config = replica_config(
+        alone, LAYERS, service="x", workers=1, scoring_timeout=1.0, drain_timeout=1.0
+    )
+    assert config["script"] is None
+    entry = {"name": "iris", "version": 3, "path": "iris/3"}
+    assert config["models"] == [{**entry, "format": "joblib", "framework": "scikit-learn"}]
 
 
 class TestSuitability:

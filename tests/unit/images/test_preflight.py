@@ -145,3 +145,14 @@ def test_files_that_cannot_stand_beside_each_other(
         files = [("score.py", GOOD), *((path, b"x") for path in pair)]
         with pytest.raises(InvalidRequest, match=problem):
             check_paths(blobs, "score.py", files)
+
+
+def test_without_a_script_only_paths_are_checked(blobs: LocalBlobs) -> None:
+    check_inputs(BuildImage(name="i", models=("iris",)), blobs)
+    with blobs.writer() as writer:
+        writer.write(b"not Python")
+        digest = writer.commit().digest
+    files = (FileReference(path="a.py", digest=digest), FileReference(path="A.py", digest=digest))
+    check_inputs(BuildImage(name="i", models=("iris",), files=files[:1]), blobs)
+    with pytest.raises(InvalidRequest, match="one place"):
+        check_inputs(BuildImage(name="i", models=("iris",), files=files), blobs)
