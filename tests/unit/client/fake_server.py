@@ -152,7 +152,9 @@ class FakeServer:
     def _build(self, request: httpx2.Request) -> Any:
         body = json.loads(request.content)
         references = [self._reference("model", text) for text in body["models"]]
-        inputs = json.dumps([body.get("script"), body["files"], body.get("requirements"), references])
+        inputs = json.dumps(
+            [body.get("script"), body["files"], body.get("requirements"), references]
+        )
         if inputs in self._inputs:
             name, version = self._inputs[inputs].split(":")
             image = self._version("image", name, version)
