@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -39,6 +41,7 @@ RESULTS = "results.json"
 
 def run() -> Iterator[dict[str, Any]]:
     """The figures."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that servers end, too
     make_models()
     asked = _asked("BENCH_WORKLOADS")
     outcomes: list[Outcome] = []
