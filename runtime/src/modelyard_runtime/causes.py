@@ -150,6 +150,13 @@ def no_run_function(problem: str, scene: Scene) -> Cause:
 
 def scoring_failed(error: BaseException, scene: Scene) -> Cause:
     """`run()` raised. The service goes on; the check start of an image ends with this."""
+    if not scene.script:
+        return Cause(
+            SAMPLE_FAILED,
+            f"The model raised {_brief(error)}.",
+            scene.evidence(error),
+            "Send what the model takes, or serve it with a scoring script (--script).",
+        )
     return Cause(
         SAMPLE_FAILED,
         f"`run()` raised {_brief(error)}{scene.place(error)}.",

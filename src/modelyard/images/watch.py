@@ -182,7 +182,7 @@ def _sample_failed(recorded: Cause | None, status: int, text: str) -> Cause:
         code=CauseCode.SAMPLE_FAILED,
         message=f"The sample input was answered with status {status}.",
         evidence=(seen,),
-        fix="Correct `run()`, or give a sample that it can score.",
+        fix="Give a sample that can be scored, or correct `run()` if the image has a script.",
     )
 
 

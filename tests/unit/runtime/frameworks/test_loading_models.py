@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.unit.runtime.frameworks.served import loaded, pickled, place
 
 from modelyard_runtime import frameworks
-from modelyard_runtime.causes import Cause, Scene, StartFailed
+from modelyard_runtime.causes import Cause, Scene, StartFailed, scoring_failed
 from modelyard_runtime.config import Model
 
 MODEL = LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])
@@ -126,3 +126,9 @@ def test_another_version_is_told_in_one_line(
 def test_the_entry_says_which_model_it_is(tmp_path: Path) -> None:
     entry = pickled(tmp_path, MODEL).entry
     assert (entry.model_name, entry.model_versions) == ("flowers", ("3",))
+
+
+def test_a_model_that_raises_is_not_blamed_on_a_script() -> None:
+    cause = scoring_failed(RuntimeError("no memory"), SCENE)
+    assert cause.message == "The model raised RuntimeError: no memory."
+    assert "run()" not in cause.fix
