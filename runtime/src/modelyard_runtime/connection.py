@@ -366,7 +366,10 @@ class Connection(asyncio.Protocol):
         except ValueError as error:
             self._answer(self._unsendable(error))
             return
-        self._write(written, body)
+        if self._gathering or len(body) >= _JOINED:
+            self._write(written, body)
+        else:
+            self._transport.write(written + body)
 
     def _answer_with_care(self, response: Response) -> None:
         """Answer in one of the ways that are not usual."""

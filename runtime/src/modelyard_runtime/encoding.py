@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 
-from modelyard_runtime.messages import Response
+from modelyard_runtime.messages import Field, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Lets a client that waits for it send its body."""
@@ -99,8 +100,19 @@ def encode_head(response: Response, date: bytes, framed: bytes) -> bytes:
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if not headers:
         return b"".join((line, date, framed, response.encoded, b"\r\n"))
+    fields = _only_field(headers[0]) if len(headers) == 1 else _encode_fields(headers)
+    return b"".join((line, date, framed, response.encoded, fields))
+
+
+def _encode_fields(headers: Sequence[Field]) -> bytes:
     fields = b"\r\n".join(map(b": ".join, headers))
     breaks = len(headers) - 1
     if fields.count(b"\n") != breaks or fields.count(b"\r") != breaks or b"\0" in fields:
         raise ValueError("a header field of the response holds a line break")
-    return b"".join((line, date, framed, response.encoded, fields, b"\r\n\r\n"))
+    return fields + b"\r\n\r\n"
+
+
+@lru_cache(maxsize=256)
+def _only_field(header: Field) -> bytes:
+    """Most answers say what type they are, and no more."""
+    return _encode_fields((header,))

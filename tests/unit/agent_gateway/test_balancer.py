@@ -14,6 +14,7 @@ from tests.unit.runtime.replies import outcome
 from modelyard.agent.gateway import balancer as balancer_module
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
+from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
 
 ROUTE = ServiceRoute(
@@ -177,6 +178,52 @@ def test_changed_times_hold_for_new_requests_only() -> None:
     assert not old.settled
     traffic.loop.advance(55.0)
     assert status(old) == 504
+
+
+def begin(traffic: Traffic, exchange: Exchange) -> AnswerBody:
+    body = AnswerBody(lambda: None)
+    traffic.balancer.begun(exchange, 200, b"x-a: 1\r\n", body, None)
+    return body
+
+
+def test_an_answer_in_parts_keeps_its_place_until_it_ends() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    waiting = traffic.request()
+    body = begin(traffic, running[0])
+    response = outcome(running[0])
+    assert (response.body, response.length) == (body, None)
+    assert response.encoded.startswith(b"x-a: 1\r\nx-modelyard-deployment: deployment-")
+    assert response.encoded.endswith(b"x-request-id: id\r\n")
+    assert waiting.attempts == 0
+    traffic.balancer.ended(running[0])
+    assert waiting.attempts == 1
+
+
+def test_an_answer_in_parts_may_last_as_long_as_it_moves() -> None:
+    traffic = Traffic(replace(ROUTE, scoring_timeout=3.0))
+    exchange = traffic.request()
+    begin(traffic, exchange)
+    for _ in range(5):
+        traffic.loop.advance(2.0)
+        traffic.balancer.moved(exchange)
+    traffic.balancer.held(exchange)  # by the client: that is not the replica's time
+    traffic.loop.advance(60.0)
+    assert not exchange.over
+    traffic.balancer.moved(exchange)
+    traffic.loop.advance(3.0)
+    assert exchange.over
+    assert sum(traffic.balancer.draining().values()) == 0
+
+
+def test_an_answer_in_parts_that_is_lost_gives_its_place_to_the_next() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    waiting = traffic.request()
+    begin(traffic, running[0])
+    traffic.balancer.lost(running[0], "replica_lost", "it ended")
+    assert waiting.attempts == 1
+    assert status(running[0]) == 200  # what has begun cannot be taken back
 
 
 def test_a_request_that_was_not_read_goes_to_another_replica() -> None:

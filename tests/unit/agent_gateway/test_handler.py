@@ -11,7 +11,7 @@ from modelyard.agent.gateway import handler as handler_module
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute
 from modelyard.agent.gateway.handler import Gateway
 from modelyard.domain.keys import ServiceKey, make_key, verify_key
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.http import Head, Headers, Request, Response
 
 ONE, TWO = (make_key(b"m" * 32, key_id) for key_id in ("0123456789abcdef", "fedcba9876543210"))
 ROUTE = ServiceRoute(
@@ -157,6 +157,47 @@ def test_an_old_key_ends_with_the_next_configuration() -> None:
         return statuses
 
     assert asyncio.run(run()) == [503, 503, 401, 401, 503, 503]
+
+
+def test_what_is_remembered_of_a_head_ends_with_the_next_configuration() -> None:
+    async def run() -> list[int]:
+        gateway = Gateway()
+        fields = Headers([(b"authorization", f"Bearer {ONE.text}".encode())])
+        head = Head("POST", "/services/digits/score", "", fields)
+        statuses = []
+        for version, keys in enumerate((ROUTE.keys, ROUTE.keys[1:], ROUTE.keys), 1):
+            gateway.apply(GatewayConfig(version, (replace(ROUTE, keys=keys),)))
+            for _ in range(2):
+                assert (gateway.admit(head) is None) == (version != 2)
+                statuses.append(outcome(gateway.handle(Request.of(head))).status)
+        gateway.apply(GatewayConfig(4))
+        statuses.append(outcome(gateway.handle(Request.of(head))).status)
+        return statuses
+
+    assert asyncio.run(run()) == [503, 503, 401, 401, 503, 503, 404]
+
+
+def test_a_head_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        gateway = Gateway()
+        gateway.apply(GatewayConfig(1, (ROUTE,)))
+        fields = Headers([(b"authorization", f"Bearer {ONE.text}".encode())])
+        head = Head("POST", "/services/digits/score", "", fields)
+        assert gateway.admit(head) is None
+        monkeypatch.setattr(handler_module, "split_path", None)
+        for _ in range(3):
+            assert gateway.admit(head) is None
+            assert outcome(gateway.handle(Request.of(head))).status == 503
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("length", "streamed"), [(0, False), (256 << 10, False), ((256 << 10) + 1, True), (None, True)]
+)
+def test_bodies_that_may_be_large_are_streamed(length: int | None, streamed: bool) -> None:
+    head = Head("POST", "/", "", Headers([]), length=length)
+    assert Gateway.wants_stream(head) is streamed
 
 
 def test_refusals_are_counted_by_service_with_the_public_part_only() -> None:
