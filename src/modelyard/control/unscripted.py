@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from modelyard.control.formats import ReadRange, named_packages
 from modelyard.domain.model import Model, ModelFile, ModelFormat
-from modelyard.domain.requirements import parse_lines
+from modelyard.domain.requirements import read_requirements
 from modelyard.errors import InvalidRequest
 
 _XGBOOST = "xgboost-cpu" if sys.platform == "linux" else "xgboost"
@@ -186,7 +186,7 @@ def _written(files: Iterable[ModelFile], read: ReadRange) -> tuple[str, ...]:
             if file.size > _LARGEST_REQUIREMENTS:
                 return ()
             text = read(file.digest, 0, file.size).decode("utf-8", "replace")
-            return parse_lines(text.splitlines())
+            return read_requirements(file.path, text)
     return ()
 
 

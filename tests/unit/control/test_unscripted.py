@@ -133,7 +133,7 @@ class TestRequirements:
 
     def test_of_an_mlflow_model_must_be_lockable(self) -> None:
         files = {"MLmodel": b"", "requirements.txt": b"-e ."}
-        with pytest.raises(InvalidRequest, match="not accepted"):
+        with pytest.raises(InvalidRequest, match=r"`requirements.txt` line 1.*not accepted"):
             derived(model("mlflow", "scikit-learn"), files)
 
     def test_are_told(self) -> None:

@@ -30,7 +30,7 @@ METHODS = (
     "transform",
 )
 """What is offered of the methods that a model has."""
-_PLAIN = frozenset({"sklearn", "xgboost", "lightgbm"})
+_PLAIN = frozenset({"sklearn", "imblearn", "xgboost", "lightgbm"})
 _MIXING = frozenset(
     {"ColumnTransformer", "FunctionTransformer", "OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
 )
@@ -94,13 +94,18 @@ def _takes_texts(estimator: Any) -> bool:
 
 def _takes_missing(estimator: Any) -> bool:
     """Whether a missing value gets as far as something that knows what to do with it."""
-    for step in _steps(estimator):
+    for step in _steps(getattr(estimator, "best_estimator_", estimator)):
         if isinstance(step, _IMPUTERS):
             return True
         tags = _tags(step)
-        if tags is not None and not tags.input_tags.allow_nan:
+        if tags is not None and not tags.input_tags.allow_nan and not _is_made_of_others(step):
             return False
     return True
+
+
+def _is_made_of_others(estimator: Any) -> bool:
+    """It hands rows on to estimators of its own: what they take, its tags do not say."""
+    return sum(1 for _ in _parts(estimator)) > 1
 
 
 def _steps(estimator: Any) -> Iterator[Any]:

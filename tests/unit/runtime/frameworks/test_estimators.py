@@ -15,10 +15,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -146,6 +152,8 @@ class TestMissing:
         [
             HistGradientBoostingClassifier(max_iter=2),
             make_pipeline(SimpleImputer(), LogisticRegression(max_iter=500)),
+            GridSearchCV(HistGradientBoostingClassifier(), {"max_iter": [2]}, cv=2),
+            VotingClassifier([("a", HistGradientBoostingClassifier(max_iter=2))], voting="soft"),
         ],
     )
     def test_null_is_nan_where_the_model_knows_what_to_do(self, tmp_path: Path, model: Any) -> None:
