@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelyard_runtime.config import Config, InvalidConfig, read_config
+from modelyard_runtime.config import (
+    GATEWAY_LIMITS,
+    Batch,
+    Config,
+    InvalidConfig,
+    Key,
+    Model,
+    Tls,
+    read_config,
+)
+from modelyard_runtime.messages import Limits
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "scoring.md"
 
 WHOLE: dict[str, Any] = {
     "fd": 3,
@@ -126,3 +140,24 @@ def test_refuses_what_is_no_object(tmp_path: Path) -> None:
 def test_refuses_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="No such file"):
         read_config(str(tmp_path / "none.json"))
+
+
+def test_the_reference_page_lists_every_key() -> None:
+    section = PAGE.read_text().partition("## For whoever starts replicas")[2]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.M))
+    assert {field.name for field in fields(Config)} <= set(rows)
+    for name, kind in (("keys", Key), ("models", Model), ("tls", Tls), ("batch", Batch)):
+        assert all(f"`{field.name}`" in rows[name] for field in fields(kind))
+
+
+def test_the_reference_page_lists_every_limit() -> None:
+    page = PAGE.read_text()
+    for limit in fields(Limits):
+        if limit.name == "body_bytes":
+            continue
+        defaults = [limit.default, GATEWAY_LIMITS.get(limit.name)]
+        written = re.search(rf"`{limit.name}`[^(]*\(([^)]*)\)", page)
+        assert written, limit.name
+        assert [float(number) for number in re.findall(r"\d+", written[1])] == [
+            number for number in defaults if number is not None
+        ]
