@@ -22,6 +22,7 @@ _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _PREFIX = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+")
 _VERSIONS = {"2": "2.0", "2.0": "2.0", "3": "3.0", "3.0": "3.0", "3.1": "3.1"}
 _SHORT = {"2.0": "2", "3.0": "3", "3.1": "3.1"}
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY  # samples may be anything
 _NOT_FOUND = "The requested URL was not found on the server."
 _NOT_ALLOWED = "The method is not allowed for the requested URL."
 
@@ -106,7 +107,7 @@ class Routes:
 
 
 def _json(value: Any) -> Response:
-    return Response(200, orjson.dumps(value, str), [JSON])
+    return Response(200, orjson.dumps(value, str, _OPTIONS), [JSON])
 
 
 def _not_allowed(surface: Surface, answers: Mapping[str, Protocol | Page]) -> Page:
