@@ -194,7 +194,9 @@ class TestOutput:
         assert response.body == b"\xff"
         assert fields(response)[b"content-type"] == b"application/octet-stream"
 
-    @pytest.mark.parametrize("expression", ["{1, 2}", "object()", "lambda: 1", "1j", "np.array([1j])"])
+    @pytest.mark.parametrize(
+        "expression", ["{1, 2}", "object()", "lambda: 1", "1j", "np.array([1j])"]
+    )
     def test_that_is_no_json_is_the_scripts_fault(
         self, scripts: Scripts, expression: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
