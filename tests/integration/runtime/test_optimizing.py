@@ -44,6 +44,7 @@ NAMES = FLOWERS.target_names[KINDS]
 CANCER, BAD = load_breast_cancer(return_X_y=True)
 DIABETES, GROWTH = load_diabetes(return_X_y=True)
 NARROW, WIDE, EXACT = "ONNX, 32 bits", "ONNX, 64 bits", "ONNX, thresholds of 64 bits"
+BEHIND = "ONNX, trees of 32 bits behind 64"
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # converters warn of each other's versions
 
@@ -228,10 +229,25 @@ class TestKinds:
         assert report.kept is None
         assert "missing" in report.problem
 
-    def test_a_step_that_is_not_as_exact_as_the_trees_behind_it_is_refused(self) -> None:
+    def test_a_scaler_has_to_be_as_exact_as_the_trees_behind_it_are_not(self) -> None:
         forest = RandomForestClassifier(20, random_state=0)
-        model = make_pipeline(StandardScaler(), forest).fit(CANCER, BAD)
-        assert look(model, CANCER).report.kept is None
+        found = look(make_pipeline(StandardScaler(), forest).fit(CANCER, BAD), CANCER)
+        assert [each.name for each in found.report.candidates] == [NARROW, WIDE, BEHIND]
+        assert found.report.kept == BEHIND
+
+    def test_ties_of_votes_go_the_way_of_the_forest(self) -> None:
+        """Half the votes each, summed in another order, must not elect another class."""
+        forest = RandomForestClassifier(20, random_state=0)
+        found = look(make_pipeline(StandardScaler(), forest).fit(CANCER, BAD), CANCER)
+        last = candidate(found, BEHIND).agreement
+        assert last is not None
+        assert (last.differing, last.ties) == (0, 0)
+
+    def test_a_pipeline_that_ends_in_a_booster_says_why_not(self) -> None:
+        model = make_pipeline(StandardScaler(), xgboost.XGBClassifier(n_estimators=3))
+        found = look(model.fit(ROWS, KINDS))
+        assert found.report.kept is None
+        assert all("cannot be converted" in each.problem for each in found.report.candidates)
 
     def test_a_model_of_frames_is_not_tried(self) -> None:
         steps = [("scale", StandardScaler(), ["petal width (cm)"])]

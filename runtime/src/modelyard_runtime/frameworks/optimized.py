@@ -25,6 +25,9 @@ from modelyard_runtime.tensors import TensorSpec
 GRAPH, INTERFACE = "model.onnx", "interface.json"
 """The files in the model's folder."""
 
+_VOTE_DIGITS = 6
+"""Of probabilities that are sums of votes: what is beyond is the order of adding."""
+
 Answers = dict[str, Array]
 """The graph's outputs by name."""
 
@@ -38,6 +41,9 @@ class Method(msgspec.Struct, frozen=True):
     """A key of `SHAPES`."""
     dtype: str
     """Type of what the model itself returned."""
+    classes: list[Any] | None = None
+    """To choose the most probable one from, where the output is probabilities; of several that are
+    equally probable the first, whatever order their votes were added in."""
 
 
 class Interface(msgspec.Struct, frozen=True):
@@ -68,6 +74,11 @@ class Interface(msgspec.Struct, frozen=True):
             dtype=np.dtype(self.row_dtype),
             takes_missing=self.takes_missing,
         )
+
+
+def _choice(classes: list[Any]) -> Callable[[Array], Array]:
+    names = np.array(classes)
+    return lambda found: names[np.round(found, _VOTE_DIGITS).argmax(axis=1)]
 
 
 def _second(found: Array) -> Array:
@@ -108,7 +119,8 @@ def _method(
     session: ort.InferenceSession, interface: Interface, method: Method
 ) -> Callable[[Array], Array]:
     wanted, given, taken = [method.output], interface.input, np.dtype(interface.dtype)
-    shape, dtype = SHAPES[method.shape], np.dtype(method.dtype)
+    dtype = np.dtype(method.dtype)
+    shape = SHAPES[method.shape] if method.classes is None else _choice(method.classes)
 
     def call(rows: Array) -> Any:
         found = session.run(wanted, {given: rows.astype(taken, copy=False)})[0]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import compose, helper, numpy_helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
@@ -47,6 +47,8 @@ def forms_of(model: Any, width: int, thresholds: Thresholds) -> Iterator[Form]:
     yield _made("ONNX, 32 bits", "f4", lambda: convert(model, width, FloatTensorType))
     if convert is _by_skl2onnx:
         yield _made("ONNX, 64 bits", "f8", lambda: convert(model, width, DoubleTensorType))
+    if len(thresholds) and model is not last_step(model):
+        yield _made("ONNX, trees of 32 bits behind 64", "f8", lambda: _mixed(model, width))
     if len(thresholds) and (package == "lightgbm" or hasattr(model, "_predictors")):
         yield _made(
             "ONNX, thresholds of 64 bits",
@@ -74,6 +76,30 @@ def _by_skl2onnx(model: Any, width: int, kind: type) -> onnx.ModelProto:
     )
     _mend_missing(graph, last_step(model))
     return graph
+
+
+def _mixed(model: Any, width: int) -> onnx.ModelProto:
+    """A pipeline that computes with 64 bits until its trees round what they are given."""
+    first: onnx.ModelProto = to_onnx(
+        model[:-1],
+        name=_NAME,
+        initial_types=[(INPUT, DoubleTensorType([None, width]))],
+        target_opset=_OPSETS,
+    )
+    trees = last_step(model)
+    last = _by_skl2onnx(trees, trees.n_features_in_, FloatTensorType)
+    (output,) = first.graph.output
+    first.graph.node.append(
+        helper.make_node("Cast", [output.name], ["rounded"], to=onnx.TensorProto.FLOAT)
+    )
+    output.name = "rounded"
+    output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    for part in (first, last):
+        del part.opset_import[:]
+        part.opset_import.extend(helper.make_opsetid(*opset) for opset in _OPSETS.items())
+    last.ir_version = first.ir_version
+    prefixed = compose.add_prefix(last, "trees_")
+    return compose.merge_models(first, prefixed, [("rounded", f"trees_{INPUT}")], name=_NAME)
 
 
 def _mend_missing(graph: onnx.ModelProto, model: Any) -> None:

@@ -17,7 +17,7 @@ from modelyard_runtime.optimizing.agreement import ATOL, RTOL, Agreement, compar
 from modelyard_runtime.optimizing.forms import INPUT, Form, forms_of
 from modelyard_runtime.optimizing.gain import BATCH, Speed, speed_of
 from modelyard_runtime.optimizing.probes import Probes, probes_for
-from modelyard_runtime.optimizing.trees import last_step, thresholds_of
+from modelyard_runtime.optimizing.trees import last_step, members, thresholds_of
 
 _KEPT = ("predict", "predict_proba")
 _LEAST_GAIN = 1.1
@@ -25,6 +25,8 @@ _WORTH_THREADS = 0.0005
 """Seconds of a call below which handing parts of it to other threads costs more than it brings."""
 _LEAST_THREAD_GAIN = 1.3
 """More than one thread has to be worth the cores that it takes from other workers."""
+_CLEARLY_SLOWER = 1.5
+"""A row in a batch that takes this many times a row alone: joining requests is no gain at all."""
 _LONGEST = 300
 
 
@@ -122,6 +124,7 @@ class Original:
         self._chosen = hasattr(last_step(model), "classes_") or (
             self.answers["predict"].dtype.kind != "f"
         )
+        self._classes = _voted_on(model)
         self.speed = speed_of(served.methods["predict"], self._timed)
 
     def try_form(self, form: Form, cores: int) -> Trial:
@@ -158,7 +161,7 @@ class Original:
     def _interface(self, session: ort.InferenceSession, form: Form) -> Interface | None:
         outputs = session.get_outputs()
         found = {
-            name: _method(name, answer, [output.name for output in outputs], self._chosen)
+            name: self._method(name, answer, [output.name for output in outputs])
             for name, answer in self.answers.items()
         }
         known = {name: method for name, method in found.items() if method is not None}
@@ -178,6 +181,24 @@ class Original:
             batches=True,
         )
 
+    def _method(self, name: str, answer: Array, outputs: list[str]) -> Method | None:
+        """Where in the graph a method's answer is: a classifier has two outputs, others one."""
+        dtype = answer.dtype.str
+        if len(outputs) == 1:
+            shape = "flat" if answer.ndim == 1 else "rows"
+            return Method(outputs[0], shape, dtype) if name == "predict" else None
+        if len(outputs) != 2:
+            return None
+        label, scores = outputs
+        if name == "predict_proba":
+            return Method(scores, "rows", dtype)
+        if self._classes is not None:
+            return Method(scores, "rows", dtype, self._classes)
+        if self._chosen:
+            return Method(label, "flat", dtype)
+        # A booster without the interface of scikit-learn predicts probabilities.
+        return Method(scores, "second" if answer.ndim == 1 else "rows", dtype)
+
 
 def _session(graph: bytes, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
@@ -186,21 +207,13 @@ def _session(graph: bytes, threads: int) -> ort.InferenceSession:
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _method(name: str, answer: Array, outputs: list[str], chosen: bool) -> Method | None:
-    """Where in the graph a method's answer is: a classifier has two outputs, others one."""
-    dtype = answer.dtype.str
-    if len(outputs) == 1:
-        shape = "flat" if answer.ndim == 1 else "rows"
-        return Method(outputs[0], shape, dtype) if name == "predict" else None
-    if len(outputs) != 2:
+def _voted_on(model: Any) -> list[Any] | None:
+    """The classes of a forest, whose probabilities are sums of votes; None of anything else."""
+    last = last_step(model)
+    classes = getattr(last, "classes_", None)
+    if classes is None or not hasattr(last, "oob_score") or len(members(last)) < 2:
         return None
-    label, scores = outputs
-    if name == "predict_proba":
-        return Method(scores, "rows", dtype)
-    if chosen:
-        return Method(label, "flat", dtype)
-    # A booster without the interface of scikit-learn predicts probabilities.
-    return Method(scores, "second" if answer.ndim == 1 else "rows", dtype)
+    return list(classes.tolist())
 
 
 def _too_slow(before: Speed, after: Speed) -> str:
@@ -217,7 +230,7 @@ def _settle(original: Original, trials: list[Trial]) -> Found:
     )
     if best.candidate.problem or best.interface is None or best.candidate.speed is None:
         return Found(report)
-    batches = best.candidate.speed.batched < best.candidate.speed.single
+    batches = best.candidate.speed.batched < _CLEARLY_SLOWER * best.candidate.speed.single
     interface = structs.replace(best.interface, threads=best.candidate.threads, batches=batches)
     kept = structs.replace(
         report,
