@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = [sys.executable, "-m", "modelyard.cli"]
 GUIDE = ROOT / "docs" / "guides" / "first-service.md"
+OPTIMIZING = ROOT / "docs" / "guides" / "profile-and-optimize.md"
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,15 @@ def test_first_service(tmp_path: Path, variables: dict[str, str]) -> None:
     assert len(shown) >= 7
     for words in shown:
         run(words, tmp_path, variables)
+
+
+def test_profile_and_optimize(tmp_path: Path, variables: dict[str, str]) -> None:
+    write_files(OPTIMIZING, tmp_path)
+    subprocess.run([sys.executable, "forest.py"], cwd=tmp_path, check=True)
+    outputs = [run(words, tmp_path, variables) for words in commands(OPTIMIZING)]
+    assert len(outputs) == 6
+    assert "kept ONNX, 32 bits" in outputs[4]
+    assert "<svg " in (tmp_path / "curve.html").read_text()
 
 
 def test_readme_shows_the_two_commands_and_a_block_on_its_first_screen() -> None:
