@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-agreement = pytest.importorskip("modelyard_runtime.optimizing.agreement")
-compare = agreement.compare
+from modelyard_runtime.optimizing.agreement import compare
 
 ROWS = np.array([[1.0, 2.0], [3.0, np.nan]])
 LABELS = np.array(["a", "b"])

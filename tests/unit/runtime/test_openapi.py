@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import openapi_spec_validator
 import pytest
 from tests.unit.runtime.conftest import Load
 
@@ -100,12 +101,11 @@ def documents(load_script: Load, definition: str, sample: Any = None) -> dict[st
 
 @pytest.mark.parametrize("parameters", PARAMETERS)
 def test_is_valid(load_script: Load, parameters: str) -> None:
-    validator = pytest.importorskip("openapi_spec_validator")
     definition = f"def run({parameters}) -> list[Optional[Plot]]: ..."
     found = documents(load_script, definition, sample=[1, {"a": None}])
     assert list(found) == list(VERSIONS)
     for document in found.values():
-        validator.validate(json.loads(json.dumps(document)))
+        openapi_spec_validator.validate(json.loads(json.dumps(document)))
         for reference in references(document):
             place: Any = document
             for step in reference.removeprefix("#/").split("/"):

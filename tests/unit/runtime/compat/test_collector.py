@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+import pandas
 import pytest
 
 from modelyard_runtime.compat.collector import ModelDataCollector
@@ -69,7 +71,6 @@ class TestDebugging:
         assert predictions.collect(together) is None
 
     def test_arrays_and_tables_get_columns(self) -> None:
-        numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
         collector = ModelDataCollector("iris", "inputs")
         correlations = collector.collect(numpy.array([[1, 2], [3, 4]]))
         assert collector.add_correlations(numpy.array([1, 2]), correlations).shape == (1, 10)
@@ -77,7 +78,6 @@ class TestDebugging:
         assert list(frame.columns) == ["a", *COLUMNS]
 
     def test_tables_are_printed_with_their_names(self, capsys: pytest.CaptureFixture[str]) -> None:
-        pandas = pytest.importorskip("pandas")
         ModelDataCollector("iris").collect(pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
         assert capsys.readouterr().out.splitlines()[-3:] == ["a,b", "1,x", "2,y"]
 

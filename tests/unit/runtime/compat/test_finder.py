@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import joblib
 import pytest
 from tests.unit.runtime.compat.conftest import Provide
 
@@ -79,8 +80,6 @@ def test_other_packages_are_not_ours(provide: Provide) -> None:
 
 
 def test_joblib_is_found_where_it_was(provide: Provide) -> None:
-    pytest.importorskip("sklearn")
-    joblib = pytest.importorskip("joblib")
     old = importlib.import_module("sklearn.externals.joblib")
     assert old is joblib
     assert joblib.__spec__.name == "joblib"
