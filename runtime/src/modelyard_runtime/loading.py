@@ -19,6 +19,13 @@ from modelyard_runtime.request_headers import PARAMETER as HEADERS
 from modelyard_runtime.signatures.hints import function_of
 
 _FRAMEWORKS = "modelyard_runtime.frameworks"  # imported only to serve a model without a script
+_NO_REPORTS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+"""Keeps packages from reporting their use to their makers, unless the service's variables want it.
+onnxruntime has a thread for that, which would also keep the loaded process from being forked."""
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -48,6 +55,7 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
 
 def _set_up(config: Config, scene: Scene) -> None:
     os.environ["AZUREML_MODEL_DIR"] = os.environ["MODELYARD_MODEL_DIR"] = config.model_dir
+    os.environ.update({**_NO_REPORTS, **os.environ})
     if sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]  # put there by `python -m`: a folder of the host, not of the script
     folder = os.path.dirname(os.path.join(scene.code, scene.script))

@@ -14,6 +14,7 @@ import joblib
 import lightgbm
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import sklearn
 import xgboost
@@ -137,6 +138,9 @@ class TestOnnx:
             np.testing.assert_allclose(scores, MODEL.predict_proba(DATA.iloc[::5]), atol=1e-5)
             metadata = replica.get("/v2/models/flowers").json()
             assert metadata["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [-1, 4]}]
+            # With one thread a session leaves none behind: it is loaded once, and forked.
+            forked = [psutil.Process(pid).ppid() != replica.process.pid for pid in replica.workers]
+            assert forked == [threads == "1"] * 2
 
 
 def test_xgboost(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ class TestSurroundings:
         assert os.environ["AZUREML_MODEL_DIR"] == str(tmp_path / "models" / "iris" / "3")
         assert os.environ["MODELYARD_MODEL_DIR"] == os.environ["AZUREML_MODEL_DIR"]
 
+    def test_packages_are_told_not_to_report_unless_the_service_wants_it(
+        self, load_script: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+        monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+        load_script("import os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'" + RUN)
+        assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
+
     def test_phases_are_told_in_order(self, configure: Configure, load_script: Load) -> None:
         phases: list[str] = []
         load(configure(RUN), phases.append)
