@@ -7,13 +7,15 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.runtime.client import Wire
-from bench.runtime.environments import cache, packages
+from bench.runtime.environments import Unavailable, cache, packages
 from bench.runtime.peers import (
     inference_answer,
     inference_wire,
@@ -52,27 +54,34 @@ def runtime_tree() -> Path:
 _MADE: set[Path] = set()
 
 
+_COMMON = {
+    "workers": WORKERS,
+    "code": str(PROGRAMS),
+    "service": "bench",
+    "scoring_timeout": 60.0,
+    "max_body": 100 << 20,
+    "drain_timeout": 2.0,
+    "keys": [{"id": KEY.id, "hash": KEY.hash}],
+}
+
+
+def _places(launch: Launch) -> dict[str, str]:
+    folder = launch.folder
+    return {"models_root": str(folder / "models"), "status": str(folder / "status.json")}
+
+
+def _python() -> list[str]:
+    """The interpreter as the product starts it, up to the module's name."""
+    return [getattr(sys, "_base_executable", sys.executable), "-s", "-S", "-P", "-m"]
+
+
 def _command(choose: Callable[[Launch], dict[str, Any]]) -> Callable[[Launch], list[str]]:
     """The product's own command, with a configuration in the launch's folder."""
 
     def command(launch: Launch) -> list[str]:
         config = launch.folder / "replica.json"
-        document = {
-            "workers": WORKERS,
-            "code": str(PROGRAMS),
-            "models_root": str(launch.folder / "models"),
-            "status": str(launch.folder / "status.json"),
-            "service": "bench",
-            "scoring_timeout": 60.0,
-            "max_body": 100 << 20,
-            "drain_timeout": 2.0,
-            "keys": [{"id": KEY.id, "hash": KEY.hash}],
-            **choose(launch),
-        }
-        config.write_text(json.dumps(document))
-        python = getattr(sys, "_base_executable", sys.executable)
-        flags = ["-s", "-S", "-P", "-m", "modelyard_runtime"]
-        return [python, *flags, "--config", str(config)]
+        config.write_text(json.dumps(_COMMON | _places(launch) | choose(launch)))
+        return [*_python(), "modelyard_runtime", "--config", str(config)]
 
     return command
 
@@ -84,7 +93,41 @@ def _without_script(launch: Launch) -> dict[str, Any]:
 
 
 def _converted(launch: Launch) -> dict[str, Any]:
-    return _model(launch, "forest.onnx", "onnx", "onnx")
+    """As `image build --optimize` leaves it: the search is the build's, before any start."""
+    document = _without_script(launch)
+    folder = launch.folder / "models" / "bench" / "1"
+    for file in _optimize(launch, document):
+        shutil.copy(file, folder)
+    (folder / _FILES[launch.workload.name][0]).unlink()
+    document["models"][0]["optimized"] = True
+    return document
+
+
+def _optimize(launch: Launch, document: dict[str, Any]) -> list[Path]:
+    """Look for a faster form of the model with the product's own search."""
+    out = launch.folder / "out"
+    out.mkdir()
+    status = launch.folder / "search.json"
+    config = launch.folder / "search-config.json"
+    settings = {"fd": 0, "status": str(status), "out": str(out), "cores": os.cpu_count()}
+    config.write_text(json.dumps(_COMMON | _places(launch) | document | settings))
+    program = [*_python(), "modelyard_runtime.optimizing", "--config", str(config)]
+    variables = {**_variables(launch), "HOME": str(launch.folder), "PATH": os.defpath}
+    search = subprocess.Popen(program, env=variables, cwd=launch.folder, stdin=subprocess.DEVNULL)
+    try:
+        while search.poll() is None and not _is_over(status):
+            time.sleep(0.1)
+    finally:
+        search.kill()
+        search.wait()
+    files = [out / "model.onnx", out / "interface.json"]
+    if not all(file.exists() for file in files):
+        raise Unavailable("the search found no faster form")
+    return files
+
+
+def _is_over(status: Path) -> bool:
+    return status.exists() and json.loads(status.read_bytes()).get("phase") in ("ready", "failed")
 
 
 def _model(launch: Launch, file: str, kind: str, framework: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Makes the models, inputs and right answers of all workloads, seeded, in the floor's environment.
 
-`python models.py FOLDER` writes `iris.joblib`, `mlp.onnx`, `forest.joblib`, `forest.onnx` and, for
-each workload, rows and the right answer as `W1.json`. The right answers come from the models
-themselves, called once without any server.
+`python models.py FOLDER` writes `iris.joblib`, `mlp.onnx`, `forest.joblib` and, for each workload,
+rows and the right answer as `W1.json`. The right answers come from the models themselves, called
+once without any server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from skl2onnx import to_onnx
 from sklearn.datasets import load_iris, make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -64,12 +63,6 @@ def write_case(folder: Path, name: str, rows: np.ndarray, expected: np.ndarray) 
     (folder / f"{name}.json").write_text(json.dumps(case))
 
 
-def convert(forest: RandomForestClassifier, points: np.ndarray) -> bytes:
-    """The forest as ONNX, labels and an array of probabilities."""
-    options = {id(forest): {"zipmap": False}}
-    return to_onnx(forest, points[:1].astype(np.float32), options=options).SerializeToString()
-
-
 def main(folder: Path) -> None:
     """Write everything."""
     random = np.random.default_rng(SEED)
@@ -92,7 +85,6 @@ def main(folder: Path) -> None:
     points, labels = make_classification(1000, 20, n_informative=12, random_state=SEED)
     forest = RandomForestClassifier(300, random_state=SEED).fit(points, labels)
     joblib.dump(forest, folder / "forest.joblib")
-    (folder / "forest.onnx").write_bytes(convert(forest, points))
     positive = points[labels == 1][:1]
     write_case(folder, "W5", positive, forest.predict(positive))
 
