@@ -61,7 +61,6 @@ _FLAVORS = {
     "onnx": ("onnxruntime",),
     "xgboost": (_XGBOOST, "scikit-learn"),
     "lightgbm": ("lightgbm", "scikit-learn"),
-    "pytorch": ("torch", "numpy"),
     "keras": ("keras", "jax"),
 }
 """MLflow's flavours that are loaded without MLflow itself, by the framework they are of."""

@@ -130,6 +130,7 @@ class TestRequirements:
             "pandas",
         )
         assert "mlflow" in derived(model("mlflow", None)).lines
+        assert "mlflow" in derived(model("mlflow", "pytorch")).lines
 
     def test_of_an_mlflow_model_must_be_lockable(self) -> None:
         files = {"MLmodel": b"", "requirements.txt": b"-e ."}

@@ -82,6 +82,9 @@ def _method(estimator: Any, name: str) -> Callable[[Any], Any]:
         except ValueError as error:  # what scikit-learn raises for rows that do not suit it
             said = str(error).partition("\n")[0][:_LONGEST]
             raise HttpError(422, f"The model does not take these rows: {said}") from error
+        except TypeError as error:  # what comes of a number where it was trained with text
+            said = "a value is of another type than it was trained with"
+            raise HttpError(422, f"The model does not take these rows: {said}.") from error
 
     return call
 
