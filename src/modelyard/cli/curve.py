@@ -117,8 +117,7 @@ def _axes(scale: _Scale) -> Iterator[str]:
         yield f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
     yield (
         f'<text class="faint" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 14}" text-anchor="end">requests '
-        "per second; each point is labelled with the requests in flight; blue: half of the "
-        "answers, orange: 95 %</text>"
+        "per second; at each point: requests in flight; blue: p50, orange: p95</text>"
     )
 
 

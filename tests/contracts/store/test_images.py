@@ -18,6 +18,7 @@ from tests.factories import (
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, ImageState, Package
+from modelyard.domain.optimization import Optimization
 from modelyard.domain.search import Search
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InUse, NotFound
@@ -106,12 +107,13 @@ class TestEnd:
         report = CheckReport(
             workers=2, cold_start=0.5, memory=1, answer=[1], checked_at=datetime.now(UTC)
         )
-        manifest = make_manifest()
-        built = tx.images.succeed(image.id, manifest, PACKAGES, report)
+        manifest, found = make_manifest(), Optimization(kept="ONNX", methods=("predict",))
+        built = tx.images.succeed(image.id, manifest, PACKAGES, report, found)
         assert built == tx.images.get(WORKSPACE, Reference("digits", None))
         assert built.state is ImageState.SUCCEEDED
         assert (built.digest, built.manifest) == (manifest.digest, manifest)
         assert (built.packages, built.check) == (tuple(PACKAGES), report)
+        assert built.optimization == found
 
     def test_success_holds_the_layers_instead_of_the_files(self, tx: Transaction) -> None:
         image = add_running_image(tx)

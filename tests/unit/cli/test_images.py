@@ -26,6 +26,12 @@ class TestBuild:
         assert "build: resolving" in result.stderr
         assert "built digits:1" in result.stderr
 
+    def test_asks_for_a_faster_form_only_when_told(self, run: Run, server: FakeServer) -> None:
+        run("image", "build", "digits", "--model", "digits", "--optimize")
+        run(*BUILD)
+        sent = [json.loads(request.content) for request in server.asked("POST", ".*/images")]
+        assert [body.get("optimize") for body in sent] == [True, None]
+
     def test_does_not_wait(self, run: Run, run_json: Callable[..., Any]) -> None:
         assert run_json(*BUILD, "--no-wait")["state"] == "Running"
 
