@@ -41,6 +41,10 @@ EXIT_STUCK = 4
 HEARTBEAT = 0.5
 """Seconds between two signs of life."""
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds until a model that computes in Python lets the event loop turn. With Python's 5 ms, health
+and every other event wait that long."""
+
 _REPORT_INTERVAL = 1.0
 
 
@@ -70,6 +74,7 @@ class Worker:
     def run(self) -> int:
         """Serve. Returns the exit status of the process; ends it at once when stuck."""
         gc.freeze()  # the model lives as long as the process: looking through it is for nothing
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             self._main = MainThread(runner.get_loop())
             self._main.run(self._serve(), self._leave)
