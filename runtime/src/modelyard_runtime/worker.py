@@ -42,8 +42,8 @@ HEARTBEAT = 0.5
 """Seconds between two signs of life."""
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds until a model that computes in Python lets the event loop turn. With Python's 5 ms, health
-and every other event wait that long."""
+"""Seconds until a model that computes in Python lets the event loop turn. With Python's 5 ms,
+health and every other event wait that long."""
 
 _REPORT_INTERVAL = 1.0
 
