@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
@@ -30,22 +28,16 @@ from modelyard_runtime.messages import (
     error_response,
 )
 from modelyard_runtime.reader import BODY, IDLE, RequestReader, Rules
-from modelyard_runtime.sending import BodySender
+from modelyard_runtime.sending import BodySender, Outbox, reset
 from modelyard_runtime.tls import peer_of
 
 _log = logging.getLogger("modelyard.http")
 
 _SLICE = 16 << 10
 """Most bytes parsed before the requests in them are answered, so that pipelining stays bounded."""
-_JOINED = 64 << 10
-"""Most bytes of an answer that are copied to be written in one piece."""
-_GATHERED = 64
-"""Most answers that are kept to be written in one piece."""
 _LINGER, _LONGEST_LINGER = 1.0, 30.0
 """Seconds to read and throw away what a refused client still sends, since its last byte and in all:
 closing at once would reset the connection, and the client would never see the answer."""
-_NO_LINGER = struct.pack("ii", 1, 0)
-"""Lets a socket end with a reset."""
 _NEVER = float("inf")
 
 _UNEXPECTED = "An unexpected error occurred. The log has the details."
@@ -85,11 +77,10 @@ class Connection(asyncio.Protocol):
         "_engaged",
         "_eof",
         "_free",
-        "_gathered",
-        "_gathering",
         "_handler",
         "_last_deadline",
         "_loop",
+        "_outbox",
         "_peer",
         "_reader",
         "_reading",
@@ -113,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._handler = server.answer
         self._reader = RequestReader(server.rules)
         self._transport: asyncio.Transport
+        self._outbox: Outbox
         self._peer: Peer | None = None
         self._secure = False
         self._unparsed: deque[bytes] = deque()
@@ -131,9 +123,6 @@ class Connection(asyncio.Protocol):
         """There is nothing to do, so that a request may be answered as it comes."""
         self._engaged = False
         """There is such a request to answer, and nothing else has happened since."""
-        self._gathering = False
-        """Answers are kept for a moment, because more of them are about to follow."""
-        self._gathered: list[bytes] = []
         self._timed = IDLE
         self._deadline = self._last_deadline = self._write_deadline = _NEVER
         self._body_left = 0.0
@@ -143,6 +132,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there; with TLS, after the handshake."""
         self._transport = cast(asyncio.Transport, transport)
+        self._outbox = Outbox(self._transport)
         self._secure = transport.get_extra_info("sslcontext") is not None
         if self._secure:
             self._peer = peer_of(transport)
@@ -238,11 +228,11 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Begin the next request, or parse on, or wait for more."""
-        self._gathering = True
+        self._outbox.gathering = True
         while self._step():
             pass
-        self._gathering = False
-        self._flush()
+        self._outbox.gathering = False
+        self._outbox.flush()
         if self._unparsed and self._reading:
             self._reading = False
             self._transport.pause_reading()
@@ -306,7 +296,7 @@ class Connection(asyncio.Protocol):
             self._deadline = self._loop.time() + allowed
         if reader.expects_continue:
             reader.expects_continue = False
-            self._write(CONTINUE)
+            self._outbox.write(CONTINUE, b"")
         self._free = phase == IDLE and reader.orderly
         if not self._reading:
             self._reading = True
@@ -366,10 +356,7 @@ class Connection(asyncio.Protocol):
         except ValueError as error:
             self._answer(self._unsendable(error))
             return
-        if self._gathering or len(body) >= _JOINED:
-            self._write(written, body)
-        else:
-            self._transport.write(written + body)
+        self._outbox.write(written, body)
 
     def _answer_with_care(self, response: Response) -> None:
         """Answer in one of the ways that are not usual."""
@@ -385,7 +372,7 @@ class Connection(asyncio.Protocol):
             self._answer_with_care(self._unsendable(error))
             return
         bodyless = head.method == "HEAD" or response.status in BODYLESS
-        self._write(written, b"" if bodyless else body)
+        self._outbox.write(written, b"" if bodyless else body)
         if not keep_alive:
             self._part()
 
@@ -402,7 +389,7 @@ class Connection(asyncio.Protocol):
             sender.discard()
             self._answer_with_care(self._unsendable(error))
             return
-        self._flush()
+        self._outbox.flush()
         self._transport.write(written)
         self._sender, self._stays, self._delimited = sender, keep_alive, delimited
         self._free = False
@@ -415,7 +402,7 @@ class Connection(asyncio.Protocol):
         """The parts of an answer have come to an end."""
         self._sender = None
         if not whole and not self._delimited:
-            self._reset()  # otherwise the client would take it for the end
+            reset(self._transport)  # otherwise the client would take it for the end
         elif not whole:
             self._close()
         elif not (self._stays and self._keeps_alive()):
@@ -436,23 +423,6 @@ class Connection(asyncio.Protocol):
         _log.error("the answer to %s %s was dropped: %s", head.method, head.path, error)
         return error_response(500, _UNEXPECTED)
 
-    def _write(self, head: bytes, body: bytes = b"") -> None:
-        if len(body) >= _JOINED:
-            self._flush()
-            self._transport.writelines((head, body))
-        elif not self._gathering:
-            self._transport.write(head + body if body else head)
-        else:
-            self._gathered.append(head + body)
-            if len(self._gathered) >= _GATHERED or len(body) >= _SLICE:
-                self._flush()
-
-    def _flush(self) -> None:
-        if self._gathered:
-            data = b"".join(self._gathered)
-            self._gathered.clear()
-            self._transport.write(data)
-
     def _end_of_input(self) -> None:
         if self._reader.phase == IDLE:
             self._close()
@@ -468,7 +438,7 @@ class Connection(asyncio.Protocol):
         response = refusal.response()
         assert isinstance(response.body, bytes)
         framed = framing(response.status, len(response.body)) + persistence(False, "1.1")
-        self._write(encode_head(response, self._server.date, framed), response.body)
+        self._outbox.write(encode_head(response, self._server.date, framed), response.body)
         if self._eof:
             self._close()
         else:
@@ -493,7 +463,7 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _linger(self) -> None:
-        self._flush()
+        self._outbox.flush()
         self._end(_LINGER)
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -502,15 +472,9 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close once everything is written, which the client may take its time to read."""
-        self._flush()
+        self._outbox.flush()
         self._end(self._server.limits.body_time)
         self._transport.close()
-
-    def _reset(self) -> None:
-        sock = self._transport.get_extra_info("socket")
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
 
     def _end(self, patience: float) -> None:
         now = self._loop.time()

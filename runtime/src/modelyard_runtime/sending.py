@@ -1,9 +1,11 @@
-"""Sends the body of an answer as it is made, no faster than the client takes it."""
+"""Writes answers to a client: whole ones, and bodies that are sent while they are made."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 
 from modelyard_runtime.encoding import LAST_CHUNK
@@ -11,7 +13,43 @@ from modelyard_runtime.encoding import LAST_CHUNK
 _log = logging.getLogger("modelyard.http")
 
 _JOINED = 64 << 10
-"""Most bytes of a part that are copied to be written in one piece with their framing."""
+"""Most bytes that are copied to be written in one piece with what frames them."""
+_SMALL = 16 << 10
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""Lets a socket end with a reset."""
+_GATHERED = 64
+"""Most answers that are kept to be written in one piece, if they are small."""
+
+
+class Outbox:
+    """Writes whole answers, several at once when more of them are about to follow."""
+
+    __slots__ = ("_gathered", "_transport", "gathering")
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self.gathering = False
+        """Keep what is written until `flush`."""
+        self._transport = transport
+        self._gathered: list[bytes] = []
+
+    def write(self, head: bytes, body: bytes) -> None:
+        """Write an answer, after those before."""
+        if len(body) >= _JOINED:
+            self.flush()
+            self._transport.writelines((head, body))
+        elif not self.gathering:
+            self._transport.write(head + body)
+        else:
+            self._gathered.append(head + body)
+            if len(self._gathered) >= _GATHERED or len(body) >= _SMALL:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        if self._gathered:
+            data = b"".join(self._gathered)
+            self._gathered.clear()
+            self._transport.write(data)
 
 
 class BodySender:
@@ -128,3 +166,11 @@ class BodySender:
             await aclose()
         except Exception as error:
             _log.error("an answer could not be closed", exc_info=error)
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """End a connection so that nobody takes what was sent for the whole; over TCP, with a reset."""
+    sock = transport.get_extra_info("socket")
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
