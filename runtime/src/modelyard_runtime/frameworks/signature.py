@@ -65,9 +65,9 @@ class ModelSignature(Signature):
 
     def from_tensors(self, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> Arguments:
         """Rows out of tensors; the parameter `method` names another method."""
-        rows = self._read.from_tensors(tensors)
-        if not self._read.count(rows):
+        if any(tensor.shape[:1] == (0,) for tensor in tensors):
             raise HttpError(422, "There are no rows to score.")
+        rows = self._read.from_tensors(tensors)
         return {"rows": rows, "method": self._method(parameters.get("method"))}
 
     def from_table(self, table: Table, parameters: Mapping[str, Any]) -> Arguments:

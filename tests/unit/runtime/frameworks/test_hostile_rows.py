@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tests.unit.runtime.frameworks.served import Asked, loaded, pickled, place
 
 from modelyard_runtime.http import HttpError
+from modelyard_runtime.tensors import SIZES, Tensor
 
 FRAME = pd.DataFrame({"a": ["x", "y"] * 4, "b": [1.0, 2, 3, 4, 5, 6, 7, 8]})
 KINDS = [0, 1] * 4
@@ -65,21 +68,43 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Asked]:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:Found unknown categories")
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(body=BODIES)
-def test_any_json_is_answered_or_refused(models: list[Asked], body: Any) -> None:
-    for asked in models:
-        refused = refusal(asked, body)
-        if refused is not None:
-            assert refused.status in (400, 422)
-            assert "\n" not in refused.message
-            assert len(refused.message) < 1000
+@st.composite
+def tensors(draw: st.DrawFn) -> Tensor:
+    """A tensor whose amount of data is right, as protocols let it through."""
+    shape = tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
+    datatype = draw(st.sampled_from([*SIZES, "BYTES"]))
+    name, count = draw(NAMES), math.prod(shape)
+    if datatype == "BYTES":
+        texts = st.sampled_from(["x", b"y", b"\xff", ""])
+        return Tensor(name, datatype, shape, draw(st.lists(texts, min_size=count, max_size=count)))
+    size = count * SIZES[datatype]
+    return Tensor(name, datatype, shape, memoryview(draw(st.binary(min_size=size, max_size=size))))
 
 
-def refusal(asked: Asked, body: Any) -> HttpError | None:
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Found unknown categories")
+class TestWhatever:
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(body=BODIES)
+    def test_json_is_answered_or_refused(self, models: list[Asked], body: Any) -> None:
+        for asked in models:
+            check(lambda asked=asked: json.loads(asked.scored(body)))
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(given=st.lists(tensors(), max_size=3))
+    def test_tensors_are_answered_or_refused(
+        self, models: list[Asked], given: list[Tensor]
+    ) -> None:
+        for asked in models:
+            check(lambda asked=asked: asked.infer(*given))
+
+
+def check(ask: Callable[[], Any]) -> None:
+    refused = None
     try:
-        json.loads(asked.scored(body))
+        ask()
     except HttpError as error:
-        return error
-    return None
+        refused = error
+    if refused is not None:
+        assert refused.status in (400, 422)
+        assert "\n" not in refused.message
+        assert len(refused.message) < 1000
