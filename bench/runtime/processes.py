@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import IO
 
@@ -16,8 +17,10 @@ import psutil
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _END_PATIENCE = 5.0
-_QUIET = 0.1
-"""Part of one core that an idle server may use."""
+_LOOK = 0.3
+"""Seconds of one look at what a server uses."""
+_QUIET, _RESTLESS = 0.1, 0.6
+"""Parts of one core that idle servers use, and that some use which are never quiet."""
 
 
 class Family:
@@ -56,13 +59,19 @@ class Family:
         return sum(_proportional(pid) for pid in self.pids()) / 1024
 
     def settle(self, patience: float) -> None:
-        """Wait until it has finished what an ended client had asked for."""
+        """Wait until it has finished what an ended client had asked for.
+
+        Some servers are never quiet: they have finished when what they use stays the same.
+        """
         give_up = time.monotonic() + patience
+        last = inf
         while time.monotonic() < give_up:
             before = self.cpu()
-            time.sleep(0.3)
-            if self.cpu() - before < 0.3 * _QUIET:
+            time.sleep(_LOOK)
+            used = (self.cpu() - before) / _LOOK
+            if used < _QUIET or (used < _RESTLESS and last < 1.2 * used):
                 return
+            last = used
 
     def end(self) -> None:
         """End every process and wait for them."""
