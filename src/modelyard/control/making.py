@@ -16,6 +16,7 @@ from modelyard.domain.optimization import Footprint, Optimization
 from modelyard.errors import BuildFailed, InvalidRequest
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
+from modelyard.images.optimizing import Conversion
 from modelyard.schemas import BuildImage
 
 _SERVING = "onnxruntime"
@@ -92,12 +93,7 @@ class Maker:
         Raises:
             BuildFailed: It cannot be built or does not pass its check.
         """
-        lock, environment = self._environment(requirements)
-        manifest = self._builder.assemble(
-            self._request, self._models, lock, environment, self._log, files
-        )
-        self._hold(manifest.layers)
-        return Made(manifest, lock, self._builder.check(manifest, self._sample, self._log))
+        return self._make(*self._environment(requirements), files)
 
     def make_optimized(self, requirements: Sequence[str]) -> Made:
         """The image with a faster form of its model, if there is one that answers the same.
@@ -115,31 +111,39 @@ class Maker:
         self._log("looking for a faster form of the model", "optimize")
         tools = _tools(self._models[0])
         try:
-            self._environment((*requirements, *tools))
+            lock, environment = self._environment((*requirements, *tools))
         except BuildFailed as error:
             problem = f"the converters cannot be installed beside it: {error.message}"
             return self._keep(requirements, Optimization(problem=problem))
-        plain = self.make((*requirements, *tools))
+        plain = self._make(lock, environment)
         try:
             found = self._builder.optimize(plain.manifest, self._sample, self._log)
         except BuildFailed as error:
             problem = f"the search failed: {error.message}"
             return self._keep(requirements, Optimization(problem=problem))
+        return self._serve(found, plain, requirements)
+
+    def _serve(self, found: Conversion, plain: Made, requirements: Sequence[str]) -> Made:
+        """The form that was kept, if one was and it passes the check."""
         if found.files is None:
             return self._keep(requirements, found.optimization)
         try:
             made = self.make((_pinned(plain.lock),), found.files)
         except BuildFailed as error:
             problem = f"the image did not pass its check with it: {error.message}"
-            return self._keep(
-                requirements,
-                found.optimization.model_copy(update={"kept": None, "problem": problem}),
-            )
-        footprints = {
-            "original": _footprint(plain.report),
-            "optimized": _footprint(made.report),
-        }
-        return made._replace(optimization=found.optimization.model_copy(update=footprints))
+            given_up = found.optimization.model_copy(update={"kept": None, "problem": problem})
+            return self._keep(requirements, given_up)
+        starts = {"original": _footprint(plain.report), "optimized": _footprint(made.report)}
+        return made._replace(optimization=found.optimization.model_copy(update=starts))
+
+    def _make(
+        self, lock: Lock, environment: Layer, files: Mapping[str, bytes] | None = None
+    ) -> Made:
+        manifest = self._builder.assemble(
+            self._request, self._models, lock, environment, self._log, files
+        )
+        self._hold(manifest.layers)
+        return Made(manifest, lock, self._builder.check(manifest, self._sample, self._log))
 
     def _keep(self, requirements: Sequence[str], optimization: Optimization) -> Made:
         """The model as it is, without the converters."""
