@@ -56,6 +56,7 @@ class Replica:
         }
         self.packages = PACKAGES
         self.environment = dict(os.environ)
+        self.patience = PATIENCE
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes]
 
@@ -95,7 +96,7 @@ class Replica:
 
     def wait_for(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait until the status is as wanted, and return it."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not condition(status := self.status):
             assert time.monotonic() < deadline, (status, self.log.read_text())
             time.sleep(0.01)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.runtime.replica import Replica
+from tests.integration.runtime.wire import PATIENCE
 
 
 @contextlib.contextmanager
@@ -20,6 +21,7 @@ def serving(
     ready: bool = True,
     packages: Sequence[str] | None = None,
     environment: dict[str, str] | None = None,
+    patience: float = PATIENCE,
     **settings: Any,
 ) -> Iterator[Replica]:
     """A replica of the model in a file or a folder; gone with all its processes at the end.
@@ -31,6 +33,7 @@ def serving(
         ready: Wait until it is ready; otherwise until it is that or has failed.
         packages: Folders to import from, instead of those of the tests.
         environment: More variables.
+        patience: Seconds that it may take to load.
         **settings: More of `replica.json`.
     """
     running = Replica("")
@@ -44,6 +47,7 @@ def serving(
     running.config |= {"script": None, "models": [{**entry, "framework": framework}], **settings}
     running.packages = list(packages or running.packages)
     running.environment |= environment or {}
+    running.patience = patience
     running.start()
     try:
         if ready:

@@ -20,6 +20,8 @@ from tests.integration.runtime.replica import PACKAGES, Replica
 from tests.integration.runtime.served_model import serving
 from tests.integration.runtime.wire import Answer, ask, request
 
+LONG = 120.0
+"""Seconds: these packages take several to import, on a machine that does other things many."""
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".frameworks" / "bin" / "python"
 LIBRARIES = (
@@ -55,7 +57,13 @@ def large(file: Path, format: str, framework: str | None = None, **more: Any) ->
     packages = [runtime, str(LIBRARIES)]
     environment = {"HOME": str(file.parent), **more.pop("environment", {})}
     with serving(
-        file, format, framework, packages=packages, environment=environment, **more
+        file,
+        format,
+        framework,
+        packages=packages,
+        environment=environment,
+        patience=LONG,
+        **more,
     ) as replica:
         yield replica
 
