@@ -133,4 +133,5 @@ class TestMlflow:
 
 def test_skops(models: Path, expected: dict[str, Any]) -> None:
     with large(models / "model.skops", "skops", "scikit-learn") as replica:
-        assert post(replica, expected["records"]).json() == expected["classes"]
+        answer = post(replica, expected["records"]).json()
+        assert answer == expected["classes"], replica.log.read_text()
