@@ -5,7 +5,7 @@ The other way, from arrays to tensors, is `tensors.tensor_of_array`, which needs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,13 @@ _DTYPES = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
-_TAKEN = {
-    "f": (int, float, type(None)),
-    "i": (int,),
-    "u": (int,),
-    "b": (bool,),
-    "U": (str,),
-    "M": (str,),
+_TAKEN: dict[str, set[type]] = {
+    "f": {int, float, type(None)},
+    "i": {int},
+    "u": {int},
+    "b": {bool},
+    "U": {str},
+    "M": {str},
 }
 """What may be in the JSON, by the kind of array that is wanted; booleans are told from integers."""
 _WANTED = {
@@ -47,6 +47,12 @@ _WANTED = {
 }
 _SAFE = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "U": "U", "M": "", "O": "fiubUO"}
 """By the kind that is wanted: the kinds that numpy finds in lists that are certainly right."""
+
+_MOST_DIMENSIONS = 64
+"""Of a numpy array."""
+_ROOM_FOR_TEXTS, _ROOM_PER_CHARACTER = 64 << 20, 16
+"""Bytes that an array of texts may always take, and per character where that is more: numpy gives
+each text four bytes for every character of the longest."""
 
 
 def datatype_of(dtype: np.dtype[Any]) -> str:
@@ -61,7 +67,9 @@ def array_of_tensor(tensor: Tensor) -> NDArray[Any]:
         return np.frombuffer(tensor.data, _DTYPES[tensor.datatype]).reshape(tensor.shape)
     if tensor.datatype in SIZES:
         return np.array(tensor.data, _DTYPES[tensor.datatype]).reshape(tensor.shape)
-    return np.array(tensor.json_values(), dtype=np.str_).reshape(tensor.shape)
+    texts = tensor.json_values()
+    expect_room(tensor.name, texts)
+    return np.array(texts, dtype=np.str_).reshape(tensor.shape)
 
 
 def array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
@@ -81,16 +89,50 @@ def array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any
         raise unfit(name, "is nested too deeply") from None
 
 
+def are_numbers(values: Any) -> bool:
+    """Whether there is certainly no text in lists; not whether they are nested evenly.
+
+    Adding up is the fastest way to find out: it fails for all but numbers and booleans.
+    """
+    try:
+        while type(values[0]) is list and type(values[0][0]) is list:
+            values = list(chain.from_iterable(values))
+        sum(map(sum, values)) if type(values[0]) is list else sum(values)
+    except (TypeError, IndexError):
+        return False
+    return True
+
+
+def expect_room(name: str, values: Any) -> None:
+    """Refuse a long text among many values, whose array would take gigabytes.
+
+    Raises:
+        HttpError: 422
+    """
+    level, longest, characters, count = [values], 0, 0, 0
+    while level:
+        lengths = [len(value) for value in level if type(value) is str]
+        lists = [value for value in level if type(value) is list]
+        longest = max(longest, *lengths, 0)
+        characters += sum(lengths)
+        count += len(level) - len(lists)
+        level = list(chain.from_iterable(lists))
+    if 4 * longest * count > max(_ROOM_FOR_TEXTS, _ROOM_PER_CHARACTER * characters):
+        raise unfit(name, "its texts differ too much in length to make an array of them")
+
+
 def _array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
     try:
+        if not are_numbers(values):
+            expect_room(name, values)
         found = np.asarray(values)
     except (ValueError, OverflowError):
         raise _ragged(name, values) from None
     if dtype is None and found.dtype.kind in "fiub":
         return found
-    wanted = dtype or _type_of(values)
+    wanted = dtype or _type_of(values, found.shape)
     if found.dtype.kind not in _SAFE.get(wanted.kind, ""):
-        _check(name, values, wanted)
+        _check(name, values, found.shape, wanted)
     return _converted(name, values, found, wanted)
 
 
@@ -107,45 +149,61 @@ def _converted(name: str, values: Any, found: NDArray[Any], wanted: np.dtype[Any
         raise unfit(name, f"cannot be read as {wanted.name}") from None
 
 
-def _type_of(values: Any) -> np.dtype[Any]:
+def _type_of(values: Any, shape: tuple[int, ...]) -> np.dtype[Any]:
     """The type for values among which numpy finds none: text alone is text, `null` is NaN."""
-    kinds = {type(value) for _, value in _leaves(values)}
+    kinds = set(map(type, _leaves(values, len(shape))))
     return np.dtype(np.str_ if kinds == {str} else np.float64)
 
 
-def _check(name: str, values: Any, wanted: np.dtype[Any]) -> None:
+def _check(name: str, values: Any, shape: tuple[int, ...], wanted: np.dtype[Any]) -> None:
     taken = _TAKEN.get(wanted.kind)
     if taken is None:
         return
-    for path, value in _leaves(values):
-        fits = isinstance(value, taken) and (type(value) is not bool or wanted.kind == "b")
-        if not fits:
-            problem = f"expected {_WANTED[wanted.kind]}, got {kind_of(value)}"
-            raise unfit(at(name, path), problem)
+    leaves = _leaves(values, len(shape))
+    if not set(map(type, leaves)).issubset(taken):
+        index, value = next((i, v) for i, v in enumerate(leaves) if type(v) not in taken)
+        problem = f"expected {_WANTED[wanted.kind]}, got {kind_of(value)}"
+        raise unfit(at(name, _path(index, shape)), problem)
 
 
-def _leaves(values: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
-    if isinstance(values, list):
-        for index, value in enumerate(values):
-            yield from _leaves(value, (*path, index))
-    else:
-        yield path, values
+def _leaves(values: Any, dimensions: int) -> list[Any]:
+    """The values in evenly nested lists, level by level: one by one would take far longer."""
+    level = values if dimensions else [values]
+    for _ in range(dimensions - 1):
+        level = list(chain.from_iterable(level))
+    return level
 
 
-def _ragged(name: str, values: Any, path: tuple[int, ...] = ()) -> Exception:
-    """Says which row differs from the first one beside it."""
-    lists = [type(value) is list for value in values]
-    for index, (value, is_list) in enumerate(zip(values, lists, strict=True)):
-        place = at(name, (*path, index))
-        if is_list != lists[0]:
-            wanted = "an array" if lists[0] else "no array"
-            return unfit(place, f"expected {wanted}, as {at(name, (*path, 0))} is")
-        if is_list and len(value) != len(values[0]):
-            return unfit(place, f"expected {len(values[0])} values, got {len(value)}")
-    for index, value in enumerate(values):
-        if lists[0] and value and type(value[0]) is list:
-            try:
-                np.asarray(value)
-            except (ValueError, OverflowError):
-                return _ragged(name, value, (*path, index))
-    return unfit(name, "the lists in it differ in length or depth")
+def _ragged(name: str, values: list[Any]) -> Exception:
+    """Says which value differs from the first one of its level."""
+    level = values
+    shape: tuple[int, ...] = (len(values),)
+    while level and len(shape) <= _MOST_DIMENSIONS:
+        for index, value in enumerate(level):
+            problem = _difference(name, value, level[0], len(shape))
+            if problem:
+                return unfit(at(name, _path(index, shape)), problem)
+        if type(level[0]) is not list:
+            return unfit(name, "no array can be made of the values in it")
+        shape = (*shape, len(level[0]))
+        level = list(chain.from_iterable(level))
+    return unfit(name, "is nested too deeply")
+
+
+def _difference(name: str, value: Any, first: Any, depth: int) -> str:
+    is_list, wants_list = type(value) is list, type(first) is list
+    if is_list != wants_list:
+        wanted = "an array" if wants_list else "no array"
+        return f"expected {wanted}, as {at(name, (0,) * depth)} is"
+    if is_list and len(value) != len(first):
+        return f"expected {len(first)} values, got {len(value)}"
+    return ""
+
+
+def _path(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the value with an index is, level by level."""
+    path: list[int] = []
+    for length in reversed(shape):
+        index, step = divmod(index, length)
+        path.append(step)
+    return tuple(reversed(path))

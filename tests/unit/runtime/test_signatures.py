@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -229,6 +230,14 @@ class TestBody:
         assert post(rows, b'{"rows": 1, "rows": []}') == {"rows": []}
 
 
+def test_values_that_are_nested_too_deeply_are_refused() -> None:
+    deep = "[" * 300 + "]" * 300
+    assert refusal(get, rows, f"rows={deep}")[0] == 400
+    assert refusal(table, text, None, [[json.loads(deep)]])[0] == 400
+    body = b'{"a": [{"b": [1.5]}], "deep": %b}' % deep.encode()
+    assert refusal(post, nested, body)[0] == 422
+
+
 class TestEnvelope:
     def test_opens_where_the_value_is_never_an_object(self) -> None:
         assert post(rows, b' {"rows": ' + FLOWERS + b"}") == {"rows": TWO}
@@ -322,7 +331,7 @@ class TestTensors:
         assert tensors(one, numbers("petal", 3)) == {"flower": Flower(3.0)}
         assert tensors(plain_dict, numbers("a", 3, 4)) == {"items": {"a": [3, 4]}}
 
-    def test_that_are_not_utf_8_are_refused(self) -> None:
+    def test_that_are_not_utf_8_are_refused() -> None:
         assert refusal(tensors, one, texts("name", b"\xff"))[0] == 422
 
     def test_are_the_value_when_there_is_one(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pandas as pd
 import pytest
 from tests.unit.runtime.asking import (
@@ -21,6 +22,9 @@ from tests.unit.runtime.asking import (
 
 from modelyard_runtime.arrays import array_of_tensor, datatype_of
 from modelyard_runtime.tensors import Tensor, TensorSpec, tensor_of_array
+
+UNEVEN = b'["%b"%b]' % (b"x" * 100_000, b',"a"' * 1000)
+"""A hundred kilobytes, of which numpy would make 400 MB."""
 
 
 def array(x: np.ndarray) -> None: ...  # type: ignore[type-arg]
@@ -89,6 +93,10 @@ class TestArray:
             (flags, b"[1]", "x[0]: expected a boolean, got an integer"),
             (words, b"[1]", "x[0]: expected text, got an integer"),
             (days, b'["no"]', "x: cannot be read as datetime64"),
+            (array, b"[" * 50 + b"1,[" + b"]" * 51, None),
+            (array, UNEVEN, "x: its texts differ too much in length to make an array of them"),
+            (single, UNEVEN, "x: its texts differ too much in length to make an array of them"),
+            (words, UNEVEN, "x: its texts differ too much in length to make an array of them"),
         ],
     )
     def test_that_does_not_fit(self, run: Any, body: bytes, message: str | None) -> None:
@@ -111,6 +119,12 @@ class TestArray:
         assert refusal(tensors, array)[0] == 422
         assert refusal(tensors, array, numbers("a", 1), numbers("b", 1, 2))[0] == 422
         assert refusal(tensors, bytes_of, numbers("x", 1.5))[0] == 422
+
+    def test_of_texts_that_are_long_or_many(self) -> None:
+        long, many = "x" * 1_000_000, ["a"] * 100_000
+        assert post(words, orjson.dumps([long, long]))["x"].tolist() == [long, long]
+        assert post(words, orjson.dumps([many, many]))["x"].shape == (2, 100_000)
+        assert refusal(tensors, words, texts("x", long.encode(), *map(str.encode, many)))[0] == 422
 
     def test_from_a_table(self) -> None:
         assert table(single, ("a", "b"), [[1, 2]])["x"].tolist() == [[1.0, 2.0]]

@@ -13,14 +13,21 @@ from io import BytesIO
 from urllib.parse import parse_qsl
 
 from modelyard_runtime.compat.fields import HeaderFields
+from modelyard_runtime.messages import HttpError
 
 MOST_PARTS = 1000
 _LONGEST_PART_HEAD = 8 << 10
 _LONGEST_BOUNDARY = 200
 
 
-class MalformedForm(ValueError):
-    """The body is not the form that its content type says."""
+class MalformedForm(HttpError, ValueError):
+    """The body is not the form that its content type says.
+
+    Where a script does not catch it, the client is told, and the script has not failed.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, f"The form cannot be read: {message}.")
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from modelyard_runtime.arrays import expect_room
 from modelyard_runtime.compat.descriptions import Schema
 from modelyard_runtime.compat.parameter_types import AbstractParameterType
 
@@ -86,6 +87,7 @@ class NumpyParameterType(AbstractParameterType):
 
     def _prepared(self, data: list[Any]) -> tuple[Any, ...]:
         if not self.enforce_column_type:
+            expect_room("The array", data)
             return (data,)
         if self._is_plain:
             return data, self._dtype

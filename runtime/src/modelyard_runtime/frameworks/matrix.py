@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.arrays import array_of_tensor, datatype_of
+from modelyard_runtime.arrays import are_numbers, array_of_tensor, datatype_of
 from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import (
     Inputs,
@@ -62,6 +62,8 @@ class Matrix(Inputs):
             if self.names is None:
                 raise no_names()
             rows = in_order(rows, self.names)
+        if not are_numbers(rows):  # numpy would give each text the room of the longest
+            return self._exact(rows)
         try:
             array = np.asarray(rows)
         except ValueError:  # rows of several lengths

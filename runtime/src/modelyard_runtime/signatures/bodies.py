@@ -52,6 +52,14 @@ def read_json(body: Text) -> Any:
         raise HttpError(400, f"The body is not JSON: {error.msg}, at {where}.") from None
 
 
+def write_json(value: Any) -> bytes:
+    """JSON again of what a request brought. What is nested too deeply for that is a 400."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise HttpError(400, "The values of the request are nested too deeply.") from None
+
+
 def decode(decoder: Callable[[Text], _T], text: Text) -> _T:
     """Typed values from JSON, by the `decode` of a prepared msgspec decoder.
 
@@ -76,7 +84,7 @@ def _query_as_json(query: str) -> bytes:
     except ValueError as error:
         raise HttpError(400, f"The query cannot be read: {error}.") from None
     values = {name: [_query_value(text) for text in texts] for name, texts in fields.items()}
-    return orjson.dumps({name: v[0] if len(v) == 1 else v for name, v in values.items()})
+    return write_json({name: v[0] if len(v) == 1 else v for name, v in values.items()})
 
 
 def _query_value(text: str) -> Any:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from modelyard_runtime.http import Request
 from modelyard_runtime.signature import Arguments, Table
 from modelyard_runtime.signatures.answers import NOTHING_KNOWN, UNKNOWN, Answers, AnySignature
-from modelyard_runtime.signatures.bodies import body_of, read_text
+from modelyard_runtime.signatures.bodies import body_of, read_text, write_json
 from modelyard_runtime.tensors import Tensor
 
 
@@ -56,10 +54,10 @@ class BytesSignature(TextSignature):
 
 
 def _tensors_as_json(tensors: Sequence[Tensor]) -> bytes:
-    return orjson.dumps({tensor.name: tensor.json_values() for tensor in tensors})
+    return write_json({tensor.name: tensor.json_values() for tensor in tensors})
 
 
 def _table_as_json(table: Table) -> bytes:
     if table.columns is None:
-        return orjson.dumps({"data": table.rows})
-    return orjson.dumps({"columns": table.columns, "data": table.rows})
+        return write_json({"data": table.rows})
+    return write_json({"columns": table.columns, "data": table.rows})

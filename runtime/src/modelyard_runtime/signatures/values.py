@@ -130,7 +130,7 @@ class TypedValue(Value):
         """The same rules for values that are parsed already."""
         try:
             return msgspec.convert(value, self._annotation)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, RecursionError) as error:
             raise misfit(name, error) from None
 
     def _spelled_out(self, path: str, text: Text) -> str:
@@ -146,4 +146,7 @@ class TypedValue(Value):
                 return True
             return False
 
-        return spell_out(path, value, fails)
+        try:
+            return spell_out(path, value, fails)
+        except (orjson.JSONEncodeError, RecursionError):  # it is nested too deeply for that
+            return path

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard_runtime.compat.forms import MOST_PARTS, MalformedForm, read_multipart
 from modelyard_runtime.compat.request import AMLRequest, rawhttp
-from modelyard_runtime.http import Headers, Request
+from modelyard_runtime.http import Headers, HttpError, Request
 
 
 def request(body: bytes = b"", query: str = "", **headers: str) -> AMLRequest:
@@ -100,6 +100,11 @@ class TestMultipart:
     def test_what_is_malformed_or_too_much_is_refused(self, body: bytes) -> None:
         with pytest.raises(MalformedForm):
             read_multipart(body, "b")
+
+    def test_what_is_malformed_is_the_clients_fault(self) -> None:
+        with pytest.raises(HttpError) as refused:
+            read_multipart(b"--b\r\n", "b")
+        assert refused.value.status == 400
 
     @pytest.mark.parametrize("boundary", ["", "b" * 201])
     def test_a_boundary_has_a_length(self, boundary: str) -> None:
