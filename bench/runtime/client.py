@@ -62,9 +62,9 @@ class Load:
     errors: int
 
 
-def ask(port: int, wire: Wire) -> tuple[int, bytes]:
+def ask(port: int, wire: Wire, patience: float = _PATIENCE_ALONE) -> tuple[int, bytes]:
     """Send a request over a fresh connection. Returns the status and the body."""
-    connection = http.client.HTTPConnection(PORT_HOST, port, timeout=_PATIENCE_ALONE)
+    connection = http.client.HTTPConnection(PORT_HOST, port, timeout=patience)
     try:
         connection.request("POST", wire.path, wire.body, wire.headers)
         response = connection.getresponse()

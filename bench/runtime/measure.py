@@ -146,7 +146,7 @@ def _check_again(one: Running) -> None:
     """Whether it still answers rightly after the load."""
     one.family.settle(_SETTLE)
     try:
-        one.check()
+        one.check(busy=True)
     except (OSError, Unavailable) as error:
         raise RuntimeError(f"{one.server.name} after the load: {error}") from error
 

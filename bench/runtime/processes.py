@@ -19,7 +19,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _END_PATIENCE = 5.0
 _LOOK = 0.3
 """Seconds of one look at what a server uses."""
-_QUIET, _RESTLESS = 0.1, 0.6
+_QUIET, _RESTLESS = 0.1, 0.35
 """Parts of one core that idle servers use, and that some use which are never quiet."""
 
 

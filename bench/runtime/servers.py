@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bench.runtime.client import Wire, ask
+from bench.runtime.client import PATIENCE, Wire, ask
 from bench.runtime.environments import HERE, Unavailable, environment
 from bench.runtime.processes import Family
 from bench.runtime.workloads import Workload, models_folder
@@ -74,13 +74,14 @@ class Running:
         """Seconds from its start to the first right answer."""
         self._workload = workload
 
-    def check(self) -> None:
-        """Ask once.
+    def check(self, *, busy: bool = False) -> None:
+        """Ask once; a busy server gets the time that it has under load.
 
         Raises:
             Unavailable: The answer is wrong.
+            OSError: There is none.
         """
-        status, body = ask(self.port, self.wire)
+        status, body = ask(self.port, self.wire, *([PATIENCE] if busy else []))
         if status != 200:
             raise Unavailable(f"answers {status}: {body[:300].decode(errors='replace')}")
         if not self._workload.is_right(self.server.answer(json.loads(body))):
