@@ -331,7 +331,7 @@ class TestTensors:
         assert tensors(one, numbers("petal", 3)) == {"flower": Flower(3.0)}
         assert tensors(plain_dict, numbers("a", 3, 4)) == {"items": {"a": [3, 4]}}
 
-    def test_that_are_not_utf_8_are_refused() -> None:
+    def test_that_are_not_utf_8_are_refused(self) -> None:
         assert refusal(tensors, one, texts("name", b"\xff"))[0] == 422
 
     def test_are_the_value_when_there_is_one(self) -> None:
