@@ -122,8 +122,7 @@ def next_concurrency(levels: Sequence[Level], goal: Goal, most: int) -> int | No
 def recommend(levels: Sequence[Level], goal: Goal, cpu: float, cores: int) -> Recommendation:
     """Replicas and concurrency for a goal.
 
-    A replica gets as many requests at a time as keep the latency goal; without one, no more than
-    make it faster.
+    A replica gets as many requests at a time as make it faster, and keep the latency goal.
 
     Args:
         levels: What was measured of one replica, by rising concurrency; at least one.
@@ -134,8 +133,8 @@ def recommend(levels: Sequence[Level], goal: Goal, cpu: float, cores: int) -> Re
     usable = list(takewhile(lambda level: level.within(goal), levels))
     if not usable:
         return Recommendation(reason=_why_none(levels[0], goal))
-    rate = max(level.rate for level in usable)
-    chosen = _knee(usable) if goal.latency is None else usable[-1]
+    chosen = _knee(usable)
+    rate = chosen.rate
     replicas = 1 if goal.rate is None else math.ceil(goal.rate / (HEADROOM * rate))
     return Recommendation(
         replicas=replicas,

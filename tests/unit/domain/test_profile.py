@@ -59,11 +59,15 @@ class TestNextConcurrency:
 
 
 class TestRecommend:
+    def test_more_in_flight_than_helps_is_not_asked_for(self) -> None:
+        advice = recommend(RISING, Goal(latency=60), cpu=1, cores=4)
+        assert advice.max_concurrent_requests == 4
+
     def test_without_a_goal_the_knee_is_taken(self) -> None:
         advice = recommend(RISING, Goal(), cpu=1, cores=4)
         assert advice.replicas == 1
         assert advice.max_concurrent_requests == 4
-        assert "plan it for 217 per second, 70% of that" in advice.reason
+        assert "plan it for 210 per second, 70% of that" in advice.reason
 
     def test_the_most_in_flight_that_keep_the_goal(self) -> None:
         advice = recommend(RISING, Goal(latency="20ms", rate=1000), cpu=1, cores=8)
