@@ -12,7 +12,7 @@ from modelyard_runtime.http import HttpError
 from modelyard_runtime.signature import Table
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _BOOLEANS = {"True": True, "False": False, "TRUE": True, "FALSE": False}
 _BOOLEANS |= {"true": True, "false": False}
 _MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "<NA>"})

@@ -164,3 +164,9 @@ def test_what_is_no_body(body: bytes) -> None:
 def test_params_are_kept_apart() -> None:
     assert read_json(b'{"instances": [[1]], "params": {"k": 2}}') == (Table(None, [[1]]), {"k": 2})
     assert read_json(b'{"instances": [[1]], "params": null}')[1] == {}
+
+
+def test_a_long_cell_that_is_nearly_a_number_takes_no_time() -> None:
+    """Read with the square of its length, this one would hold the worker for minutes."""
+    cell = "1" * 100_000 + "x"
+    assert table_of_csv(f"a\n{cell}\n").rows == [[cell]]
