@@ -108,6 +108,11 @@ def test_what_the_client_names_as_its_connections_own_is_not_passed_on() -> None
     assert b"host: h" in head
 
 
+def test_what_follows_does_not_hide_what_the_client_has_named() -> None:
+    named = [(b"connection", b"x-secret"), (b"connection", b"keep-alive"), (b"x-secret", b"1")]
+    assert b"x-secret" not in encode([(b"host", b"h"), *named])
+
+
 def test_repeated_fields_are_all_passed_on() -> None:
     head = encode([(b"host", b"h"), (b"x-forwarded-for", b"1"), (b"x-forwarded-for", b"2")])
     assert head.count(b"x-forwarded-for") == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
@@ -16,8 +15,6 @@ _PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 """What frames a body whose length is not known."""
 
-_USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
-
 
 class Place(NamedTuple):
     """What a path below `/services/` is the address of."""
@@ -29,7 +26,7 @@ class Place(NamedTuple):
     """The part for its replica, escaped."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def split_path(path: str) -> Place | None:
     """Take a decoded path apart; None when it is not below `/services/`."""
     if not path.startswith(_PREFIX):
@@ -46,9 +43,7 @@ def encode_head(head: Head, place: Place) -> bytes:
     """
     pairs = head.headers.pairs
     fields = dict(pairs)
-    dropped: Set[bytes] = _NOT_PASSED_ON
-    if fields.get(b"connection", b"keep-alive").lower() not in _USUAL_CONNECTION:
-        dropped = dropped | _nominated(head)
+    dropped = _NOT_PASSED_ON | _nominated(head) if b"connection" in fields else _NOT_PASSED_ON
     query = b"?" + head.query.encode() if head.query else b""
     lines = [b"%b %b%b HTTP/1.1" % (head.method.encode(), place.path, query)]
     lines += [b": ".join(pair) for pair in pairs if pair[0] not in dropped]

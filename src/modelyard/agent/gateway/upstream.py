@@ -196,7 +196,7 @@ class Replica:
             if not exchange.over:
                 exchange.owner.unreachable(exchange, str(error))
             return
-        if exchange.rest is not None and exchange.abandoned:
+        if exchange.rest is not None and exchange.abandoned and not exchange.over:
             exchange.owner.ended(exchange)  # the rest of its body will never come
         if exchange.over:
             self.keep(connection)
