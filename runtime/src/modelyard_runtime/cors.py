@@ -6,15 +6,17 @@ A worker puts it around its routes, so that every answer carries the fields, ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from modelyard_runtime.http import Handler
-from modelyard_runtime.messages import Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.messages import Head, Headers, HttpError, Reply, Request, Response
 
 VARIABLES = ("MODELYARD_CORS_ORIGINS", "AML_CORS_ORIGINS")
 """A comma-separated list of origins, such as `https://app.example`, or `*` for any."""
 
 Fields = list[tuple[bytes, bytes]]
+Admit = Callable[[Head], Response | None]
+"""Refuses a request by its head, or does not."""
 
 _METHODS = b"GET, POST"
 _ALLOW_ORIGIN = b"access-control-allow-origin"
@@ -53,6 +55,15 @@ class Cors:
         except HttpError as error:
             answer = error.response()
         return _Shared(answer, fields) if isinstance(answer, Reply) else _share(answer, fields)
+
+    def admitting(self, admit: Admit) -> Admit:
+        """What refuses requests by their heads alone, with the fields in its refusals."""
+
+        def answer(head: Head) -> Response | None:
+            refusal = admit(head)
+            return None if refusal is None else _share(refusal, self._fields(head.headers))
+
+        return answer
 
     def _fields(self, headers: Headers) -> Fields:
         origin = headers.get(b"origin")

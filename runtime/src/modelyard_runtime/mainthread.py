@@ -70,8 +70,8 @@ class MainThread:
         beside.start()
         work()
         self._is_back.set()
-        if not task.done():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        # Asked in the loop: a stop that comes after its end would end what is run in it next.
+        self._loop.call_soon_threadsafe(lambda: task.done() or self._loop.stop())
         beside.join()
         self._loop.call_soon(self._came_back)
 

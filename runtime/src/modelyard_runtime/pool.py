@@ -191,6 +191,7 @@ class Pool:
 
     def _see_off(self, now: float) -> None:
         for leaving in list(self._leaving):
+            leaving.child.messages()  # what nobody takes would wake this process again and again
             ended = leaving.child.reap()
             if ended is not None:
                 _say(f"worker {leaving.child.pid} {_describe(ended)}")
@@ -227,7 +228,10 @@ class Pool:
     def _forget_ended(self) -> None:
         self._see_off(time.monotonic())
         for slot in self._slots:
-            if slot.child and slot.child.reap() is not None:
+            if slot.child is None:
+                continue
+            slot.child.messages()
+            if slot.child.reap() is not None:
                 slot.child.close()
                 slot.child = None
 

@@ -20,7 +20,7 @@ from modelyard_runtime.batching import Batcher
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
-from modelyard_runtime.cors import across_origins
+from modelyard_runtime.cors import Cors, across_origins
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.extras import load_grpc
 from modelyard_runtime.forking import Uplink
@@ -147,13 +147,12 @@ class Worker:
     def _guarded(self, handler: Handler, guard: Guard | None, strangers: bool) -> Server:
         """A server that lets in who has a key, if keys are needed, and pages of other origins."""
         limits = self._config.http_limits(strangers=strangers)
-        shared = across_origins(handler, os.environ)
         if guard is None:
-            return Server(shared, limits)
-        if shared is handler:
-            return Server(handler, limits, guard.admit)
+            return Server(across_origins(handler, os.environ), limits)
         shared = across_origins(guard.around(handler), os.environ)
-        return Server(shared, limits, guard.admit_preflights)
+        if isinstance(shared, Cors):
+            return Server(shared, limits, shared.admitting(guard.admit_preflights))
+        return Server(handler, limits, guard.admit)
 
     def _routes(self, lane: Lane, scorer: Scorer) -> Routes:
         protocols = (score, inference, mlflow)

@@ -128,3 +128,12 @@ class TestPreflight:
         response = handler(asking)
         assert isinstance(response, Response)
         assert response.body == b"ok"
+
+
+def test_a_refusal_by_the_head_alone_can_be_read_too() -> None:
+    shared = Cors("*", answer)
+    head = request(ORIGIN).head
+    refusal = shared.admitting(lambda _: Response(401))(head)
+    assert refusal is not None
+    assert refusal.headers == [VARY, ALLOWS]
+    assert shared.admitting(lambda _: None)(head) is None
