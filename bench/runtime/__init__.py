@@ -31,7 +31,7 @@ from bench.runtime.cold import cold_starts
 from bench.runtime.environments import cache
 from bench.runtime.goals import Results, figures
 from bench.runtime.measure import ROUNDS, SECONDS, Absent, Outcome, measure, say
-from bench.runtime.ours import OURS
+from bench.runtime.ours import MODELYARD, OURS
 from bench.runtime.peers import FLOORS, PEERS
 from bench.runtime.servers import Server
 from bench.runtime.workloads import WORKLOADS, make_models
@@ -49,7 +49,7 @@ def run() -> Iterator[dict[str, Any]]:
     colds: list[dict[str, Any]] = []
     for workload in WORKLOADS:
         if asked is None or workload.name in asked:
-            found, missing = measure(workload, (*FLOORS, *OURS), _peers())
+            found, missing = measure(workload, (*FLOORS, *OURS), _peers(), MODELYARD)
             outcomes += found
             absent += missing
             colds += cold_starts(workload)

@@ -44,10 +44,11 @@ class Results:
 
 
 def ratio(ours: Outcome, other: Outcome, name: str) -> float:
-    """Ours over the other's: over a floor's in the same round, the median; over a peer's median."""
-    if other.kind != Kind.FLOOR:
-        return ours.median(name) / other.median(name)
-    pairs = zip(ours.rounds, other.rounds, strict=True)
+    """The median over rounds of ours over the other's in the same round."""
+    mine = other.beside if other.beside and ours.server == MODELYARD.name else ours.rounds
+    if len(mine) != len(other.rounds) or (mine is ours.rounds and other.kind != Kind.FLOOR):
+        return ours.median(name) / other.median(name)  # they were not timed side by side
+    pairs = zip(mine, other.rounds, strict=True)
     return statistics.median(getattr(a, name) / (getattr(b, name) or 1e-9) for a, b in pairs)
 
 

@@ -1,6 +1,6 @@
-"""Times servers in short rounds: floors and ours in turn, each peer by itself.
+"""Times servers in short rounds: floors and ours in turn, then each peer in turn with ours.
 
-The machine's speed drifts, so ours is compared with a floor in the same round. CPU time per request
+The machine's speed drifts, so ours is compared with another in the same round. CPU time per request
 is the steady figure; requests per second and latency also say what else the machine did.
 """
 
@@ -53,6 +53,8 @@ class Outcome:
     memory: float
     """MiB after the load."""
     rounds: list[Round] = field(default_factory=list)
+    beside: list[Round] = field(default_factory=list)
+    """Of a peer: ours, in the same rounds."""
 
     def median(self, name: str) -> float:
         """Of a field of the rounds."""
@@ -70,7 +72,8 @@ class Outcome:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Outcome:
         """From plain data."""
-        return cls(**{**values, "rounds": [Round(**one) for one in values["rounds"]]})
+        rounds = {name: [Round(**one) for one in values[name]] for name in ("rounds", "beside")}
+        return cls(**{**values, **rounds})
 
 
 @dataclass(frozen=True)
@@ -88,22 +91,29 @@ def say(text: str) -> None:
 
 
 def measure(
-    workload: Workload, beside: Sequence[Server], alone: Sequence[Server]
+    workload: Workload, beside: Sequence[Server], peers: Sequence[Server], ours: Server
 ) -> tuple[list[Outcome], list[Absent]]:
     """Start the servers that take part in a workload, check their answers, and time them.
 
     Args:
         workload: What they are asked.
         beside: Up at the same time, taking turns: they cost nothing while they have nothing to do.
-        alone: Up one after the other, since some of them keep busy even then.
+        peers: Up one after the other, since some of them keep busy even then.
+        ours: Takes turns with each peer.
     """
     outcomes: list[Outcome] = []
     absent: list[Absent] = []
-    for group in (beside, *([server] for server in alone)):
+    with ExitStack() as stack:
+        running = list(_start(stack, beside, workload, absent))
+        for connections in workload.connections:
+            outcomes += _race(running, workload, connections)
+    for peer in peers:
         with ExitStack() as stack:
-            running = list(_start(stack, group, workload, absent))
-            for connections in workload.connections:
-                outcomes += _race(running, workload, connections)
+            running = list(_start(stack, (peer, ours), workload, absent))
+            for connections in workload.connections if len(running) == 2 else ():
+                theirs, mine = _race(running, workload, connections)
+                theirs.beside = mine.rounds
+                outcomes.append(theirs)
     return outcomes, absent
 
 
