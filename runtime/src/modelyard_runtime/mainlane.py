@@ -180,8 +180,8 @@ class MainLane(WatchedLane):
     def _score_aside(self, group: Group) -> bool:
         """Score in the thread beside the event loop: whether that may be done in the loop."""
         began, cpu_began = perf_counter(), thread_time()
+        self._at_work = group.calls  # before they count as begun, so that none is given up unseen
         self._begin(group)
-        self._at_work = group.calls
         self._score(group)
         self._add_relays(group)
         took, cpu_took = perf_counter() - began, thread_time() - cpu_began
@@ -194,8 +194,8 @@ class MainLane(WatchedLane):
         self._admission.begun += len(group.calls)
         group.drop_unwanted(now)
         for call in group.calls:
-            call.started = True
             call.waited = now - call.arrived
+            call.started = True  # last: from here on the sweep counts its time
 
     def _add_relays(self, group: Group) -> None:
         for call in group.calls:

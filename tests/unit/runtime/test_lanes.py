@@ -144,6 +144,7 @@ class TestSlowCalls:
         async def scenario(stage: Stage) -> None:
             answers = await score(stage, main_lane(stage), b"wait", b"2", b"3")
             assert answers[0].status == 504
+            await stage.stuck.wait()
             script.release.set()
 
         stage.play(scenario)
