@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from modelyard_runtime.scoring import Call
+from modelyard_runtime.scoring import Call, encode_joined
 from modelyard_runtime.signature import Batching
 
 
@@ -41,6 +41,8 @@ class Group:
 
     def drop_unwanted(self, now: float) -> None:
         """Leave out the calls that nobody waits for any more, or not for long enough."""
+        if not any([c.settled or 0 < c.deadline <= now for c in self.calls]):
+            return  # as nearly always, and several times cheaper than what follows
         pairs = zip(self.calls, self.rows, strict=True)
         wanted = [(c, rows) for c, rows in pairs if not (c.settled or 0 < c.deadline <= now)]
         self.dropped = len(self.calls) - len(wanted)
@@ -120,6 +122,5 @@ class Batcher:
         except BaseException:  # whoever is to blame is found when each is scored alone
             return False
         group.joined = perf_counter() - began
-        for call, part in zip(group.calls, parts, strict=True):
-            call.response = call.encode(part, group.joined)
+        encode_joined(group.calls, parts, group.joined)
         return True

@@ -113,7 +113,7 @@ class WatchedLane(Lane):
         self._admission.over += len(group.calls) + group.dropped
         metrics = self._metrics
         if group.joined:
-            metrics.ran(group.joined)
+            self._count_joined(group)
         if group.joined or (group.total and len(group.calls) == 1):
             metrics.batched(len(group.calls), group.total)
         for call in group.calls:
@@ -124,13 +124,19 @@ class WatchedLane(Lane):
             if call.response is None or call.settled:
                 self._drop(call)
                 continue
-            if call.running:
+            if call.running and not group.joined:
                 metrics.scored(call.waited, call.decoding, call.encoding)
-                if not group.joined:
-                    metrics.ran(call.running)
+                metrics.ran(call.running)
             if call.non_finite:
                 metrics.non_finite()
             self._answer(call, call.response)
+
+    def _count_joined(self, group: Group) -> None:
+        """Note the times of all calls at once, as far as somebody still waits for them."""
+        self._metrics.ran(group.joined)
+        waits = [call.waited for call in group.calls if not call.settled]
+        one = group.calls[0]
+        self._metrics.scored_together(waits, one.decoding, one.encoding)
 
     def _drop(self, call: Call) -> None:
         """Nobody takes the answer: neither shall its parts be made."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from asyncio import CancelledError, Task
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -34,6 +34,8 @@ OUTCOME = b"x-ms-run-function-failed"
 """The field that tells whether `run` has failed. Where the last header of a response is this one,
 the script has told it itself."""
 _SUCCEEDED, _FAILED = (OUTCOME, b"False"), (OUTCOME, b"True")
+Times = tuple[tuple[bytes, bytes], ...]
+"""The header fields that tell how long the stages of a request took."""
 _NOT_READ = "The request could not be read. The log has the details."
 
 
@@ -169,22 +171,19 @@ class Call(Reply):
     def encode(self, result: Any, seconds: float) -> Response:
         """The answer to what `run` returned, after the seconds that it took."""
         began = perf_counter()
+        response = self._respond(result)
         self.running = seconds
-        try:
-            response = self._respond(result)
-        except Exception as error:
-            self._log(f"the answer of `run()` cannot be sent: {error}")
-            return self._timed(self.protocol.error(500, _NOT_SENDABLE), _SUCCEEDED)
         self.encoding = perf_counter() - began
-        return self._timed(response, _SUCCEEDED)
+        return self._told(response, _SUCCEEDED, self._times())
 
     def failed(self, error: BaseException, seconds: float) -> Response:
         """The answer where `run` raised: only an `HttpError` is meant for the caller."""
         self.running = seconds
         if isinstance(error, HttpError):
-            return self._timed(self.protocol.error(error.status, error.message), _SUCCEEDED)
+            response = self.protocol.error(error.status, error.message)
+            return self._told(response, _SUCCEEDED, self._times())
         self.blame(error)
-        return self._timed(self.protocol.error(500, _RUN_FAILED), _FAILED)
+        return self._told(self.protocol.error(500, _RUN_FAILED), _FAILED, self._times())
 
     def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
         """An answer without a call of `run`, for whatever reason."""
@@ -209,6 +208,14 @@ class Call(Reply):
         self._scorer.failed(error)
 
     def _respond(self, result: Any) -> Response:
+        """What a result is answered with, before what is told of every answer."""
+        try:
+            return self._encoded(result)
+        except Exception as error:
+            self._log(f"the answer of `run()` cannot be sent: {error}")
+            return self.protocol.error(500, _NOT_SENDABLE)
+
+    def _encoded(self, result: Any) -> Response:
         if self.parts is not None:
             return Response(200, b"", [self.parts.content_type])
         response = self.protocol.encode(result, self.request)
@@ -239,16 +246,16 @@ class Call(Reply):
         memo.identity = identity
         return identity
 
-    def _timed(self, response: Response, outcome: tuple[bytes, bytes]) -> Response:
-        stages = (self.decoding * 1000, self.running * 1000, self.encoding * 1000)
+    def _times(self) -> Times:
+        return _times(self.decoding, self.running, self.encoding)
+
+    def _told(self, response: Response, outcome: tuple[bytes, bytes], times: Times) -> Response:
+        """The response with all that is told of the request beside its answer."""
         headers = response.headers
         if not headers or headers[-1][0] != OUTCOME:  # else the script has told it itself
             headers.append(outcome)
         headers += self.ids()
-        headers += (
-            (b"x-ms-run-fn-exec-ms", b"%.3f" % stages[1]),
-            (b"server-timing", b"decode;dur=%.3f, run;dur=%.3f, encode;dur=%.3f" % stages),
-        )
+        headers += times
         return response
 
     def _log(self, text: str) -> None:
@@ -256,6 +263,35 @@ class Call(Reply):
         ids = self.ids()
         request_id = ascii(ids[0][1].decode("latin-1")).strip("'") if ids else "?"
         sys.stderr.write(f"request {request_id}: {text}\n")
+
+
+def encode_joined(calls: Sequence[Call], results: Sequence[Any], seconds: float) -> None:
+    """Give the calls that one call of `run` has scored their responses.
+
+    The clock is read, and the times are written, once for all of them: each call has the mean of
+    what it took to decode and to encode them.
+
+    Args:
+        calls: The calls.
+        results: One for each.
+        seconds: That the call of `run` took.
+    """
+    began = perf_counter()
+    responses = [call._respond(result) for call, result in zip(calls, results, strict=True)]
+    encoding = (perf_counter() - began) / len(calls)
+    decoding = sum([call.decoding for call in calls]) / len(calls)
+    times = _times(decoding, seconds, encoding)
+    for call, response in zip(calls, responses, strict=True):
+        call.decoding, call.running, call.encoding = decoding, seconds, encoding
+        call.response = call._told(response, _SUCCEEDED, times)
+
+
+def _times(decoding: float, running: float, encoding: float) -> Times:
+    stages = (decoding * 1000, running * 1000, encoding * 1000)
+    return (
+        (b"x-ms-run-fn-exec-ms", b"%.3f" % stages[1]),
+        (b"server-timing", b"decode;dur=%.3f, run;dur=%.3f, encode;dur=%.3f" % stages),
+    )
 
 
 def _traceback(error: BaseException) -> str:
