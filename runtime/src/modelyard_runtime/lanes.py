@@ -219,16 +219,20 @@ class LoopLane(WatchedLane):
         if call.settled:
             self._finish(Group(call))
             return
-        call.started = True
         call.waited = perf_counter() - call.arrived
         call.task = self._inner.create_task(self._work(call))
+        call.started = True  # last: from here on the sweep counts its time
 
     async def _work(self, call: Call) -> None:
+        began = perf_counter()
         try:
             call.response = await call.execute_async()
             if call.parts is not None:
                 call.deadline = inf  # each part has its own
                 call.response.body = self._relay(call, call.parts)
+        except asyncio.CancelledError as error:
+            if not call.cancelled:  # not the call, but something that the script awaits
+                call.response = call.failed(error, perf_counter() - began)
         finally:
             self._finish(Group(call))
 

@@ -6,7 +6,7 @@ before the answer begins: it tells the content type, and what fails until then i
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -90,9 +90,11 @@ class AsyncParts:
             return self._begun.pop()
         try:
             return part_of(await anext(self._items))
-        except (StopAsyncIteration, CancelledError):
+        except StopAsyncIteration:
             raise
         except BaseException as error:
+            if isinstance(error, CancelledError) and _is_cancelled():
+                raise
             self._blame(error)
             raise Broken from error
 
@@ -101,6 +103,12 @@ class AsyncParts:
         close = getattr(self._items, "aclose", None)
         if close is not None:
             await close()
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled itself, and not only something that it has awaited."""
+    task = current_task()
+    return task is None or task.cancelling() > 0
 
 
 def part_of(item: Any) -> bytes:

@@ -288,6 +288,19 @@ class TestLoopLane:
         stage.play(scenario)
         assert stage.times_stuck == 0
 
+    def test_what_a_script_itself_has_cancelled_is_its_failure(self) -> None:
+        async def run(data: bytes) -> None:
+            asleep = asyncio.ensure_future(asyncio.sleep(LONG))
+            asleep.cancel()
+            await asleep
+
+        async def scenario(stage: Stage) -> None:
+            (answer,) = await score(stage, stage.has(LoopLane(stage.surroundings)), b"1")
+            assert answer.status == 500
+            assert len(stage.failures) == 1
+
+        Stage(run).play(scenario)
+
     def test_a_call_that_blocks_the_loop_is_stuck(self, script: Script) -> None:
         async def scenario(stage: Stage) -> None:
             lane = stage.has(LoopLane(stage.surroundings))

@@ -150,3 +150,16 @@ class TestAsync:
         script = Script(load_script, "async def run(data):\n    yield 1\n    1 / 0")
         assert isinstance(self.answer(script)[1], Broken)
         assert len(script.failures) == 1
+
+    def test_what_it_awaits_is_cancelled(self, load_script: Load) -> None:
+        lines = (
+            "import asyncio",
+            "async def run(data):",
+            "    yield 1",
+            "    asleep = asyncio.ensure_future(asyncio.sleep(60))",
+            "    asleep.cancel()",
+            "    await asleep",
+        )
+        script = Script(load_script, "\n".join(lines))
+        assert isinstance(self.answer(script)[1], Broken)
+        assert len(script.failures) == 1
