@@ -94,6 +94,7 @@ class TestMultipart:
             part(NAMED + b"\r\nx-a: " + b"a" * 10_000) + b"--b--",
             part(NAMED + b"\r\na b: 1") + b"--b--",
             part(NAMED + b"\r\nx-a: \0") + b"--b--",
+            part(NAMED + b"; " + b";" * 30) + b"--b--",
             part(NAMED) * (MOST_PARTS + 1) + b"--b--",
         ],
     )
