@@ -51,7 +51,8 @@ class ServiceKey(NamedTuple):
         return hmac.digest(self.id.encode(), self.secret.encode(), "sha256").hex()
 
 
-_NO_KEY = ServiceKey("0" * 16, "0" * 43)
+NO_KEY = ServiceKey("0" * 16, "0" * 43)
+"""Nobody's: what is checked where there is none, so that it costs the same."""
 
 
 def parse_key(text: str) -> ServiceKey | None:
@@ -74,12 +75,13 @@ def verify_authorization(authorization: bytes | None, hashes: Mapping[str, str])
 
     It takes the same time whether there is a key or none, of a known id or another.
     """
-    key = _key_in(authorization)
+    key = key_in(authorization)
     known = hashes.get(key.id) if key is not None else None
-    return verify_key(key or _NO_KEY, known)
+    return verify_key(key or NO_KEY, known)
 
 
-def _key_in(authorization: bytes | None) -> ServiceKey | None:
+def key_in(authorization: bytes | None) -> ServiceKey | None:
+    """The key in an `Authorization` header; None when there is none, or something else."""
     if authorization is None:
         return None
     scheme, _, text = authorization.decode("latin-1").partition(" ")

@@ -20,7 +20,7 @@ from modelyard.agent.gateway.forwarding import (
     split_path,
 )
 from modelyard.agent.gateway.upstream import Exchange
-from modelyard.domain.keys import ServiceKey, parse_key, verify_key
+from modelyard_runtime.auth import NO_KEY, key_in, verify_key
 from modelyard_runtime.http import (
     JSON,
     Head,
@@ -32,7 +32,6 @@ from modelyard_runtime.http import (
     Server,
 )
 
-_NO_KEY = ServiceKey("0" * 16, "0" * 43)
 _MOST_ADMITTED = 64  # spellings of right `Authorization` fields that are remembered
 _KEPT_BODY = 256 << 10  # bytes of a body that are kept; what is larger is passed on as it comes
 _UNKNOWN = ServiceRoute(
@@ -77,9 +76,9 @@ class _Service:
         return authorization in self._admitted or self._open or self._verify(authorization)
 
     def _verify(self, authorization: bytes | None) -> bool:
-        key = _key_in(authorization)
+        key = key_in(authorization)
         known = self._hashes.get(key.id) if key is not None else None
-        if verify_key(key or _NO_KEY, known) and authorization is not None:
+        if verify_key(key or NO_KEY, known) and authorization is not None:
             # What was right once is right until the keys change, and is found faster.
             if len(self._admitted) < _MOST_ADMITTED:
                 self._admitted.add(authorization)
@@ -267,10 +266,3 @@ class Gateway:
 def serve(gateway: Gateway, limits: Limits) -> Server:
     """The server of a gateway. Bodies stay in whatever coding they come."""
     return Server(gateway.handle, limits, gateway.admit, gateway.wants_stream, inflates=False)
-
-
-def _key_in(authorization: bytes | None) -> ServiceKey | None:
-    if authorization is None:
-        return None
-    scheme, _, text = authorization.decode("latin-1").partition(" ")
-    return parse_key(text.strip()) if scheme.lower() == "bearer" else None
