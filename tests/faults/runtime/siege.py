@@ -15,7 +15,7 @@ from tests.integration.runtime.wire import PATIENCE, Answer, Wire
 
 MEGABYTE = 1 << 20
 _INTERNALS = re.compile(
-    r"Traceback|\.py\b|modelyard_runtime|site-packages|object at 0x|/tmp/|/work/"
+    r"Traceback|\.py\b|modelyard_runtime|site-packages|object at 0x|/tmp/|/usr/|/home/"
 )
 
 
