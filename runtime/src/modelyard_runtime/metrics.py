@@ -281,6 +281,11 @@ class Metrics:
         self._values[_BY_NAME["modelyard_queue_length"].start] = waiting
         self._shared[:] = memoryview(array("d", self._values))
 
+    def hand_over(self) -> None:
+        """Leave the slots, with the figures as they are now, to this worker's successor."""
+        self.publish()
+        self._shared = memoryview(array("d", self._values))
+
     def _observe(self, name: str) -> list[Observations]:
         family = _BY_NAME[name]
         ends = range(family.start, family.start + family.size, family.width)

@@ -181,6 +181,7 @@ class Worker:
         """Leave: a successor can begin while this process answers what else it has."""
         if not self._is_stuck:
             self._is_stuck = True
+            self._metrics.hand_over()  # first: with the message a successor begins
             self._uplink.send(leaving=True)
             self._ended.set()
 

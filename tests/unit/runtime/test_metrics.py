@@ -119,6 +119,21 @@ def test_a_successor_goes_on_counting() -> None:
     assert values["modelyard_requests_in_flight", ""] == 0
 
 
+def test_who_is_leaving_writes_over_nothing_of_a_successor() -> None:
+    slots = Slots(1)
+    leaving = Metrics(slots, 0)
+    leaving.answered("score", 200, 0.01)
+    leaving.hand_over()
+    successor = Metrics(slots, 0)
+    successor.answered("score", 200, 0.01)
+    successor.publish()
+    leaving.answered("score", 504, 0.01)
+    leaving.publish()
+    values = read(successor)
+    assert values["modelyard_requests_total", "score,200"] == 2
+    assert ("modelyard_requests_total", "score,504") not in values
+
+
 def test_other_processes_see_what_is_published() -> None:
     slots = Slots(2)
     pid = os.fork()
