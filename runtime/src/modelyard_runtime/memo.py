@@ -11,13 +11,16 @@ from modelyard_runtime.messages import Head
 class Memo:
     """What follows from a head alone; each part is filled in by whoever needs it first."""
 
-    __slots__ = ("access", "answer", "identity")
+    __slots__ = ("access", "identity", "page", "protocol")
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
         """For `scoring`: which request it is."""
-        self.answer: Any = None
-        """For `routes`: what answers it."""
+        self.protocol: Any = None
+        """For `routes`: the protocol in which it asks for a score. It has this or a `page`: to ask
+        each time which kind of object answers takes longer than to look here."""
+        self.page: Any = None
+        """For `routes`: what else answers it."""
         self.access: Any = None
         """For `auth`: whether its credentials were right, and for which set of keys."""
 

@@ -64,13 +64,18 @@ class Routes:
     def __call__(self, request: Request) -> Response | Reply:
         """Answer a request; a score is computed elsewhere, all else at once."""
         memo = memo_of(request.head)
-        answer = memo.answer
-        if answer is None:
-            answer = memo.answer = self._find(request.head)
+        protocol: Protocol | None = memo.protocol
+        if protocol is not None:
+            return self._submit(self._call(request, protocol))
+        page: Page | None = memo.page
+        if page is not None:
+            return page(request)
+        answer = self._find(request.head)
         if isinstance(answer, Protocol):
-            return self._submit(self._call(request, answer))
-        page: Page = answer
-        return page(request)
+            memo.protocol = answer
+        else:
+            memo.page = answer
+        return self(request)
 
     def _find(self, head: Head) -> Protocol | Page:
         path, method = head.path, head.method

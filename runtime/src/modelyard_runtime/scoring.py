@@ -287,10 +287,11 @@ def encode_joined(calls: Sequence[Call], results: Sequence[Any], seconds: float)
 
 
 def _times(decoding: float, running: float, encoding: float) -> Times:
-    stages = (decoding * 1000, running * 1000, encoding * 1000)
+    run = b"%.3f" % (running * 1000)
+    stages = (decoding * 1000, run, encoding * 1000)
     return (
-        (b"x-ms-run-fn-exec-ms", b"%.3f" % stages[1]),
-        (b"server-timing", b"decode;dur=%.3f, run;dur=%.3f, encode;dur=%.3f" % stages),
+        (b"x-ms-run-fn-exec-ms", run),
+        (b"server-timing", b"decode;dur=%.3f, run;dur=%b, encode;dur=%.3f" % stages),
     )
 
 

@@ -52,13 +52,14 @@ class Answer:
             ValueError: There is another number of rows than that.
         """
         total = sum(rows)
-        for name, array in self.arrays.items():
+        arrays = list(self.arrays.items())
+        for name, array in arrays:
             if not array.ndim or len(array) != total:
                 raise ValueError(f"`{name}` has the shape {array.shape}, not {total} rows")
         parts, begin = [], 0
         for count in rows:
             end = begin + count
-            parts.append(Answer({name: array[begin:end] for name, array in self.arrays.items()}))
+            parts.append(Answer({name: array[begin:end] for name, array in arrays}))
             begin = end
         return parts
 
