@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from modelyard_runtime.auth import OPEN_PATHS
 from modelyard_runtime.config import Config
 from modelyard_runtime.dialects import OPENAPI_3_0, OPENAPI_3_1, SWAGGER_2, in_dialect
 from modelyard_runtime.protocols.base import Surface
@@ -30,7 +31,6 @@ _OPERATIONS = {
     (_SCORE, "post"): ("RunMLService", "Scores what the body holds."),
     (_SCORE, "get"): ("RunMLServiceByQuery", "Scores the fields of the query."),
 }
-_OPEN = frozenset({"/", "/livez", "/readyz"})
 
 
 def describe(
@@ -185,6 +185,6 @@ def _operation(
     if path == _SCORE:
         done |= answer("ServiceOutput")
         operation |= body if method == "post" else {}
-    if path not in _OPEN:
+    if path not in OPEN_PATHS:
         operation["security"] = [{"Bearer": []}]
     return operation | {"responses": {"200": done, "default": error}}

@@ -9,6 +9,7 @@ import openapi_spec_validator
 import pytest
 from tests.unit.runtime.conftest import Load
 
+from modelyard_runtime.auth import OPEN_PATHS
 from modelyard_runtime.dialects import in_dialect
 from modelyard_runtime.http import Response
 from modelyard_runtime.openapi import describe
@@ -139,6 +140,17 @@ def test_every_path_is_described(load_script: Load) -> None:
     assert len(set(operations)) == len(operations)
     assert "requestBody" in paths["/score"]["post"]
     assert "requestBody" not in paths["/score"]["get"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_paths_that_need_no_key_are_those_that_are_open(
+    load_script: Load, version: str
+) -> None:
+    paths = Surface({path: {"GET": lambda _: Response(200)} for path in (*OPEN_PATHS, "/metrics")})
+    entry = load_script("def run(data): ...")
+    described = describe(entry.signature, [paths], "flowers")[version]["paths"]
+    closed = {path for path, methods in described.items() if "security" in methods["get"]}
+    assert closed == {"/metrics"}
 
 
 @pytest.mark.parametrize("definition", ["def run(data): ...", "def run(data: bytes): ..."])
