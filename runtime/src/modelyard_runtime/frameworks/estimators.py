@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from modelyard_runtime.arrays import datatype_of
+from modelyard_runtime.frameworks.columns import kinds_of
 from modelyard_runtime.frameworks.failures import Unservable
 from modelyard_runtime.frameworks.inputs import Inputs
 from modelyard_runtime.frameworks.matrix import Matrix
@@ -64,7 +65,8 @@ def inputs_of(estimator: Any) -> Inputs:
     mixes = _mixes(estimator)
     if mixes and columns is not None:
         frames = importlib.import_module(f"{__package__}.frames")  # needs pandas
-        return frames.Frame(columns)  # type: ignore[no-any-return]
+        kinds = kinds_of(estimator, columns)
+        return frames.Frame(columns, kinds=kinds)  # type: ignore[no-any-return]
     return Matrix(
         None if width is None else int(width),
         columns,

@@ -10,6 +10,7 @@ import pandas as pd
 
 from modelyard_runtime.arrays import array_of, array_of_tensor
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
+from modelyard_runtime.frameworks.kinds import NUMBER, Kind
 from modelyard_runtime.frameworks.matrix import INPUT, record_schema
 from modelyard_runtime.http import HttpError
 from modelyard_runtime.signature import JsonSchema
@@ -28,6 +29,7 @@ class Frame(Inputs):
         names: The columns, in their order.
         dtypes: The numpy type of each; a column without one gets what pandas makes of its values.
         optional: Columns that a record may lack; they are missing values then.
+        kinds: What a column without a type may hold, where that is known.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class Frame(Inputs):
         names: Sequence[str],
         dtypes: Mapping[str, str] | None = None,
         optional: frozenset[str] = frozenset(),
+        kinds: Mapping[str, Kind] | None = None,
     ) -> None:
         self._names = list(names)
         self._dtypes = dict(dtypes or {})
         self._optional = optional
+        self._kinds = dict(kinds or {})
         self.specs = tuple(TensorSpec(name, self._datatype(name), (-1,)) for name in names)
         self.row_schema = record_schema({name: self._schema(name) for name in names})
         self.row_schema["required"] = [name for name in names if name not in optional]
@@ -98,7 +102,8 @@ class Frame(Inputs):
                 raise HttpError(422, f"Row {at}: the feature `{name}` {message}.")
             if type(value) is int and abs(value) >> 63:
                 raise HttpError(422, f"Row {at}: the feature `{name}` is beyond 64 bits.")
-        return self._typed(name, values)
+        kind = self._kinds.get(name)
+        return self._typed(name, values) if kind is None else _of_kind(name, values, kind)
 
     def _typed(self, name: str, values: list[Any]) -> Any:
         dtype = self._dtypes.get(name)
@@ -114,14 +119,29 @@ class Frame(Inputs):
         return array_of(place, values, np.dtype(dtype))
 
     def _datatype(self, name: str) -> str:
-        return _DATATYPES.get(self._dtypes.get(name, ""), "BYTES")
+        kind = self._kinds.get(name)
+        return kind.datatype if kind else _DATATYPES.get(self._dtypes.get(name, ""), "BYTES")
 
     def _schema(self, name: str) -> JsonSchema:
         dtype = self._dtypes.get(name)
         if dtype is None:
-            return {}
+            known = self._kinds.get(name)
+            return {"type": list(known.json_types)} if known else {}
         kind = _JSON_TYPES.get(np.dtype(dtype).kind, "string")
         return {"type": [kind, "null"] if name in self._optional else kind}
+
+
+def _of_kind(name: str, values: list[Any], kind: Kind) -> Any:
+    """The column; a missing value is the same whether it is alone or among others."""
+    if not kind.types.issuperset(map(type, values)):
+        at = next(at for at, value in enumerate(values) if type(value) not in kind.types)
+        problem = f"must be {kind.name}, not {kind_of(values[at])}"
+        raise HttpError(422, f"Row {at}: the feature `{name}` {problem}.")
+    if None not in values:
+        return values
+    if kind is NUMBER:
+        return np.array(values, dtype=np.float64)
+    return pd.Series(["", *values]).array[1:]  # what pandas makes of it among text
 
 
 def _moments(values: list[Any], place: str) -> Any:
