@@ -29,6 +29,7 @@ UNDECODED: Arguments = {}
 """The arguments of a call that has not been decoded."""
 
 _RUN_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
+_MODEL_FAILED = "An unexpected error occurred in the model. Check the logs for more info."
 _NOT_SENDABLE = "The scoring script returned what JSON cannot hold. Check the logs for more info."
 OUTCOME = b"x-ms-run-function-failed"
 """The field that tells whether `run` has failed. Where the last header of a response is this one,
@@ -52,6 +53,7 @@ class Scorer:
         self.run = entry.run
         self.takes_headers = entry.takes_headers
         self.streams = entry.streams
+        self.failure = _RUN_FAILED if entry.scene.script else _MODEL_FAILED
         self.ids = Ids()
         self._report = report
 
@@ -183,7 +185,7 @@ class Call(Reply):
             response = self.protocol.error(error.status, error.message)
             return self._told(response, _SUCCEEDED, self._times())
         self.blame(error)
-        return self._told(self.protocol.error(500, _RUN_FAILED), _FAILED, self._times())
+        return self._told(self.protocol.error(500, self._scorer.failure), _FAILED, self._times())
 
     def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
         """An answer without a call of `run`, for whatever reason."""

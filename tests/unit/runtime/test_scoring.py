@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from tests.unit.runtime.conftest import Load
@@ -232,6 +233,13 @@ class TestFailure:
         assert logged.startswith(f"request {head[b'x-request-id'].decode()}: `run()` raised\n")
         assert 'score.py", line 2, in run' in logged
         assert "scoring.py" not in logged
+
+    def test_without_a_script_is_told_of_the_model(self, scripts: Scripts) -> None:
+        entry = scripts("def run(data): return 1 / 0").entry
+        script = Script(replace(entry, scene=replace(entry.scene, script="")), [])
+        assert message(script.answer(post())) == (
+            "An unexpected error occurred in the model. Check the logs for more info."
+        )
 
     def test_is_reported_with_the_scripts_line(self, scripts: Scripts) -> None:
         scripts("def run(data):\n    return 1 / 0").answer(post())
