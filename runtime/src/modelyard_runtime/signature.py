@@ -40,6 +40,8 @@ class Signature(ABC):
     inputs: tuple[TensorSpec, ...] = ()
     """For the metadata of the Open Inference Protocol; empty when nothing is known."""
     outputs: tuple[TensorSpec, ...] = ()
+    methods: tuple[str, ...] = ()
+    """What the parameter `method` may ask for; `outputs` are those of the first."""
     input_schema: JsonSchema
     """JSON Schema of the body of `/score`."""
     output_schema: JsonSchema

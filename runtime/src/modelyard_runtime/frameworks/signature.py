@@ -46,11 +46,11 @@ class ModelSignature(Signature):
 
     def __init__(self, served: Served) -> None:
         self._read = served.inputs
-        self._methods = tuple(served.methods)
-        self._default = self._methods[0]
+        self.methods = tuple(served.methods)
+        self._default = self.methods[0]
         self.inputs = served.inputs.specs
         self.outputs = served.outputs
-        self.input_schema = _body_schema(served.inputs, self._methods)
+        self.input_schema = _body_schema(served.inputs, self.methods)
         self.output_schema = served.output_schema or _ANY
 
     def from_request(self, request: Request) -> Arguments:
@@ -104,8 +104,8 @@ class ModelSignature(Signature):
     def _method(self, name: Any) -> str:
         if name is None:
             return self._default
-        if name not in self._methods:
-            raise HttpError(422, f"`method` must be one of {', '.join(self._methods)}.")
+        if name not in self.methods:
+            raise HttpError(422, f"`method` must be one of {', '.join(self.methods)}.")
         return str(name)
 
 

@@ -30,14 +30,16 @@ class InferenceProtocol(Protocol):
         self._signature = signature
         self._model = model
         self._outputs = [output.name for output in signature.outputs]
+        self._methods = signature.methods
 
     def decode(self, request: Request) -> Arguments:
         """Arguments from the tensors and parameters of a body."""
         inference = self.read(request)
-        if self._outputs:
+        parameters = self._asking(inference) if self._methods else inference.parameters
+        if self._outputs and parameters.get("method") in (None, *self._methods[:1]):
             check_outputs(inference.outputs, self._outputs)
         request.note = inference
-        return self._signature.from_tensors(inference.inputs, inference.parameters)
+        return self._signature.from_tensors(inference.inputs, parameters)
 
     def encode(self, result: Any, request: Request) -> Response:
         """The outputs asked for, out of those that a result makes."""
@@ -57,6 +59,15 @@ class InferenceProtocol(Protocol):
     def write(self, inference: Inference, result: Any) -> Response:
         """The answer of a result. Raises `HttpError` when something else is asked for."""
         return write_inference(inference, self._signature.to_tensors(result), self._model)
+
+    def _asking(self, inference: Inference) -> Mapping[str, Any]:
+        """The parameters; the output that is asked for may name the method instead of them."""
+        if "method" in inference.parameters or len(inference.outputs) != 1:
+            return inference.parameters
+        name = inference.outputs[0].name
+        if name in self._outputs or name not in self._methods:
+            return inference.parameters
+        return {**inference.parameters, "method": name}
 
 
 def routes(entry: Entry, config: Config, unready: Unready) -> Surface:
