@@ -52,11 +52,21 @@ class Relay(ABC):
 
 
 class ThreadRelay(Relay):
-    """For parts that are made in the scoring thread, a few ahead of the client."""
+    """For parts that are made in the scoring thread, a few ahead of the client.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, over: Callable[[], None]) -> None:
+    Args:
+        loop: Of the server.
+        patience: Seconds in which the client has to take a part. Others wait for the thread
+            meanwhile, so the answer of one that does not is cut off.
+        over: As for every relay.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, patience: float, over: Callable[[], None]
+    ) -> None:
         super().__init__(over)
         self._loop = loop
+        self._patience = patience
         self._made: deque[bytes | None] = deque()
         """None: that was all. What is missing without it makes the answer a broken one."""
         self._room = threading.Semaphore(_AHEAD)
@@ -74,7 +84,9 @@ class ThreadRelay(Relay):
         try:
             for part in parts:
                 working(False)
-                self._room.acquire()
+                if not self._room.acquire(timeout=self._patience):
+                    self._is_broken = True
+                    return
                 if not self._wanted:
                     break
                 self._made.append(part)

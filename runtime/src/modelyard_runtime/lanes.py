@@ -240,7 +240,7 @@ class LoopLane(WatchedLane):
         over = partial(self._all_made, call)
         if isinstance(parts, AsyncParts):
             return LoopRelay(parts, self._inner, self._timeout, over)
-        relay = ThreadRelay(self._loop, over)
+        relay = ThreadRelay(self._loop, self._timeout, over)
         threading.Thread(target=relay.fill, args=(parts,), name="parts", daemon=True).start()
         return relay
 

@@ -200,7 +200,9 @@ class MainLane(WatchedLane):
     def _add_relays(self, group: Group) -> None:
         for call in group.calls:
             if call.parts is not None and call.response is not None:
-                call.response.body = ThreadRelay(self._loop, partial(self._all_made, call))
+                call.response.body = ThreadRelay(
+                    self._loop, self._timeout, partial(self._all_made, call)
+                )
                 self._begun.append(call)
 
     def _make_parts(self, call: Call) -> None:

@@ -15,6 +15,7 @@ from modelyard_runtime.http import Response
 from modelyard_runtime.lanes import LoopLane
 from modelyard_runtime.mainlane import MainLane
 from modelyard_runtime.pace import Pace, Usage
+from modelyard_runtime.streaming import Broken
 
 
 class Script:
@@ -457,16 +458,36 @@ class TestStreams:
 
         stage_of(generators, kind, scoring_timeout=SHORT).play(scenario)
 
-    def test_a_slow_client_costs_no_time(self, generators: Generators, kind: str) -> None:
-        async def scenario(stage: Stage) -> None:
-            (answer,) = await score(stage, lane_of(stage, kind), b"")
-            body: Any = answer.body
-            await anext(body)
-            await asyncio.sleep(1.5 * SHORT)
-            assert len(await parts_of(answer)) == 999
-            assert stage.times_stuck == 0
 
-        stage_of(generators, kind, scoring_timeout=SHORT).play(scenario)
+def test_a_slow_client_costs_a_stream_of_its_own_loop_no_time(generators: Generators) -> None:
+    async def scenario(stage: Stage) -> None:
+        (answer,) = await score(stage, lane_of(stage, "loop"), b"")
+        body: Any = answer.body
+        await anext(body)
+        await asyncio.sleep(1.5 * SHORT)
+        assert len(await parts_of(answer)) == 999
+        assert stage.times_stuck == 0
+
+    stage_of(generators, "loop", scoring_timeout=SHORT).play(scenario)
+
+
+@pytest.mark.parametrize("kind", ["main", "here"])
+def test_a_client_that_takes_nothing_does_not_keep_the_thread(
+    generators: Generators, kind: str
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        lane = lane_of(stage, kind)
+        (answer,) = await score(stage, lane, b"")
+        while not generators.closed.is_set():
+            await asyncio.sleep(0.01)
+        assert len(generators.made) < 20
+        with pytest.raises(Broken):
+            await parts_of(answer)
+        (other,) = await score(stage, lane, b"short")
+        assert await parts_of(other) == SHORT_ANSWER
+        assert stage.times_stuck == 0
+
+    stage_of(generators, kind, scoring_timeout=SHORT).play(scenario)
 
 
 @pytest.mark.parametrize("kind", ["main", "loop"])
