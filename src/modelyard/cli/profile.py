@@ -42,8 +42,8 @@ def profile(
     One replica gets the sample with 1, 2, 4, … requests in flight, until more does not help.
     Without --sample it gets what the check of the image scored.
     """
-    if plot is not None and plot.suffix not in curve.WRITERS:
-        raise typer.BadParameter("name a `.svg` or `.html` file", param_hint="--plot")
+    if plot is not None:
+        _check_plot(plot)
     body = parameters.json_value(sample)
     with session.client() as yard:
         found = yard.images.profile(
@@ -56,12 +56,20 @@ def profile(
             max_concurrency=max_concurrency,
             on_log=progress.log_line,
         )
-    if plot is not None:
-        _write(plot, curve.WRITERS[plot.suffix](found))
     if form is output.Format.JSON:
         output.data_json(found.model_dump(mode="json"))
     else:
         _show(found)
+    if plot is not None:
+        _write(plot, curve.WRITERS[plot.suffix](found))
+
+
+def _check_plot(path: Path) -> None:
+    """Refuse, before anything is measured, a file that cannot be drawn or has no folder."""
+    if path.suffix not in curve.WRITERS:
+        raise typer.BadParameter("name a `.svg` or `.html` file", param_hint="--plot")
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--plot")
 
 
 def _write(path: Path, text: str) -> None:

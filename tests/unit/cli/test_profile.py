@@ -63,6 +63,23 @@ class TestProfile:
         run("profile", "digits:1", "--plot", "curve.png", code=2)
         assert server.asked("POST", ".*/profiles") == []
 
+    def test_a_folder_that_is_not_there_is_refused_before_anything_is_measured(
+        self, run: Run, server: FakeServer, tmp_path: Path
+    ) -> None:
+        plot = tmp_path / "missing" / "curve.svg"
+        assert (
+            "there is no folder" in run("profile", "digits:1", "--plot", str(plot), code=2).stderr
+        )
+        assert server.asked("POST", ".*/profiles") == []
+
+    def test_the_table_is_printed_even_if_the_file_cannot_be_written(
+        self, run: Run, tmp_path: Path
+    ) -> None:
+        (tmp_path / "curve.svg").mkdir()
+        result = run("profile", "digits:1", "--plot", str(tmp_path / "curve.svg"), code=1)
+        assert "IN FLIGHT" in result.stdout
+        assert "cannot write" in result.stderr
+
     def test_an_interrupt_cancels_it(
         self, run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
