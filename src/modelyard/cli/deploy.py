@@ -15,6 +15,7 @@ from modelyard.client import Action, Client, Deployed, Step
 from modelyard.domain.service import Authentication, Service
 from modelyard.domain.service_file import ModelSource
 from modelyard.domain.values import SERVICE_NAME_PATTERN
+from modelyard.errors import InvalidRequest
 
 app = parameters.commands()
 
@@ -127,11 +128,22 @@ def _check_usage(name: str | None, service_file: Path | None, options: dict[str,
         raise typer.BadParameter(
             "with --service-file everything is said in the file", param_hint="--service-file"
         )
-    if service_file is None and (name is None or not options.keys() & {"script", "models"}):
+    unnamed = not options.keys() & {"script", "models"}
+    if service_file is None and unnamed and name is not None and _is_path(name):
+        raise InvalidRequest(
+            f"there is no file {name}",
+            hint="give the file of a model, or the name of the service and --model or --script",
+        )
+    if service_file is None and (name is None or unnamed):
         raise typer.BadParameter(
             "give a name and --model or --script, the file of a model, or --service-file",
             param_hint="NAME",
         )
+
+
+def _is_path(name: str) -> bool:
+    """Whether this can only be meant as a file: names of services have no dots or slashes."""
+    return "/" in name or Path(name).suffix != ""
 
 
 def _service_name(path: str) -> str:

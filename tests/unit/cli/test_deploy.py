@@ -110,6 +110,12 @@ class TestWithoutScript:
         (project / "1.onnx").write_bytes(b"model")
         assert "give one, and --model 1.onnx" in run("deploy", "1.onnx", code=2).stderr
 
+    @pytest.mark.parametrize("path", ["nofile.pkl", "out/model"])
+    def test_a_file_that_is_not_there_is_named(self, run: Run, path: str) -> None:
+        shown = run("deploy", path, code=1).stderr
+        assert f"there is no file {path}" in shown
+        assert "--model or --script" in shown
+
 
 class TestServiceFile:
     def test_deploys(self, run: Run, project: Path) -> None:
