@@ -110,8 +110,16 @@ class Reference(NamedTuple):
 
 _DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_BYTES = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(B|KiB|MiB|GiB)$")
-_FACTOR = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_BYTES = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(B|kB|MB|GB|KiB|MiB|GiB)$")
+_FACTOR = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
 
 
 def parse_duration(text: object) -> object:
@@ -125,12 +133,12 @@ def parse_duration(text: object) -> object:
 
 
 def parse_bytes(text: object) -> object:
-    """Bytes of `"512MiB"`, `"2GiB"`; numbers are bytes already."""
+    """Bytes of `"512MiB"`, `"2GB"`; numbers are bytes already."""
     if not isinstance(text, str):
         return text
     match = _BYTES.match(text)
     if match is None:
-        raise ValueError('write a size with its unit: "512MiB", "2GiB"')
+        raise ValueError('write a size with its unit (kB, MB, GB, KiB, MiB, GiB): "512MiB", "2GB"')
     return int(float(match[1]) * _FACTOR[match[2]])
 
 

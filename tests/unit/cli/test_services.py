@@ -51,7 +51,7 @@ class TestDeploy:
         assert found["tags"] == {"a": "b"}
 
     def test_wrong_setting(self, run: Run) -> None:
-        words = ("service", "deploy", "digits", "--image", "digits", "--memory", "2GB")
+        words = ("service", "deploy", "digits", "--image", "digits", "--memory", "2Gi")
         assert "settings.memory" in run(*words, code=1).stderr
 
     def test_failure(self, run: Run, server: FakeServer) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.domain.service_file import ModelSource, ServiceFile, parse_service_file
+from modelyard.domain.values import parse_bytes
 from modelyard.errors import InvalidRequest
 
 MINIMAL = "name: digits\nmodel: model.pkl\nscript: score.py\n"
@@ -65,7 +66,7 @@ def test_short_form_of_a_model(text: str, path: str | None, reference: str | Non
         (MINIMAL + "scirpt: a.py", "`scirpt`: there is no such field"),
         (MINIMAL + "models: [a.pkl]", "either `model` or `models`"),
         (MINIMAL + "settings: {replicas: 0}", "`settings.replicas`"),
-        (MINIMAL + "settings: {memory: 1GB}", "`settings.memory`: write a size with its unit"),
+        (MINIMAL + "settings: {memory: 1Gi}", "`settings.memory`: write a size with its unit"),
         (MINIMAL.replace("digits", "Digits"), "`name`: a service name is made of lower-case"),
         ("name: digits\nscript: s.py\nmodels: [a, b]", "each of several models needs a `name`"),
         ("name: digits\nscript: s.py\nmodel: {name: a}", "either `path` or `reference`"),
@@ -77,3 +78,15 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
     with pytest.raises(InvalidRequest, match=r"`service\.yaml`") as caught:
         parse(text)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64kB", 64_000), ("512MB", 512_000_000), ("2GB", 2 * 10**9), ("1KiB", 1024)]
+)
+def test_sizes_are_decimal_or_binary(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+def test_a_size_of_another_unit_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="kB, MB, GB, KiB, MiB, GiB"):
+        parse_bytes("512Mi")
