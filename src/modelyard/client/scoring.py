@@ -107,6 +107,13 @@ def _failure(service: Service, response: httpx2.Response) -> ScoringFailed:
         message = response.text
     return ScoringFailed(
         f"service `{service.name}` answered {response.status_code}: {str(message)[:2000]}",
-        hint=f"`modelyard service logs {service.name}` shows what the script wrote",
+        hint=_hint(service, response.status_code),
         details={"status": response.status_code},
     )
+
+
+def _hint(service: Service, status: int) -> str:
+    """Where to look: at the log for a failure of the service, else at what it takes."""
+    if status < httpx2.codes.INTERNAL_SERVER_ERROR:
+        return f"{service.swagger_uri} describes what the service takes"
+    return f"`modelyard service logs {service.name}` shows what it wrote"

@@ -61,7 +61,7 @@ class TestDeploy:
     @pytest.mark.parametrize(
         ("settings", "field"),
         [
-            ({"memory": "2GB"}, "settings.memory"),
+            ({"memory": "2Gi"}, "settings.memory"),
             ({"replicas": 0}, "settings.replicas"),
             ({"cpus": 2}, "settings.cpus"),
             ({"environment": {"LD_PRELOAD": "x"}}, "settings.environment"),
@@ -129,6 +129,18 @@ class TestScore:
             yard.services.score("digits", [1])
         assert caught.value.details == {"status": 404}
         assert len(server.asked("POST", "/services/digits/score")) == 2
+
+    @pytest.mark.parametrize(
+        ("status", "hint"), [(422, "/services/digits/swagger.json"), (500, "service logs digits")]
+    )
+    def test_hints_at_the_log_for_failures_of_the_service_alone(
+        self, yard: Client, server: FakeServer, service: str, status: int, hint: str
+    ) -> None:
+        server.answer = lambda data: httpx2.Response(status, json={"message": "no"})
+        with pytest.raises(ScoringFailed) as caught:
+            yard.services.score("digits", [1])
+        assert hint in (caught.value.hint or "")
+        assert ("logs" in (caught.value.hint or "")) == (status >= 500)
 
     @pytest.mark.parametrize(
         ("response", "expected"),
