@@ -36,7 +36,7 @@ variables.
 | 1 | refused or failed: `error:` says what happened, `hint:` what to do |
 | 1 | also: `why` found a cause, `server status` found no server |
 | 2 | wrong usage |
-| 130 | Ctrl-C; an operation that was waited for goes on, and its id is printed |
+| 130 | Ctrl-C; a profile is ended; other operations go on, and the id is printed |
 
 References are `name:version`, or `name` for the latest version.
 """
