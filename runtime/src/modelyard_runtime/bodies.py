@@ -16,6 +16,8 @@ HIGH_WATER = 256 << 10
 
 _WINDOWS = {b"gzip": 31, b"deflate": 15}
 """What zlib calls the formats."""
+_MOST_MEMBERS = 64
+"""Of one body. They may be empty, and then cost time that no limit on bytes bounds."""
 _PIECE = 64 << 10
 """Most bytes inflated at once, before they are counted."""
 
@@ -58,7 +60,7 @@ class Gathered:
 class Inflated:
     """Inflates what it hands on, and refuses what grows beyond the limit or is corrupt."""
 
-    __slots__ = ("_body", "_coding", "_left", "_too_long", "_zlib")
+    __slots__ = ("_body", "_coding", "_left", "_members", "_too_long", "_zlib")
 
     def __init__(self, body: Body, coding: bytes, limit: int, too_long: Refused) -> None:
         self._body = body
@@ -66,6 +68,7 @@ class Inflated:
         self._left = limit
         self._too_long = too_long
         self._zlib = zlib.decompressobj(_WINDOWS[coding])
+        self._members = 1
 
     def put(self, part: bytes) -> None:
         """The next part, deflated."""
@@ -88,6 +91,9 @@ class Inflated:
 
     def _inflate(self, part: bytes) -> bytes:
         if self._zlib.eof and part:  # another member follows the last one
+            self._members += 1
+            if self._members > _MOST_MEMBERS:
+                raise self._corrupt()
             self._zlib = zlib.decompressobj(_WINDOWS[self._coding])
         try:
             return self._zlib.decompress(part, _PIECE)

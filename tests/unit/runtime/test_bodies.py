@@ -47,6 +47,10 @@ class TestInflated:
         members = b"".join(map(gzip.compress, (b"one, ", b"", b"two")))
         assert inflate(members) == inflate(*pieces(members, 1)) == b"one, two"
 
+    def test_empty_members_are_not_gone_through_without_end(self) -> None:
+        with pytest.raises(Refused, match="not whole"):
+            inflate(gzip.compress(b"") * 65)
+
     def test_exactly_the_limit_is_taken(self) -> None:
         assert len(inflate(gzip.compress(b"a" * 1000), limit=1000)) == 1000
 

@@ -230,6 +230,8 @@ class Gateway:
                     break
         except HttpError:
             return  # the server has told the client
+        if exchange.settled:
+            return  # the client has gone
         exchange.body = b"".join(parts)
         if not passage.is_framed:
             exchange.chunked = exchange.rest is not None
