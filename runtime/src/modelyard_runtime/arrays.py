@@ -48,6 +48,7 @@ _WANTED = {
 _SAFE = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "U": "U", "M": "", "O": "fiubUO"}
 """By the kind that is wanted: the kinds that numpy finds in lists that are certainly right."""
 
+_DOUBLE = np.dtype(np.float64)
 _MOST_DIMENSIONS = 64
 """Of a numpy array."""
 _ROOM_FOR_TEXTS, _ROOM_PER_CHARACTER = 64 << 20, 16
@@ -87,6 +88,22 @@ def array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any
         return _array_of(name, values, dtype)
     except RecursionError:
         raise unfit(name, "is nested too deeply") from None
+
+
+def narrowed(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers as floats of a type that may not hold them all.
+
+    Raises:
+        HttpError: 422, a finite number would become an infinity.
+    """
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype, copy=False)
+    if not np.isfinite(cast).all():
+        lost = np.isinf(cast) & np.isfinite(array)
+        if lost.any():
+            place = np.argwhere(lost)[0].tolist()
+            raise unfit(at(name, place), f"is beyond {dtype.name}")
+    return cast
 
 
 def are_numbers(values: Any) -> bool:
@@ -142,6 +159,9 @@ def _converted(name: str, values: Any, found: NDArray[Any], wanted: np.dtype[Any
             bounds = np.iinfo(wanted)
             if found.min() < bounds.min or found.max() > bounds.max:
                 raise OverflowError
+        if wanted.kind == "f" and wanted.itemsize < _DOUBLE.itemsize:
+            plain = found if found.dtype.kind in "fiu" else np.asarray(values, dtype=_DOUBLE)
+            return narrowed(name, plain, wanted)
         return np.asarray(values if found.dtype.kind in "OUS" else found, dtype=wanted)
     except OverflowError:
         raise unfit(name, f"a value is beyond {wanted.name}") from None

@@ -38,6 +38,29 @@ def frame(x: pd.DataFrame) -> None: ...
 def both(x: npt.NDArray[np.float32], y: pd.DataFrame, top: int = 1) -> None: ...
 
 
+class TestNumbersBeyondTheType:
+    @pytest.mark.parametrize(
+        ("body", "place"),
+        [
+            (b"[[1, 2], [3, 1e39]]", "x[1][1]"),
+            (b"[null, -1e39]", "x[1]"),
+            (b"[1, 1%b]" % (b"0" * 39), "x[1]"),
+        ],
+    )
+    def test_are_refused_with_their_place(self, body: bytes, place: str) -> None:
+        assert refusal(lambda: post(single, body)) == (422, f"{place}: is beyond float32")
+
+    def test_in_a_tensor(self) -> None:
+        beyond = tensor_of_array("x", np.array([1.0, 1e39]))
+        assert refusal(lambda: tensors(single, beyond)) == (422, "x[1]: is beyond float32")
+
+    def test_infinities_of_a_tensor_stay(self) -> None:
+        infinite = tensor_of_array("x", np.array([np.inf, np.nan, 1.0]))
+        found = tensors(single, infinite)["x"]
+        assert found.dtype == np.float32
+        assert [str(value) for value in found] == ["inf", "nan", "1.0"]
+
+
 class TestArray:
     @pytest.mark.parametrize(
         ("run", "body", "dtype", "values"),

@@ -50,6 +50,7 @@ class Matrix(Inputs):
         self.width = width
         self.names = tuple(names) if names else None
         self.dtype = np.dtype(np.float64) if dtype is None else dtype
+        self._narrow = self.dtype.kind == "f" and self.dtype.itemsize < np.dtype(float).itemsize
         self.takes_missing = takes_missing
         self.takes_text = takes_text
         datatype = "BYTES" if takes_text else datatype_of(self.dtype)
@@ -72,7 +73,7 @@ class Matrix(Inputs):
             return self._exact(rows)
         if self.width is not None and array.shape[1] != self.width:
             raise wrong_width(0, array.shape[1], self.width)
-        return array.astype(self.dtype, copy=False)
+        return self._cast(array)
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> Array:
         """One tensor of rows and features, or one of a column for each feature, by name."""
@@ -104,11 +105,23 @@ class Matrix(Inputs):
             raise wrong_width(0, array.shape[1], self.width)
         if array.dtype.kind not in _NUMBERS:
             return self._exact(array.tolist())
-        array = array.astype(self.dtype, copy=False)
+        array = self._cast(array)
         if not self.takes_missing and not np.isfinite(array).all():
             row, column = np.argwhere(~np.isfinite(array))[0]
             raise self._wrong(row, column, "is not a finite number, and this model needs one")
         return array
+
+    def _cast(self, array: Array) -> Array:
+        """The array in the model's type, in which every finite number must stay one."""
+        if not self._narrow:
+            return array.astype(self.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            cast = array.astype(self.dtype, copy=False)
+        lost = np.argwhere(np.isinf(cast) & np.isfinite(array))
+        if len(lost):
+            row, column = lost[0]
+            raise self._wrong(row, column, f"is beyond {self.dtype.name}")
+        return cast
 
     def _exact(self, rows: list[Any]) -> Array:
         """What is no plain matrix of numbers: with missing values, with text, or wrong."""
@@ -118,6 +131,8 @@ class Matrix(Inputs):
                 self._check(at, column, value)
         if any(type(value) is str for row in rows for value in row):
             return np.array(rows, dtype=object)
+        if self._narrow:
+            return self._cast(np.array(rows, dtype=np.float64))
         return np.array(rows, dtype=self.dtype)
 
     def _check(self, at: int, column: int, value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of
+from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, narrowed
 from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.matrix import record_schema
@@ -107,8 +107,10 @@ def _cast(field: Field, array: Array) -> Array:
     if field.shape is None or array.dtype == field.dtype:
         return array
     if array.dtype.kind in _FITTING.get(field.dtype.kind, ""):
+        if field.dtype.kind == "f":
+            return narrowed(field.name, array, field.dtype)
         cast = array.astype(field.dtype)
-        if field.dtype.kind == "f" or (cast == array).all():
+        if (cast == array).all():
             return cast
     given, wanted = datatype_of(array.dtype), datatype_of(field.dtype)
     raise HttpError(422, f"The input `{field.name}` must be of type {wanted}, not {given}.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of
+from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, narrowed
 from modelyard_runtime.signature import JsonSchema, Table
 from modelyard_runtime.signatures.bodies import Text, read_json
 from modelyard_runtime.signatures.values import Value
@@ -64,6 +64,8 @@ class ArrayValue(Value):
     def _typed(self, name: str, array: Any) -> Any:
         if self._dtype is None or array.dtype == self._dtype:
             return array
+        if self._dtype.kind == "f" and array.dtype.kind in "fiu":
+            return narrowed(name, array, self._dtype)
         if np.can_cast(array.dtype, self._dtype, "same_kind"):
             return array.astype(self._dtype)
         return array_of(name, array.tolist(), self._dtype)

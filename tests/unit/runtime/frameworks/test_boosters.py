@@ -66,6 +66,12 @@ class TestXgboost:
         records = [{**row, "sw": None} for row in SAMPLE.to_dict("records")]
         assert equal(xgb(tmp_path, model).score(records), model.predict(xgboost.DMatrix(holed)))
 
+    def test_a_number_beyond_32_bits_is_refused(self, tmp_path: Path) -> None:
+        asked = xgb(tmp_path, trees("reg:squarederror"))
+        beyond = [*ROWS[0][:2], 1e39, *ROWS[0][3:]]
+        assert asked.refusal([ROWS[0], beyond]).startswith("422 Row 1: the feature `")
+        assert asked.refusal([[*beyond[:3], None]]).endswith("` is beyond float32.")
+
     def test_categories_need_a_script(self, tmp_path: Path) -> None:
         frame = pd.DataFrame({"colour": pd.Categorical(["red", "blue"] * 5)})
         matrix = xgboost.DMatrix(frame, label=[0, 1] * 5, enable_categorical=True)

@@ -72,6 +72,22 @@ class TestClassifier:
         assert [len(part) for part in scores] == [2, 1]
 
 
+def test_a_number_beyond_the_inputs_type_is_refused(tmp_path: Path) -> None:
+    model = LinearRegression().fit(DATA, KINDS)
+    asked = saved(tmp_path, to_onnx(model, DATA[:1].astype(np.float32)))
+    rows = [ROWS[0], [1.0, 1e39, 1.0, 1.0]]
+    assert asked.refusal(rows) == "422 X[1][1]: is beyond float32"
+    doubles = np.array(rows, dtype="<f8")
+    tensor = Tensor("any", "FP64", doubles.shape, memoryview(doubles.tobytes()))
+    assert refusal(lambda: asked.infer(tensor)) == "422 X[1][1]: is beyond float32"
+
+
+def test_null_is_nan(tmp_path: Path) -> None:
+    model = LinearRegression().fit(DATA, KINDS)
+    asked = saved(tmp_path, to_onnx(model, DATA[:1].astype(np.float32)))
+    assert asked.score([[None, 1.0, 1.0, 1.0]]) == [[None]]
+
+
 def test_regressor_answers_with_the_models_own_output(tmp_path: Path) -> None:
     model = LinearRegression().fit(DATA, KINDS)
     asked = saved(tmp_path, to_onnx(model, DATA[:1].astype(np.float32)))
