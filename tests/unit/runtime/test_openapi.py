@@ -132,6 +132,16 @@ def test_annotations_are_described(load_script: Load) -> None:
     assert found["3.0"]["paths"]["/score"]["post"]["operationId"] == "RunMLService"
 
 
+@pytest.mark.parametrize("annotation", ["np.ndarray", "numpy.typing.NDArray[np.float32]"])
+def test_results_that_are_arrays_are_described(load_script: Load, annotation: str) -> None:
+    found = documents(load_script, f"def run(value: list[int]) -> {annotation}: ...")
+    for version, document in found.items():
+        openapi_spec_validator.validate(json.loads(json.dumps(document)))
+        schemas = document["definitions" if version == "2.0" else "components"]
+        output = schemas.get("schemas", schemas)["ServiceOutput"]
+        assert output == {"type": "array", "items": {}}
+
+
 def test_every_path_is_described(load_script: Load) -> None:
     paths = documents(load_script, "def run(data): ...")["3.0"]["paths"]
     assert list(paths) == ["/", "/score", "/v2", "/v2/models/flowers/infer"]

@@ -48,7 +48,7 @@ def signature_of(run: Callable[..., Any], parameters: Parameters, sample: Any = 
         Unreadable: A parameter is annotated with what cannot come from JSON.
     """
     hints = hints_of(run)
-    answers = Answers.of(hints.get("return", Any))
+    answers = _answers_of(hints.get("return", Any))
     if _is_raw(parameters, hints):
         first = next(iter(parameters))
         kind = BytesSignature if hints.get(first) is bytes else TextSignature
@@ -92,6 +92,10 @@ def _batching(name: str, annotation: Any, mark: BatchMark) -> Batching | None:
     if _is_frame(annotation):
         return _import("frame_batches").FrameBatching(name, mark)  # type: ignore[no-any-return]
     return None
+
+
+def _answers_of(annotation: Any) -> Answers:
+    return Answers.of_arrays() if _is_array(annotation) else Answers.of(annotation)
 
 
 def _is_raw(parameters: Parameters, hints: Mapping[str, Any]) -> bool:

@@ -44,6 +44,11 @@ class Answers:
             specs = ()
         return cls(schema_of(annotation) or UNKNOWN, specs)
 
+    @classmethod
+    def of_arrays(cls) -> Answers:
+        """What is known of results that are numpy arrays: their dimensions are not."""
+        return cls({"type": "array", "items": {}})
+
 
 NOTHING_KNOWN = Answers(UNKNOWN)
 
