@@ -16,7 +16,9 @@ from modelyard_runtime.tensors import Tensor, TensorSpec
 
 _MOST_QUERY_FIELDS = 100
 _ANY: JsonSchema = {"type": "array", "items": {}}
-_FORMS = 'Send rows, `[[…], …]` or `[{…}, …]`, or `{"data": rows}`'
+_FORMS = (
+    'Send rows, `[[…], …]` or `[{…}, …]`, or `{"data": rows}`; a single record is a list of one'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class ModelSignature(Signature):
     def from_request(self, request: Request) -> Arguments:
         """Rows out of the body, or out of the query of a GET."""
         document = read_json(body_of(request))
-        method = _asked(request.query) if request.query else None
+        posted = request.method == "POST"  # else the query has been read as the body
+        method = _asked(request.query) if posted and request.query else None
         if type(document) is dict:
             document, method = self._opened(document, method)
         if type(document) is not list:
@@ -148,7 +151,10 @@ def _asked(query: str) -> str | None:
         fields = parse_qs(query, keep_blank_values=True, max_num_fields=_MOST_QUERY_FIELDS)
     except ValueError:
         raise HttpError(400, "The query cannot be read.") from None
-    return fields["method"][-1] if "method" in fields else None
+    unknown = next((name for name in fields if name != "method"), None)
+    if unknown is not None:
+        raise HttpError(422, f"`{unknown[:60]}` is not known in the query; only `method` is.")
+    return fields["method"][-1] if fields else None
 
 
 def _body_schema(inputs: Inputs, methods: Sequence[str]) -> JsonSchema:

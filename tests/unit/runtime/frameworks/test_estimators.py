@@ -30,6 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tests.unit.runtime.frameworks.served import Asked, pickled, refusal
 
+from modelyard_runtime.http import Request
 from modelyard_runtime.signature import Table
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
@@ -285,6 +286,19 @@ class TestMethod:
     )
     def test_other_bodies_are_refused(self, asked: Asked, body: Any, said: str) -> None:
         assert asked.refusal(body).startswith(said)
+
+    @pytest.mark.parametrize("query", ["methd=predict_proba", "method=predict&methd="])
+    def test_an_unknown_field_of_the_query_is_named(self, asked: Asked, query: str) -> None:
+        said = "422 `methd` is not known in the query; only `method` is."
+        assert asked.refusal(ROWS, query) == said
+
+    def test_the_query_of_a_get_is_the_body(self, asked: Asked) -> None:
+        request = Request("GET", "/score", f"data={json.dumps(ROWS)}&method=predict", [], b"")
+        assert len(asked.signature.from_request(request)["rows"]) == len(ROWS)
+
+    @pytest.mark.parametrize("body", [{"sl": 1, "sw": 2}, {"data": {"sl": 1}}])
+    def test_a_single_record_is_told_to_be_a_list(self, asked: Asked, body: Any) -> None:
+        assert asked.refusal(body).endswith("; a single record is a list of one.")
 
     def test_deep_rows_are_refused(self, asked: Asked) -> None:
         rows: Any = 1
