@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from modelyard_runtime.streaming import AsyncParts, Broken, Parts
+from modelyard_runtime.sending import Broken
+from modelyard_runtime.streaming import AsyncParts, Parts
 
 _AHEAD = 8
 """Parts that are made before the client has taken the first of them."""

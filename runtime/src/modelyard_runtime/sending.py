@@ -21,6 +21,10 @@ _GATHERED = 64
 """Most answers that are kept to be written in one piece, if they are small."""
 
 
+class Broken(Exception):
+    """What makes the parts has failed, and that is in the log: the answer cannot be finished."""
+
+
 class Outbox:
     """Writes whole answers, several at once when more of them are about to follow."""
 
@@ -139,6 +143,9 @@ class BodySender:
                     await self._room
             if self._left:
                 raise ValueError(f"the body of an answer ended {self._left} bytes early")
+        except Broken:  # why is in the log already, with the id of the request
+            _log.error("an answer was cut off")
+            return False
         except Exception as error:
             _log.error("an answer was cut off", exc_info=error)
             return False

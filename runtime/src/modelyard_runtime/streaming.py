@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from modelyard_runtime.sending import Broken
 from modelyard_runtime.signatures.answers import to_json
 
 Blame = Callable[[BaseException], None]
@@ -19,10 +20,6 @@ Field = tuple[bytes, bytes]
 _BYTES = (b"content-type", b"application/octet-stream")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _LINES = (b"content-type", b"application/x-ndjson")
-
-
-class Broken(Exception):
-    """What makes the parts has failed, and that is in the log: the answer cannot be finished."""
 
 
 class Parts:

@@ -16,6 +16,7 @@ from tests.integration.runtime.server import Computed, Running, serving
 from tests.integration.runtime.wire import Wire, ask, request
 
 from modelyard_runtime.http import Head, HttpError, Limits, Reply, Request, Response
+from modelyard_runtime.sending import Broken
 
 BLOCK = b"x" * (64 << 10)
 CHUNKED = {"transfer-encoding": "chunked"}
@@ -118,6 +119,20 @@ class TestAnswers:
             assert wire.answer().status == 200
             assert wire.rest() == b"5\r\nfirst\r\n"
         assert "secret" in caplog.text
+
+    def test_whose_failure_is_in_the_log_are_cut_off_in_one_line(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def failing() -> AsyncIterator[bytes]:
+            yield b"first"
+            raise Broken
+
+        with giving(Response(200, failing())) as running, Wire(running.path) as wire:
+            wire.send(request("GET", "/stream"))
+            assert wire.answer().status == 200
+            assert wire.rest() == b"5\r\nfirst\r\n"
+        assert "an answer was cut off" in caplog.text
+        assert "Traceback" not in caplog.text
 
     def test_that_fail_midway_are_cut_in_http_1_0(self) -> None:
         async def failing() -> AsyncIterator[bytes]:

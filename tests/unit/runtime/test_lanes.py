@@ -15,7 +15,7 @@ from modelyard_runtime.http import Response
 from modelyard_runtime.lanes import LoopLane
 from modelyard_runtime.mainlane import MainLane
 from modelyard_runtime.pace import Pace, Usage
-from modelyard_runtime.streaming import Broken
+from modelyard_runtime.sending import Broken
 
 
 class Script:

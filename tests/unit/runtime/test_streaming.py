@@ -14,8 +14,9 @@ from modelyard_runtime.http import Headers, Request, Response
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.scoring import Call, Scorer
+from modelyard_runtime.sending import Broken
 from modelyard_runtime.signature import Arguments
-from modelyard_runtime.streaming import AsyncParts, Broken, Parts
+from modelyard_runtime.streaming import AsyncParts, Parts
 
 LINES = b"application/x-ndjson"
 
