@@ -25,6 +25,8 @@ _FILES = {
     OPENAPI_3_1: ("swagger3.1.json",),
 }
 _SCORE = "/score"
+_WHOLE = ("application/json",)
+_PARTS = ("application/x-ndjson", "text/plain", "application/octet-stream")
 _OPERATIONS = {
     ("/", "get"): ("ServiceHealthCheck", "Answers as long as the service lives."),
     ("/swagger.json", "get"): ("GetSwaggerSpecification", "This document, or another version."),
@@ -34,7 +36,11 @@ _OPERATIONS = {
 
 
 def describe(
-    signature: Signature, surfaces: Sequence[Surface], service: str, sample: Any = None
+    signature: Signature,
+    surfaces: Sequence[Surface],
+    service: str,
+    sample: Any = None,
+    streams: bool = False,
 ) -> dict[str, Document]:
     """The documents by version, for those versions that can say what the signature takes.
 
@@ -43,11 +49,15 @@ def describe(
         surfaces: All paths that are answered.
         service: Its name, the title.
         sample: A body that it scores, if one is known: the example.
+        streams: Answers are sent in parts, whose kind only the first one tells.
     """
     schemas = _schemas(signature, sample)
     paths = sorted(_methods_by_path(surfaces).items())
+    kinds = _PARTS if streams else _WHOLE
+    if streams:
+        schemas["ServiceOutput"] = {}
     return {
-        version: _WRITERS[version](service, schemas, paths)
+        version: _WRITERS[version](service, schemas, paths, kinds)
         for version in _WRITERS
         if version in signature.versions
     }
@@ -100,7 +110,10 @@ def _methods_by_path(surfaces: Iterable[Surface]) -> dict[str, list[str]]:
 
 
 def _swagger_2(
-    service: str, schemas: Mapping[str, JsonSchema], paths: list[tuple[str, list[str]]]
+    service: str,
+    schemas: Mapping[str, JsonSchema],
+    paths: list[tuple[str, list[str]]],
+    kinds: Sequence[str],
 ) -> Document:
     place = "#/definitions/"
 
@@ -114,7 +127,7 @@ def _swagger_2(
         "basePath": "/",
         "schemes": ["http", "https"],
         "consumes": ["application/json"],
-        "produces": ["application/json"],
+        "produces": list(dict.fromkeys((*_WHOLE, *kinds))),
         "securityDefinitions": {
             "Bearer": {"type": "apiKey", "name": "Authorization", "in": "header"}
         },
@@ -129,11 +142,13 @@ def _openapi_3(
     service: str,
     schemas: Mapping[str, JsonSchema],
     paths: list[tuple[str, list[str]]],
+    kinds: Sequence[str],
 ) -> Document:
     place = "#/components/schemas/"
 
     def answer(name: str) -> Document:
-        return {"content": {"application/json": {"schema": {"$ref": place + name}}}}
+        sent = kinds if name == "ServiceOutput" else _WHOLE
+        return {"content": {kind: {"schema": {"$ref": place + name}} for kind in sent}}
 
     body = {"required": True} | answer("ServiceInput")
     return {

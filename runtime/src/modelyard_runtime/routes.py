@@ -57,8 +57,10 @@ class Routes:
         }
         own = Surface({path: {"GET": page} for path, page in pages.items()})
         self._surfaces = (*surfaces, own)
-        signature = scorer.entry.signature
-        described = describe(signature, self._surfaces, config.service, config.sample)
+        entry = scorer.entry
+        described = describe(
+            entry.signature, self._surfaces, config.service, config.sample, entry.streams
+        )
         self._documents = described | own_documents(config)
 
     def __call__(self, request: Request) -> Response | Reply:

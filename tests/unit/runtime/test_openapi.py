@@ -97,7 +97,7 @@ PARAMETERS = [
 
 def documents(load_script: Load, definition: str, sample: Any = None) -> dict[str, dict[str, Any]]:
     entry = load_script(TYPES + definition)
-    return describe(entry.signature, [PAGES], "flowers", sample)
+    return describe(entry.signature, [PAGES], "flowers", sample, entry.streams)
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS)
@@ -140,6 +140,18 @@ def test_results_that_are_arrays_are_described(load_script: Load, annotation: st
         schemas = document["definitions" if version == "2.0" else "components"]
         output = schemas.get("schemas", schemas)["ServiceOutput"]
         assert output == {"type": "array", "items": {}}
+
+
+def test_answers_in_parts_are_not_described_as_json(load_script: Load) -> None:
+    found = documents(load_script, "def run(words: list[str]):\n    yield from words")
+    for document in found.values():
+        openapi_spec_validator.validate(json.loads(json.dumps(document)))
+    assert "application/x-ndjson" in found["2.0"]["produces"]
+    answers = found["3.1"]["paths"]["/score"]["post"]["responses"]
+    assert list(answers["200"]["content"]) == [
+        *("application/x-ndjson", "text/plain", "application/octet-stream")
+    ]
+    assert list(answers["default"]["content"]) == ["application/json"]
 
 
 def test_every_path_is_described(load_script: Load) -> None:
