@@ -93,7 +93,7 @@ CORE = (
     LISTEN
     + """
 import gc
-from modelyard_runtime.http import JSON, Response, Server
+from modelyard_runtime.http.server import JSON, Response, Server
 
 def echo(request):
     return Response(200, request.body, [JSON])

@@ -1,6 +1,6 @@
 """The scoring runtime of Modelyard: the HTTP server inside every image."""
 
-from modelyard_runtime.messages import HttpError
+from modelyard_runtime.http.messages import HttpError
 from modelyard_runtime.script import batchable
 
 __all__ = ["HttpError", "batchable"]

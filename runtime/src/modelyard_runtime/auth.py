@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from modelyard_runtime.http.messages import Head, Reply, Request, Response, error_response
 from modelyard_runtime.memo import memo_of
-from modelyard_runtime.messages import Head, Reply, Request, Response, error_response
 
 Handler = Callable[[Request], Response | Reply]
 

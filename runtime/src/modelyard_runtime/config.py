@@ -10,7 +10,7 @@ import msgspec
 import orjson
 from msgspec import Meta
 
-from modelyard_runtime.messages import Limits
+from modelyard_runtime.http.messages import Limits
 
 Count = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0)]

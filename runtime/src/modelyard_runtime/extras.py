@@ -14,7 +14,7 @@ from modelyard_runtime import causes
 from modelyard_runtime.causes import Scene, StartFailed
 from modelyard_runtime.config import Config, InvalidConfig
 
-_GRPC = "modelyard_runtime.protocols.grpc"
+_GRPC = "modelyard_runtime.grpc_server"
 
 
 def load_grpc(config: Config, scene: Scene) -> ModuleType | None:

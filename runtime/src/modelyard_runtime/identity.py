@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 
-from modelyard_runtime.messages import Headers
+from modelyard_runtime.http.messages import Headers
 
 Fields = list[tuple[bytes, bytes]]
 

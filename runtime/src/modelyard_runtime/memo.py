@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelyard_runtime.http.messages import Head
 from modelyard_runtime.identity import Identity
-from modelyard_runtime.messages import Head
 
 
 class Memo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard_runtime.messages import Headers
+from modelyard_runtime.http.messages import Headers
 
 PARAMETER = "request_headers"
 """A parameter of `run` by this name gets the request's headers."""

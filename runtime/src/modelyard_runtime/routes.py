@@ -10,10 +10,10 @@ from urllib.parse import parse_qs
 import orjson
 
 from modelyard_runtime.config import Config
-from modelyard_runtime.http import JSON, Reply, Request, Response, error_response
-from modelyard_runtime.lanes import Lane
+from modelyard_runtime.http.messages import Head
+from modelyard_runtime.http.server import JSON, Reply, Request, Response, error_response
+from modelyard_runtime.lanes.base import Lane
 from modelyard_runtime.memo import memo_of
-from modelyard_runtime.messages import Head
 from modelyard_runtime.openapi import describe, own_documents
 from modelyard_runtime.protocols.base import Page, Protocol, Surface
 from modelyard_runtime.scoring import Scorer

@@ -16,7 +16,7 @@ from typing import Any
 from modelyard_runtime import causes
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import JSON, HttpError, Reply, Request, Response
+from modelyard_runtime.http.server import JSON, HttpError, Reply, Request, Response
 from modelyard_runtime.identity import Fields, Identity, Ids
 from modelyard_runtime.memo import memo_of
 from modelyard_runtime.non_finite import has_non_finite

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard_runtime.http import JSON, Request, Response
+from modelyard_runtime.http.server import JSON, Request, Response
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
 Arguments = dict[str, Any]

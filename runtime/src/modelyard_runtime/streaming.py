@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from modelyard_runtime.sending import Broken
+from modelyard_runtime.http.sending import Broken
 from modelyard_runtime.signatures.answers import to_json
 
 Blame = Callable[[BaseException], None]

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard_runtime.messages import HttpError
+from modelyard_runtime.http.messages import HttpError
 
 SIZES = {
     "BOOL": 1,

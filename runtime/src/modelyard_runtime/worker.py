@@ -14,27 +14,27 @@ from typing import Protocol
 
 import uvloop
 
-from modelyard_runtime.admission import Admission
 from modelyard_runtime.auth import Guard
-from modelyard_runtime.batching import Batcher
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
-from modelyard_runtime.cors import Cors, across_origins
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.extras import load_grpc
 from modelyard_runtime.forking import Uplink
-from modelyard_runtime.http import Handler, Request, Response, Server
-from modelyard_runtime.lanes import Lane, LoopLane, Surroundings
-from modelyard_runtime.mainlane import BatchLane, MainLane
-from modelyard_runtime.mainthread import MainThread, Signals
+from modelyard_runtime.http.cors import Cors, across_origins
+from modelyard_runtime.http.server import Handler, Request, Response, Server
+from modelyard_runtime.http.tls import Tls, TlsFiles
+from modelyard_runtime.lanes.admission import Admission
+from modelyard_runtime.lanes.base import Lane, LoopLane, Surroundings
+from modelyard_runtime.lanes.batching import Batcher
+from modelyard_runtime.lanes.main import BatchLane, MainLane
+from modelyard_runtime.lanes.mainthread import MainThread, Signals
+from modelyard_runtime.lanes.pace import Pace
 from modelyard_runtime.metrics import CONTENT_TYPE, Metrics, Slots
-from modelyard_runtime.pace import Pace
 from modelyard_runtime.protocols import inference, mlflow, score
 from modelyard_runtime.protocols.base import Surface
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
-from modelyard_runtime.tls import Tls, TlsFiles
 
 EXIT_STUCK = 4
 """Exit status of a worker in which a call of `run()` could not be ended."""

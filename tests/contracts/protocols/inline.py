@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Response
+from modelyard_runtime.http.server import Response
 from modelyard_runtime.protocols.base import Surface
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Call, Scorer

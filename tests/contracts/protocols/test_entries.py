@@ -18,10 +18,10 @@ from tritonclient.grpc import service_pb2 as public
 
 from modelyard_runtime.config import Config, Model
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.grpc_server import GrpcInference
+from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.loading import load
 from modelyard_runtime.protocols.base import Protocol
-from modelyard_runtime.protocols.grpc import GrpcInference
 from modelyard_runtime.protocols.infer import ServedModel
 from modelyard_runtime.protocols.inference import InferenceProtocol
 from modelyard_runtime.protocols.mlflow import MlflowProtocol

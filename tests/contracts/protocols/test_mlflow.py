@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from tests.contracts.protocols.inline import routes_of
 
 from modelyard_runtime.config import Config, Model
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.loading import load
 from modelyard_runtime.protocols import mlflow
 from modelyard_runtime.routes import Routes

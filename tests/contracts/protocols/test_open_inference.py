@@ -15,7 +15,7 @@ import pytest
 from tests.contracts.protocols.inline import routes_of
 
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.protocols import inference
 
 Data = list[msgspec.Raw]

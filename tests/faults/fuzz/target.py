@@ -19,11 +19,11 @@ import httptools
 from modelyard_runtime import signatures
 from modelyard_runtime.causes import Scene
 from modelyard_runtime.config import Config
-from modelyard_runtime.connection import Connection, Host
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Limits, Request, Response
+from modelyard_runtime.http.connection import Connection, Host
+from modelyard_runtime.http.reader import Rules
+from modelyard_runtime.http.server import Limits, Request, Response
 from modelyard_runtime.protocols import inference, mlflow, score
-from modelyard_runtime.reader import Rules
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Call, Scorer
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 RUNTIME = """
 import asyncio, os, signal, socket, sys
-from modelyard_runtime.http import Reply, Response, Server
+from modelyard_runtime.http.server import Reply, Response, Server
 
 def handle(request):
     if request.body == b"die":

@@ -14,7 +14,7 @@ from tests.integration.runtime.server import Running, echo, serving
 from tests.integration.runtime.wire import Wire, ask, request
 from tests.unit.runtime.malformed import CHUNKED, HOST, MALFORMED, POST
 
-from modelyard_runtime.http import Limits
+from modelyard_runtime.http.server import Limits
 
 MEGABYTE = 1 << 20
 LIMITS = Limits(

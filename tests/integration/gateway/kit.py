@@ -18,7 +18,7 @@ from tests.integration.runtime.server import Computed
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
 from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.domain.keys import make_key
-from modelyard_runtime.http import Limits, Request, Response, Server
+from modelyard_runtime.http.server import Limits, Request, Response, Server
 
 KEY = make_key(b"m" * 32, "0123456789abcdef")
 SECOND = make_key(b"m" * 32, "fedcba9876543210")

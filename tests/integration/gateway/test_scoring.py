@@ -10,7 +10,7 @@ import pytest
 from tests.integration.gateway.kit import BEARER, KEY, Client, Serving, Stage, route
 
 from modelyard.domain.keys import parse_key
-from modelyard_runtime.http import Request, Response
+from modelyard_runtime.http.server import Request, Response
 
 pytestmark = pytest.mark.anyio
 

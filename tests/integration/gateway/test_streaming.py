@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.integration.gateway.kit import BEARER, KEY, Serving, Stage, chunks, route, until
 
-from modelyard_runtime.http import Request, Response
+from modelyard_runtime.http.server import Request, Response
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvloop
 
-from modelyard_runtime.http import (
+from modelyard_runtime.http.server import (
     Handler,
     Head,
     HttpError,

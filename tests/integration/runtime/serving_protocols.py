@@ -16,9 +16,9 @@ from tests.contracts.protocols.inline import Inline, routes_of
 from modelyard_runtime.auth import Guard
 from modelyard_runtime.config import Config, Model
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Server
+from modelyard_runtime.grpc_server import GrpcServer, serve
+from modelyard_runtime.http.server import Server
 from modelyard_runtime.protocols import inference, mlflow, score
-from modelyard_runtime.protocols.grpc import GrpcServer, serve
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
 

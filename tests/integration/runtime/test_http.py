@@ -12,7 +12,7 @@ import pytest
 from tests.integration.runtime.server import Running, computed, echo, serving
 from tests.integration.runtime.wire import Wire, ask, request
 
-from modelyard_runtime.http import Limits, Request, Response
+from modelyard_runtime.http.server import Limits, Request, Response
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from tests.integration.runtime.server import Computed, Running, serving
 from tests.integration.runtime.wire import Wire, ask, request
 
-from modelyard_runtime.http import Head, HttpError, Limits, Reply, Request, Response
-from modelyard_runtime.sending import Broken
+from modelyard_runtime.http.sending import Broken
+from modelyard_runtime.http.server import Head, HttpError, Limits, Reply, Request, Response
 
 BLOCK = b"x" * (64 << 10)
 CHUNKED = {"transfer-encoding": "chunked"}

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from tests.integration.runtime.server import Running, computed, echo, serving
 from tests.integration.runtime.wire import Wire, request
 
-from modelyard_runtime.http import Limits, Request, Response, Tls
-from modelyard_runtime.tls import TlsFiles
+from modelyard_runtime.http.server import Limits, Request, Response, Tls
+from modelyard_runtime.http.tls import TlsFiles
 
 LIMITS = Limits(
     header_time=0.4, handshake_time=0.5

@@ -11,8 +11,8 @@ from modelyard.agent.gateway.forwarding import (
     length_field,
     split_path,
 )
-from modelyard_runtime.heads import split_target
-from modelyard_runtime.http import Head, Headers
+from modelyard_runtime.http.heads import split_target
+from modelyard_runtime.http.server import Head, Headers
 
 PLACE = Place("digits", b"/services/digits", b"/score")
 ADDED = [b"x-forwarded-prefix: /services/digits", b"content-length: 0", b"x-request-id: id"]

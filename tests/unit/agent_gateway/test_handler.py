@@ -11,7 +11,7 @@ from modelyard.agent.gateway import handler as handler_module
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute
 from modelyard.agent.gateway.handler import Gateway
 from modelyard.domain.keys import ServiceKey, make_key, verify_key
-from modelyard_runtime.http import Head, Headers, Request, Response
+from modelyard_runtime.http.server import Head, Headers, Request, Response
 
 ONE, TWO = (make_key(b"m" * 32, key_id) for key_id in ("0123456789abcdef", "fedcba9876543210"))
 ROUTE = ServiceRoute(

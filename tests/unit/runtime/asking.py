@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelyard_runtime import signatures
-from modelyard_runtime.http import Headers, HttpError, Request
+from modelyard_runtime.http.server import Headers, HttpError, Request
 from modelyard_runtime.signature import Arguments, Signature, Table
 from modelyard_runtime.tensors import Tensor
 

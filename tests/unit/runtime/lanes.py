@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
-from modelyard_runtime.admission import Admission
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Scene
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Headers, HttpError, Request, Response
-from modelyard_runtime.lanes import Lane, Surroundings
-from modelyard_runtime.mainthread import MainThread
+from modelyard_runtime.http.server import Headers, HttpError, Request, Response
+from modelyard_runtime.lanes.admission import Admission
+from modelyard_runtime.lanes.base import Lane, Surroundings
+from modelyard_runtime.lanes.mainthread import MainThread
 from modelyard_runtime.metrics import Metrics, Slots
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.scoring import Call, Scorer

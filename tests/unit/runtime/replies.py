@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from modelyard_runtime.http import Reply, Response
+from modelyard_runtime.http.server import Reply, Response
 
 
 def outcome(answer: Response | Reply) -> Response:

@@ -14,8 +14,8 @@ from modelyard_runtime.auth import (
     verify_authorization,
     verify_key,
 )
-from modelyard_runtime.http import Headers, Response
-from modelyard_runtime.messages import Head
+from modelyard_runtime.http.messages import Head
+from modelyard_runtime.http.server import Headers, Response
 
 KEY = ServiceKey("0123456789abcdef", "s" * 43)
 OTHER = ServiceKey("0123456789abcdef", "t" * 43)

@@ -19,9 +19,9 @@ from tests.unit.runtime.replies import answered
 from tests.unit.runtime.test_lanes import Always
 from tests.unit.runtime.test_lanes import Script as Blocking
 
-from modelyard_runtime.batching import Batcher
-from modelyard_runtime.http import Response
-from modelyard_runtime.mainlane import BatchLane
+from modelyard_runtime.http.server import Response
+from modelyard_runtime.lanes.batching import Batcher
+from modelyard_runtime.lanes.main import BatchLane
 from modelyard_runtime.scoring import Call
 from modelyard_runtime.signature import Arguments, Batching
 

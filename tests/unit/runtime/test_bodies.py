@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard_runtime.bodies import HIGH_WATER, Gathered, Inflated, Streamed
-from modelyard_runtime.messages import Refused
+from modelyard_runtime.http.bodies import HIGH_WATER, Gathered, Inflated, Streamed
+from modelyard_runtime.http.messages import Refused
 
 LIMIT = 1 << 20
 TOO_LONG = Refused(413, "too long")

@@ -20,7 +20,7 @@ from modelyard_runtime.config import (
     Tls,
     read_config,
 )
-from modelyard_runtime.messages import Limits
+from modelyard_runtime.http.messages import Limits
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "scoring.md"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard_runtime.cors import Cors, across_origins
-from modelyard_runtime.http import Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.http.cors import Cors, across_origins
+from modelyard_runtime.http.server import Headers, HttpError, Reply, Request, Response
 
 ORIGIN = (b"origin", b"https://a.example")
 ASKS = (b"access-control-request-method", b"POST")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard_runtime.encoding import date_field, encode_head, framing, persistence
-from modelyard_runtime.messages import Response
+from modelyard_runtime.http.encoding import date_field, encode_head, framing, persistence
+from modelyard_runtime.http.messages import Response
 
 DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard_runtime.heads import split_target
-from modelyard_runtime.messages import Refused
+from modelyard_runtime.http.heads import split_target
+from modelyard_runtime.http.messages import Refused
 
 
 class TestTarget:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard_runtime.known_heads import KnownHeads, Memory
-from modelyard_runtime.messages import Field, Head, Limits
+from modelyard_runtime.http.known_heads import KnownHeads, Memory
+from modelyard_runtime.http.messages import Field, Head, Limits
 
 LIMITS = Limits(header_count=5, header_bytes=1000, url_bytes=100, body_bytes=100)
 PLAIN = b"POST /a%20b?c HTTP/1.1\r\nHost: here\r\nX-One: \t1 \r\nContent-Length: 3"

@@ -11,11 +11,11 @@ import pytest
 from tests.unit.runtime.lanes import LONG, SHORT, Stage
 from tests.unit.runtime.replies import answered
 
-from modelyard_runtime.http import Response
-from modelyard_runtime.lanes import LoopLane
-from modelyard_runtime.mainlane import MainLane
-from modelyard_runtime.pace import Pace, Usage
-from modelyard_runtime.sending import Broken
+from modelyard_runtime.http.sending import Broken
+from modelyard_runtime.http.server import Response
+from modelyard_runtime.lanes.base import LoopLane
+from modelyard_runtime.lanes.main import MainLane
+from modelyard_runtime.lanes.pace import Pace, Usage
 
 
 class Script:

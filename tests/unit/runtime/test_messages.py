@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.runtime.replies import Expecting
 
-from modelyard_runtime.messages import Headers, HttpError, Reply, Response, error_response
+from modelyard_runtime.http.messages import Headers, HttpError, Reply, Response, error_response
 
 
 class TestHeaders:

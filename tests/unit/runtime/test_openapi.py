@@ -11,7 +11,7 @@ from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.auth import OPEN_PATHS
 from modelyard_runtime.dialects import in_dialect
-from modelyard_runtime.http import Response
+from modelyard_runtime.http.server import Response
 from modelyard_runtime.openapi import describe
 from modelyard_runtime.protocols.base import Surface
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard_runtime.pace import (
+from modelyard_runtime.lanes.pace import (
     CERTAINLY_SLOW,
     FAST,
     FAST_TURN,

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.runtime.malformed import CHUNKED, HOST, MALFORMED, POST
 
-from modelyard_runtime.known_heads import KnownHeads
-from modelyard_runtime.messages import Head, Limits, NotAdmitted, Refused, Request, Response
-from modelyard_runtime.reader import BODY, HEAD, IDLE, RequestReader, Rules
+from modelyard_runtime.http.known_heads import KnownHeads
+from modelyard_runtime.http.messages import Head, Limits, NotAdmitted, Refused, Request, Response
+from modelyard_runtime.http.reader import BODY, HEAD, IDLE, RequestReader, Rules
 
 LIMITS = Limits(header_count=10, header_bytes=1000, url_bytes=500, body_bytes=100)
 

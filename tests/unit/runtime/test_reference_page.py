@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.runtime.conftest import Load
 
-from modelyard_runtime.http import Headers, Request
+from modelyard_runtime.http.server import Headers, Request
 from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.scoring import Scorer
 

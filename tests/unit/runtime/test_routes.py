@@ -14,8 +14,8 @@ from tests.unit.runtime.replies import outcome
 from modelyard_runtime.causes import Scene
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Headers, Request, Response
-from modelyard_runtime.lanes import Lane
+from modelyard_runtime.http.server import Headers, Request, Response
+from modelyard_runtime.lanes.base import Lane
 from modelyard_runtime.protocols import score
 from modelyard_runtime.protocols.base import Surface
 from modelyard_runtime.routes import Routes

@@ -12,7 +12,7 @@ from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.causes import SAMPLE_FAILED, Cause
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.request_headers import RequestHeaders
 from modelyard_runtime.scoring import Call, Scorer

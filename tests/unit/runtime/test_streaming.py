@@ -10,11 +10,11 @@ import pytest
 from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.causes import Cause
-from modelyard_runtime.http import Headers, Request, Response
+from modelyard_runtime.http.sending import Broken
+from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.scoring import Call, Scorer
-from modelyard_runtime.sending import Broken
 from modelyard_runtime.signature import Arguments
 from modelyard_runtime.streaming import AsyncParts, Parts
 

@@ -16,7 +16,7 @@ import orjson
 
 from modelyard_runtime.compat import SCHEMAS, decorators
 from modelyard_runtime.compat.request import is_json, split_content_type
-from modelyard_runtime.messages import HttpError, Request
+from modelyard_runtime.http.messages import HttpError, Request
 from modelyard_runtime.request_headers import PARAMETER
 from modelyard_runtime.signature import Arguments, JsonSchema, Table
 from modelyard_runtime.signatures.answers import AnySignature

@@ -13,7 +13,7 @@ from io import BytesIO
 from urllib.parse import parse_qsl
 
 from modelyard_runtime.compat.fields import HeaderFields
-from modelyard_runtime.messages import HttpError
+from modelyard_runtime.http.messages import HttpError
 
 MOST_PARTS = 1000
 _LONGEST_PART_HEAD = 8 << 10

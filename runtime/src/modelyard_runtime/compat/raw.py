@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelyard_runtime.compat.request import AMLRequest
-from modelyard_runtime.messages import HttpError, Request
+from modelyard_runtime.http.messages import HttpError, Request
 from modelyard_runtime.request_headers import PARAMETER
 from modelyard_runtime.signature import Arguments, Table
 from modelyard_runtime.signatures.answers import UNKNOWN, AnySignature

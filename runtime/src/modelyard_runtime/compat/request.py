@@ -18,7 +18,7 @@ from modelyard_runtime.compat.forms import (
     read_multipart,
     read_urlencoded,
 )
-from modelyard_runtime.messages import Request
+from modelyard_runtime.http.messages import Request
 
 _Run = TypeVar("_Run", bound=Callable[..., Any])
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")

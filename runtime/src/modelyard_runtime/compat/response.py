@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from modelyard_runtime.compat.fields import HeaderFields
-from modelyard_runtime.messages import Response
+from modelyard_runtime.http.messages import Response
 
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"

@@ -21,7 +21,7 @@ from modelyard_runtime.compat.parameter_types import (
     StandardPythonParameterType,
     convert,
 )
-from modelyard_runtime.messages import HttpError, Request
+from modelyard_runtime.http.messages import HttpError, Request
 from modelyard_runtime.signature import Arguments
 from modelyard_runtime.signatures.bodies import body_of
 

@@ -18,7 +18,7 @@ from modelyard_runtime.frameworks.inputs import Inputs
 from modelyard_runtime.frameworks.matrix import Matrix
 from modelyard_runtime.frameworks.signature import Served
 from modelyard_runtime.frameworks.texts import Texts
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signature import JsonSchema
 from modelyard_runtime.tensors import TensorSpec
 

@@ -12,7 +12,7 @@ from modelyard_runtime.arrays import array_of, array_of_tensor
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.kinds import NUMBER, Kind
 from modelyard_runtime.frameworks.matrix import INPUT, record_schema
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signature import JsonSchema
 from modelyard_runtime.signatures.wording import kind_of
 from modelyard_runtime.tensors import Tensor, TensorSpec

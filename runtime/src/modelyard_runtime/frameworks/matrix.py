@@ -18,7 +18,7 @@ from modelyard_runtime.frameworks.inputs import (
     only,
     wrong_width,
 )
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signature import JsonSchema
 from modelyard_runtime.signatures.wording import kind_of
 from modelyard_runtime.tensors import Tensor, TensorSpec

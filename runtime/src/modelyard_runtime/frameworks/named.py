@@ -13,7 +13,7 @@ from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, nar
 from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.matrix import record_schema
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signature import JsonSchema
 from modelyard_runtime.tensors import Tensor, TensorSpec
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from modelyard_runtime.frameworks.answers import Answer, answer_of
 from modelyard_runtime.frameworks.inputs import Inputs
-from modelyard_runtime.http import HttpError, Request
+from modelyard_runtime.http.server import HttpError, Request
 from modelyard_runtime.signature import Arguments, Batching, JsonSchema, Signature, Table
 from modelyard_runtime.signatures.bodies import body_of, read_json
 from modelyard_runtime.tensors import Tensor, TensorSpec

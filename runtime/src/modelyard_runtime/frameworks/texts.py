@@ -9,7 +9,7 @@ from typing import Any
 from modelyard_runtime.arrays import array_of_tensor
 from modelyard_runtime.frameworks.inputs import Inputs, only
 from modelyard_runtime.frameworks.matrix import INPUT
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signatures.wording import kind_of
 from modelyard_runtime.tensors import Tensor, TensorSpec
 

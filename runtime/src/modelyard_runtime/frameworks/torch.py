@@ -19,7 +19,7 @@ from modelyard_runtime.frameworks.failures import Unservable
 from modelyard_runtime.frameworks.files import model_file
 from modelyard_runtime.frameworks.named import Field, Named
 from modelyard_runtime.frameworks.signature import Served
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 
 EXPORTED = "torch_export"
 _LONGEST = 300

@@ -26,7 +26,7 @@ from modelyard_runtime.frameworks.files import model_file
 from modelyard_runtime.frameworks.matrix import Matrix
 from modelyard_runtime.frameworks.optimized import GRAPH, INTERFACE
 from modelyard_runtime.frameworks.signature import Served
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.optimizing.search import Found, search
 from modelyard_runtime.status import READY, StatusFile
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelyard_runtime.http import Request, Response, error_response
+from modelyard_runtime.http.server import Request, Response, error_response
 from modelyard_runtime.signature import Arguments
 
 Page = Callable[[Request], Response]

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.tensors import Tensor, TensorSpec
 
 MOST_TENSORS = 1024

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.protocols.binary import bytes_of_tensor, tensor_of_bytes
 from modelyard_runtime.protocols.grpc_messages import CHOICE, RAW_OUTPUT_CONTENTS, message_class
 from modelyard_runtime.protocols.infer import (

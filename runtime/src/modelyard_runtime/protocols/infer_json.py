@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from modelyard_runtime.http import JSON, HttpError, Request, Response
+from modelyard_runtime.http.server import JSON, HttpError, Request, Response
 from modelyard_runtime.protocols.binary import bytes_of_tensor, tensor_of_bytes
 from modelyard_runtime.protocols.infer import Inference, Wanted, check_names
 from modelyard_runtime.protocols.values import (

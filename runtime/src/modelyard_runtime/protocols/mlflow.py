@@ -10,7 +10,7 @@ import orjson
 from modelyard_runtime import __version__
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import JSON, HttpError, Request, Response
+from modelyard_runtime.http.server import JSON, HttpError, Request, Response
 from modelyard_runtime.protocols.base import Protocol, Surface, Unready
 from modelyard_runtime.protocols.tables import (
     table_of_csv,

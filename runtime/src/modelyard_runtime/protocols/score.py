@@ -6,7 +6,7 @@ from typing import Any
 
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Request, Response
+from modelyard_runtime.http.server import Request, Response
 from modelyard_runtime.protocols.base import Page, Protocol, Surface, Unready
 from modelyard_runtime.signature import Arguments, Signature
 

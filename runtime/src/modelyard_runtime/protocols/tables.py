@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signature import Table
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.tensors import SIZES, Tensor
 
 MOST_DIMENSIONS = 32

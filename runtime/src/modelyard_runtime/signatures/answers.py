@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from modelyard_runtime.compat.response import response_of
-from modelyard_runtime.http import JSON, Response
+from modelyard_runtime.http.server import JSON, Response
 from modelyard_runtime.signature import JsonSchema, Signature
 from modelyard_runtime.signatures.results import NAME, to_tensors
 from modelyard_runtime.signatures.schemas import schema_of

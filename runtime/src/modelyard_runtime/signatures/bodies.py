@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import msgspec
 import orjson
 
-from modelyard_runtime.http import HttpError, Request
+from modelyard_runtime.http.server import HttpError, Request
 
 _MOST_QUERY_FIELDS = 1000
 _DEEPEST = 5000

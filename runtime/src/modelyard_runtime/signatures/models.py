@@ -6,7 +6,7 @@ from typing import Any
 
 import pydantic
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signatures.bodies import Text, read_json
 from modelyard_runtime.signatures.shapes import OBJECT, RECORDS, VALUE, Shape
 from modelyard_runtime.signatures.values import Value

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from modelyard_runtime.http import HttpError, Request
+from modelyard_runtime.http.server import HttpError, Request
 from modelyard_runtime.signature import Arguments, Table
 from modelyard_runtime.signatures.answers import Answers, AnySignature
 from modelyard_runtime.signatures.bodies import Text, body_of, decode, read_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelyard_runtime.http import Request
+from modelyard_runtime.http.server import Request
 from modelyard_runtime.signature import Arguments, Table
 from modelyard_runtime.signatures.answers import NOTHING_KNOWN, UNKNOWN, Answers, AnySignature
 from modelyard_runtime.signatures.bodies import body_of, read_text, write_json

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.signature import JsonSchema, Table
 from modelyard_runtime.signatures.bodies import Text, decode, read_json
 from modelyard_runtime.signatures.columns import records_of_table, records_of_tensors

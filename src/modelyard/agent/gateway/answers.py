@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from modelyard_runtime.http import JSON, Response
+from modelyard_runtime.http.server import JSON, Response
 
 BEARER = (b"www-authenticate", b"Bearer")
 """The header that says how to authenticate."""

@@ -15,7 +15,7 @@ from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
-from modelyard_runtime.http import Response
+from modelyard_runtime.http.server import Response
 
 _ATTEMPTS = 3  # how often a request is sent to replicas that end the connection without reading it
 _FIRST_REST = 0.1  # seconds that a replica is set aside when it cannot be reached; then doubled

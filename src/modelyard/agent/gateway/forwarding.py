@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from modelyard.agent.gateway.known_answers import HOP_BY_HOP
-from modelyard_runtime.http import Head
+from modelyard_runtime.http.server import Head
 
 _NOT_PASSED_ON = HOP_BY_HOP | {b"authorization", b"x-forwarded-prefix", b"x-request-id"}
 _PREFIX = "/services/"

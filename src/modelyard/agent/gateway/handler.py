@@ -21,7 +21,7 @@ from modelyard.agent.gateway.forwarding import (
 )
 from modelyard.agent.gateway.upstream import Exchange
 from modelyard_runtime.auth import NO_KEY, key_in, verify_key
-from modelyard_runtime.http import (
+from modelyard_runtime.http.server import (
     JSON,
     Head,
     HttpError,

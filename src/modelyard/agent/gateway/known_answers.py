@@ -1,6 +1,7 @@
 """Reads the usual heads of answers without a parser, line by line, most having been seen before.
 
-As `modelyard_runtime.known_heads` does for requests: of a head that is not plain nothing is said.
+As `modelyard_runtime.http.known_heads` does for requests: nothing is said of a head that is not
+plain.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from modelyard_runtime.known_heads import Memory
+from modelyard_runtime.http.known_heads import Memory
 
 HOP_BY_HOP = frozenset(
     (

@@ -20,7 +20,7 @@ from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, StatusFile
 from modelyard.errors import Conflict, IntegrityError
-from modelyard_runtime.http import Limits
+from modelyard_runtime.http.server import Limits
 
 _TICK = 0.05  # seconds between looks at the configuration file; SIGHUP makes it look at once
 _TICKS_PER_REPORT = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from modelyard_runtime.bodies import Streamed
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.bodies import Streamed
+from modelyard_runtime.http.server import HttpError
 
 
 class AnswerBody(Streamed):

@@ -18,7 +18,7 @@ from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.known_answers import KnownAnswers
 from modelyard.agent.gateway.reader import AnswerReader, BadAnswer
 from modelyard.agent.gateway.relaying import AnswerBody, RequestBody, chunk
-from modelyard_runtime.http import HttpError, Reply
+from modelyard_runtime.http.server import HttpError, Reply
 
 _SMALL = 16 << 10  # bytes up to which head and body are cheaper to join than to send apart
 

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard_runtime.compat.forms import MOST_PARTS, MalformedForm, read_multipart
 from modelyard_runtime.compat.request import AMLRequest, rawhttp
-from modelyard_runtime.http import Headers, HttpError, Request
+from modelyard_runtime.http.server import Headers, HttpError, Request
 
 
 def request(body: bytes = b"", query: str = "", **headers: str) -> AMLRequest:

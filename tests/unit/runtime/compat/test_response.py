@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard_runtime.compat.response import AMLResponse, response_of
-from modelyard_runtime.http import Response
+from modelyard_runtime.http.server import Response
 
 
 def sent(*arguments: Any, **named: Any) -> Response:

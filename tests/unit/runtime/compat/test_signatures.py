@@ -17,7 +17,7 @@ from modelyard_runtime.compat.pandas_type import PandasParameterType
 from modelyard_runtime.compat.parameter_types import StandardPythonParameterType
 from modelyard_runtime.compat.request import AMLRequest, rawhttp
 from modelyard_runtime.compat.schema_files import DataTypes, SampleDefinition, generate_schema
-from modelyard_runtime.http import Headers, HttpError, Request
+from modelyard_runtime.http.server import Headers, HttpError, Request
 from modelyard_runtime.signature import Signature, Table
 from modelyard_runtime.tensors import Tensor, TensorSpec
 

@@ -12,7 +12,7 @@ from modelyard_runtime import frameworks
 from modelyard_runtime.causes import Scene
 from modelyard_runtime.config import Model
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import HttpError, Request
+from modelyard_runtime.http.server import HttpError, Request
 from modelyard_runtime.signature import Table
 from modelyard_runtime.tensors import Tensor
 

@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tests.unit.runtime.frameworks.served import Asked, pickled, refusal
 
-from modelyard_runtime.http import Request
+from modelyard_runtime.http.server import Request
 from modelyard_runtime.signature import Table
 from modelyard_runtime.tensors import Tensor, TensorSpec
 

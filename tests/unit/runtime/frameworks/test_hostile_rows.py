@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 from tests.unit.runtime.frameworks.served import Asked, loaded, pickled, place
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.tensors import SIZES, Tensor
 
 FRAME = pd.DataFrame({"a": ["x", "y"] * 4, "b": [1.0, 2, 3, 4, 5, 6, 7, 8]})

@@ -13,7 +13,7 @@ from tritonclient.utils import (
     triton_to_np_dtype,
 )
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.protocols.binary import bytes_of_tensor, tensor_of_bytes
 from modelyard_runtime.tensors import SIZES, Tensor
 

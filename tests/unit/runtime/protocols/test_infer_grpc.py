@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as public
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.protocols.infer import Inference, ServedModel
 from modelyard_runtime.protocols.infer_grpc import read_message, read_model, write_message
 from modelyard_runtime.tensors import Tensor

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from modelyard_runtime.http import Headers, HttpError, Request, Response
+from modelyard_runtime.http.server import Headers, HttpError, Request, Response
 from modelyard_runtime.protocols.infer import Inference
 from modelyard_runtime.protocols.infer_json import read_inference, write_inference
 from modelyard_runtime.tensors import Tensor

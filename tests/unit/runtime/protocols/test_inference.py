@@ -11,7 +11,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from tests.unit.runtime.frameworks.served import Asked, pickled
 
-from modelyard_runtime.http import Headers, HttpError, Request, Response
+from modelyard_runtime.http.server import Headers, HttpError, Request, Response
 from modelyard_runtime.protocols.inference import InferenceProtocol
 
 ROW = [5.1, 3.5, 1.4, 0.2]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as public
 
-from modelyard_runtime.http import Headers, HttpError, Request
+from modelyard_runtime.http.server import Headers, HttpError, Request
 from modelyard_runtime.protocols.infer import ServedModel
 from modelyard_runtime.protocols.infer_grpc import read_message
 from modelyard_runtime.protocols.infer_json import read_inference

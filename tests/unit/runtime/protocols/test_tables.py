@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.protocols.mlflow import read_json
 from modelyard_runtime.protocols.tables import (
     table_of_csv,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard_runtime.http import HttpError
+from modelyard_runtime.http.server import HttpError
 from modelyard_runtime.protocols.values import (
     check_datatype,
     check_range,

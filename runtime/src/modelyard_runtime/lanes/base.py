@@ -18,10 +18,10 @@ from functools import partial
 from math import inf
 from time import perf_counter
 
-from modelyard_runtime.admission import Admission
-from modelyard_runtime.batching import Group
-from modelyard_runtime.handover import LoopRelay, Relay, ThreadRelay
-from modelyard_runtime.http import Response
+from modelyard_runtime.http.server import Response
+from modelyard_runtime.lanes.admission import Admission
+from modelyard_runtime.lanes.batching import Group
+from modelyard_runtime.lanes.handover import LoopRelay, Relay, ThreadRelay
 from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.scoring import Call
 from modelyard_runtime.streaming import AsyncParts, Parts

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from modelyard_runtime.http import Handler
-from modelyard_runtime.messages import Head, Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.http.messages import Head, Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.http.server import Handler
 
 VARIABLES = ("MODELYARD_CORS_ORIGINS", "AML_CORS_ORIGINS")
 """A comma-separated list of origins, such as `https://app.example`, or `*` for any."""

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from modelyard_runtime.messages import Field, Head, Headers, Limits, Refused
+from modelyard_runtime.http.messages import Field, Head, Headers, Limits, Refused
 
 _TARGET = re.compile(
     rb"(/(?:[!\"$&->@-\[\]-~]|%[0-9A-Fa-f]{2})*)"  # printable, without # % ? and backslash

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from modelyard_runtime.sending import Broken
+from modelyard_runtime.http.sending import Broken
 from modelyard_runtime.streaming import AsyncParts, Parts
 
 _AHEAD = 8

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from socket import socket
 from typing import Any
 
-from modelyard_runtime.connection import Connection
-from modelyard_runtime.encoding import date_field
-from modelyard_runtime.messages import (
+from modelyard_runtime.http.connection import Connection
+from modelyard_runtime.http.encoding import date_field
+from modelyard_runtime.http.messages import (
     JSON,
     Head,
     Headers,
@@ -28,8 +28,8 @@ from modelyard_runtime.messages import (
     Response,
     error_response,
 )
-from modelyard_runtime.reader import Rules
-from modelyard_runtime.tls import Tls
+from modelyard_runtime.http.reader import Rules
+from modelyard_runtime.http.tls import Tls
 
 __all__ = [
     "JSON",

@@ -21,11 +21,11 @@ from modelyard_runtime import __version__
 from modelyard_runtime.auth import Guard
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http import Headers, HttpError, Reply, Request, Response
-from modelyard_runtime.lanes import Lane
-from modelyard_runtime.messages import Head
+from modelyard_runtime.grpc_certificate import credentials
+from modelyard_runtime.http.messages import Head
+from modelyard_runtime.http.server import Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.lanes.base import Lane
 from modelyard_runtime.protocols.base import Unready
-from modelyard_runtime.protocols.grpc_certificate import credentials
 from modelyard_runtime.protocols.grpc_messages import PACKAGE, message_class
 from modelyard_runtime.protocols.infer import Inference, ServedModel
 from modelyard_runtime.protocols.infer_grpc import read_message, read_model, write_message

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelyard_runtime.messages import Peer
+from modelyard_runtime.http.messages import Peer
 
 _log = logging.getLogger("modelyard.http")
 

@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 
-from modelyard_runtime.encoding import LAST_CHUNK
+from modelyard_runtime.http.encoding import LAST_CHUNK
 
 _log = logging.getLogger("modelyard.http")
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
-from modelyard_runtime.encoding import (
+from modelyard_runtime.http.encoding import (
     BODYLESS,
     CHUNKED,
     CONTINUE,
@@ -17,7 +17,7 @@ from modelyard_runtime.encoding import (
     length_field,
     persistence,
 )
-from modelyard_runtime.messages import (
+from modelyard_runtime.http.messages import (
     HttpError,
     Limits,
     Peer,
@@ -27,9 +27,9 @@ from modelyard_runtime.messages import (
     Response,
     error_response,
 )
-from modelyard_runtime.reader import BODY, IDLE, RequestReader, Rules
-from modelyard_runtime.sending import BodySender, Outbox, reset
-from modelyard_runtime.tls import peer_of
+from modelyard_runtime.http.reader import BODY, IDLE, RequestReader, Rules
+from modelyard_runtime.http.sending import BodySender, Outbox, reset
+from modelyard_runtime.http.tls import peer_of
 
 _log = logging.getLogger("modelyard.http")
 

@@ -10,12 +10,12 @@ from math import inf
 from queue import SimpleQueue
 from time import perf_counter, thread_time
 
-from modelyard_runtime.batching import Batcher, Group, score_alone
-from modelyard_runtime.handover import ThreadRelay
-from modelyard_runtime.http import Response
-from modelyard_runtime.lanes import Surroundings, WatchedLane
-from modelyard_runtime.mainthread import MainThread
-from modelyard_runtime.pace import Pace, usage, used_since
+from modelyard_runtime.http.server import Response
+from modelyard_runtime.lanes.base import Surroundings, WatchedLane
+from modelyard_runtime.lanes.batching import Batcher, Group, score_alone
+from modelyard_runtime.lanes.handover import ThreadRelay
+from modelyard_runtime.lanes.mainthread import MainThread
+from modelyard_runtime.lanes.pace import Pace, usage, used_since
 from modelyard_runtime.scoring import Call
 from modelyard_runtime.streaming import Parts
 

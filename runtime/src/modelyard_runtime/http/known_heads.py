@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from modelyard_runtime.heads import is_host, split_target
-from modelyard_runtime.messages import Field, Head, Headers, Limits, Refused
+from modelyard_runtime.http.heads import is_host, split_target
+from modelyard_runtime.http.messages import Field, Head, Headers, Limits, Refused
 
 T = TypeVar("T")
 

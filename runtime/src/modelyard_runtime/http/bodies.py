@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from modelyard_runtime.messages import HttpError, Refused
+from modelyard_runtime.http.messages import HttpError, Refused
 
 HIGH_WATER = 256 << 10
 """Bytes of a stream that wait to be taken, beyond which no more is read."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 
-from modelyard_runtime.messages import Field, Response
+from modelyard_runtime.http.messages import Field, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Lets a client that waits for it send its body."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 
 from modelyard_runtime.config import Config
-from modelyard_runtime.messages import Response
+from modelyard_runtime.http.messages import Response
 from modelyard_runtime.scoring import Call
 
 _RETRY_AFTER = (b"retry-after", b"1")

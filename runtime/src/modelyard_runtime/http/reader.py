@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import httptools
 
-from modelyard_runtime.bodies import Body, Gathered, Inflated, Streamed
-from modelyard_runtime.encoding import CHUNKED, length_field
-from modelyard_runtime.heads import body_too_long, headers_too_long, read_head
-from modelyard_runtime.known_heads import KnownHeads
-from modelyard_runtime.messages import (
+from modelyard_runtime.http.bodies import Body, Gathered, Inflated, Streamed
+from modelyard_runtime.http.encoding import CHUNKED, length_field
+from modelyard_runtime.http.heads import body_too_long, headers_too_long, read_head
+from modelyard_runtime.http.known_heads import KnownHeads
+from modelyard_runtime.http.messages import (
     Field,
     Head,
     Limits,

@@ -1,0 +1,1 @@
+"""Where `run` executes, and in which company: threads, batches, limits, answers in parts."""
