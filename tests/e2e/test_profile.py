@@ -28,7 +28,7 @@ def test_a_profile_recommends_and_draws(
     profile = json.loads(done.stdout)
     assert [level["concurrency"] for level in profile["levels"]] == [1, 2]
     assert profile["recommendation"]["replicas"] == 1
-    assert profile["recommendation"]["max_concurrent_requests"] == 2
+    assert profile["recommendation"]["max_concurrent_requests"] in (1, 2)
     assert "1 in flight: " in done.stderr
     assert "<svg " in curve.read_text()
 
