@@ -246,7 +246,12 @@ class Connection(asyncio.Protocol):
             return self._stream_on()
         if reader.ready:
             self._begin(reader.ready.popleft())
-        elif self._unparsed:
+            return True
+        return self._read_on()
+
+    def _read_on(self) -> bool:
+        """Take what has come from the client, be it its end; whether there may be more to do."""
+        if self._unparsed:
             self._feed(self._unparsed.popleft())
         elif self._refusal is not None:
             self._refuse(self._refusal)
@@ -265,16 +270,7 @@ class Connection(asyncio.Protocol):
         if stream.full:
             self._hold_body()
             return False
-        if self._unparsed:
-            self._feed(self._unparsed.popleft())
-        elif self._refusal is not None:
-            self._refuse(self._refusal)
-        elif self._eof:
-            self._end_of_input()
-        else:
-            self._await_input()
-            return False
-        return True
+        return self._read_on()
 
     def _hold_body(self) -> None:
         """The handler takes no more for now, and its time does not count."""
