@@ -10,6 +10,7 @@ import hashlib
 import json
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -44,6 +45,36 @@ class Layer(Value):
     digest: Digest
     size: int
     """Bytes of the tar."""
+
+
+class BaseLayer(Value):
+    """One layer of a base, as its image registry has it."""
+
+    digest: Digest
+    """Of the blob, which may be compressed."""
+    size: int
+    """Bytes of the blob."""
+    media_type: str
+    """What the blob is, such as `application/vnd.oci.image.layer.v1.tar+gzip`."""
+    diff_id: Digest
+    """Of the tar inside; the same as `digest` where it is not compressed."""
+
+
+class Base(Value):
+    """What an image stands on in a container: a root file system with a Python.
+
+    Where replicas are processes of the host, the host takes its place.
+    """
+
+    origin: Literal["host", "image"]
+    """`host`: made from the Python and the libraries of the machine that built the image."""
+    digest: Digest
+    """Identity: of the base's own manifest, or of the one layer that was made from the host."""
+    python: str
+    """Absolute path of the interpreter inside, such as `/usr/local/bin/python3.11`."""
+    layers: tuple[BaseLayer, ...]
+    environment: dict[str, str] = {}
+    """Variables that its own configuration sets, such as `PATH`."""
 
 
 class ModelMount(Value):
@@ -92,6 +123,8 @@ class Manifest(Value):
     models: tuple[ModelMount, ...]
     lock: Digest
     """Digest of the environment's lock."""
+    base: Base | None = None
+    """What it stands on in a container; null: it runs only as processes of a host."""
     layers: tuple[Layer, ...]
 
     def to_bytes(self) -> bytes:
