@@ -11,6 +11,7 @@ demo: $(VENV)/.ready  ## The whole loop on real data: register, build, deploy, s
 	$(BIN)/python examples/01-digits/main.py
 
 test: check $(VENV)/.ready .wheelhouse/.ready .frameworks/.ready  ## Checks, then every test.
+	scripts/debian_packages.sh
 	$(BIN)/pytest $(PYTEST)
 
 check: $(VENV)/.ready  ## Formatting, lint, types, import rules.
