@@ -1,5 +1,7 @@
 """`python -m modelyard_runtime --config replica.json`: one replica, until SIGTERM.
 
+With `--image manifest.json`, it is an image by itself, with its settings in the environment.
+
 This process forks one that loads the script and calls `init()` once. If that one can be forked, it
 becomes the parent of the workers and never scores. If it has threads that a fork would lose, it
 becomes the first worker itself, and the others load the script for themselves.
@@ -20,14 +22,20 @@ from modelyard_runtime.causes import StartFailed
 from modelyard_runtime.config import Config, InvalidConfig, read_config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.extras import check_grpc, load_grpc
-from modelyard_runtime.forking import Child, Uplink, fork, survives_fork
+from modelyard_runtime.forking import Child, Uplink, fork, reap_orphans, survives_fork
+from modelyard_runtime.listening import with_sockets
 from modelyard_runtime.loading import load
 from modelyard_runtime.metrics import Slots
 from modelyard_runtime.pool import EXIT_FAILED_START, Pool, Signals
+from modelyard_runtime.standalone import read_image, share_processors
 from modelyard_runtime.status import INITIALISING, StatusFile
 from modelyard_runtime.worker import Worker, tls_of
 
 EXIT_USAGE = 2
+
+_SIGNALLED = 128
+"""What shells and container engines add to the number of a signal."""
+_USAGE = "usage: python -m modelyard_runtime --config replica.json | --image manifest.json\n"
 
 
 class Replica:
@@ -41,12 +49,12 @@ class Replica:
 
     def start(self) -> int:
         """Run the replica. Returns the exit status, or minus the signal that ended it."""
+        signals = Signals()  # first: what is process 1 of a container ignores SIGTERM until then
         forked = fork()
-        return self._load(forked) if isinstance(forked, Uplink) else self._watch(forked)
+        return self._load(forked) if isinstance(forked, Uplink) else self._watch(forked, signals)
 
-    def _watch(self, loader: Child) -> int:
+    def _watch(self, loader: Child, signals: Signals) -> int:
         """Wait for the process that loads; own the workers if it becomes one of them."""
-        signals = Signals()
         while True:
             signals.wait([loader], 1.0)
             messages = loader.messages()
@@ -58,6 +66,7 @@ class Replica:
             ended = loader.reap()
             if ended is not None:
                 return 0 if signals.terminated and ended == -signal.SIGTERM else ended
+            reap_orphans([loader])
             if signals.terminated:
                 loader.kill(signal.SIGTERM)
 
@@ -96,11 +105,11 @@ class Replica:
 
 def main(arguments: list[str]) -> int:
     """Run one replica as the command line says."""
-    if len(arguments) != 2 or arguments[0] != "--config":
-        sys.stderr.write("usage: python -m modelyard_runtime --config replica.json\n")
+    if len(arguments) != 2 or arguments[0] not in _READERS:
+        sys.stderr.write(_USAGE)
         return EXIT_USAGE
     try:
-        config = read_config(arguments[1])
+        config = with_sockets(_READERS[arguments[0]](arguments[1]))
         for fd in config.inherited:
             os.set_inheritable(fd, False)  # what a script starts has no business with it
         tls_of(config)
@@ -113,11 +122,29 @@ def main(arguments: list[str]) -> int:
     ended = Replica(config).start()
     if ended < 0:
         _die_of(-ended)
+        return _SIGNALLED - ended
     return ended
 
 
+def _read_image(path: str) -> Config:
+    config = read_image(path, os.environ)
+    share_processors(config)
+    sys.stderr.write(
+        f"modelyard: {config.service} with {config.workers} workers, {_where(config)}\n"
+    )
+    return config
+
+
+def _where(config: Config) -> str:
+    addresses = [*config.listen, *([config.grpc_listen] if config.grpc_listen else ())]
+    return f"on {' and '.join(addresses)}"
+
+
 def _die_of(number: int) -> None:
-    """End by the signal that ended the process that counts, so that the supervisor sees it."""
+    """End by the signal that ended the process that counts, so that the supervisor sees it.
+
+    It returns where the kernel lets no signal end this process: as the first of a container.
+    """
     with suppress(OSError):  # there is no handler for SIGKILL
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
@@ -135,6 +162,8 @@ def _show(failure: StartFailed) -> None:
     lines = traceback.format_exception(failure.__cause__) if failure.__cause__ else []
     sys.stderr.write(f"{''.join(lines)}modelyard: {cause.message}\nhint: {cause.fix}\n")
 
+
+_READERS = {"--config": read_config, "--image": _read_image}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -72,8 +72,6 @@ class Tls:
 class Config:
     """Everything a replica is told. Times in seconds, sizes in bytes."""
 
-    fd: Descriptor
-    """An inherited, already listening stream socket."""
     workers: Count
     code: str
     """Folder of the scoring script and the files beside it; becomes the working directory."""
@@ -81,8 +79,6 @@ class Config:
     """Path of the scoring script below `code`; None: the model is served without one."""
     models_root: str
     models: tuple[Model, ...]
-    status: str
-    """Path of the status file."""
     service: str
     scoring_timeout: Seconds
     """For one request, its wait for a busy worker included, or for the next part of an answer that
@@ -91,8 +87,17 @@ class Config:
     """Longest body in bytes, after decompression; then 413."""
     drain_timeout: Seconds
     """After SIGTERM, to finish what is in flight."""
+    fd: Descriptor | None = None
+    """An inherited, already listening stream socket. Without one there is `listen`."""
     fds: tuple[Descriptor, ...] = ()
     """More inherited listening sockets, served like `fd`."""
+    listen: tuple[str, ...] = ()
+    """Addresses that the replica binds itself: `unix:/path`, `host:port`, or `*:port` for every
+    interface."""
+    grpc_listen: str | None = None
+    """Like `listen`, for gRPC: TCP only."""
+    status: str | None = None
+    """Path of the status file; None: nobody reads one."""
     grpc_fd: Descriptor | None = None
     """An inherited TCP socket for gRPC, bound with `SO_REUSEPORT` and not listening: it holds the
     address, on which every worker listens for itself."""
@@ -122,10 +127,15 @@ class Config:
         return self.models_root
 
     @property
+    def sockets(self) -> tuple[int, ...]:
+        """Those that HTTP is served on."""
+        return self.fds if self.fd is None else (self.fd, *self.fds)
+
+    @property
     def inherited(self) -> tuple[int, ...]:
         """All the sockets."""
         grpc = () if self.grpc_fd is None else (self.grpc_fd,)
-        return (self.fd, *self.fds, *grpc)
+        return (*self.sockets, *grpc)
 
     def http_limits(self, *, strangers: bool) -> Limits:
         """What the server takes from a client: `strangers`, or the gateway of this host."""
@@ -167,6 +177,10 @@ def parse_config(values: Any) -> Config:
         ValueError: It lacks a key or has an impossible value; the message says where.
     """
     config = msgspec.convert(_with_text_versions(values), Config)
+    if config.fd is None and not config.listen:
+        raise ValueError("it has neither `fd` nor `listen`")
+    if config.grpc_fd is not None and config.grpc_listen is not None:
+        raise ValueError("it has both `grpc_fd` and `grpc_listen`")
     for name, value in config.limits.items():
         if name not in _LIMITS:
             raise ValueError(f"there is no limit `{name}`")

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -102,6 +103,22 @@ def fork(siblings: Iterable[Child] = ()) -> Child | Uplink:
     _forget_signals()
     _die_with(lifeline_read)
     return Uplink(news_write)
+
+
+def reap_orphans(children: Iterable[Child]) -> None:
+    """As the first process of a container: bury what others' children have left behind.
+
+    A process whose parent has ended is handed to the first one, and stays in the table until that
+    one asks for its status. `children` are told apart and left to their own `reap`.
+    """
+    if os.getpid() != 1:
+        return
+    known = {child.pid for child in children}
+    with suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in known:
+                return  # it is reaped before the next look
+            os.waitpid(ended.si_pid, 0)
 
 
 def survives_fork() -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from modelyard_runtime import status
 from modelyard_runtime.board import Board
 from modelyard_runtime.config import Config
-from modelyard_runtime.forking import Child, Message, Uplink, fork
+from modelyard_runtime.forking import Child, Message, Uplink, fork, reap_orphans
 from modelyard_runtime.status import StatusFile
 from modelyard_runtime.worker import EXIT_STUCK
 
@@ -114,6 +114,7 @@ class Pool:
             for number, slot in enumerate(self._slots):
                 self._look_after(number, slot, now)
             self._see_off(now)
+            reap_orphans(self._children())
             self._tell()
             due = [slot.due for slot in self._slots if slot.child is None]
             self._signals.wait(self._children(), min([_POLL, *(at - now for at in due)]))

@@ -21,9 +21,10 @@ class StatusFile:
     """Writes the whole status at every change, by renaming, so that readers never see half of it.
 
     One process at a time may hold it: the one that is loading, then the one that owns the workers.
+    A replica without a supervisor has no path, and nothing is written.
     """
 
-    def __init__(self, path: str, pid: int) -> None:
+    def __init__(self, path: str | None, pid: int) -> None:
         self._path = path
         self._status: dict[str, Any] = {
             "phase": STARTING,
@@ -46,6 +47,8 @@ class StatusFile:
         self.update(phase=FAILED, cause=cause.to_json(), workers=[])
 
     def _write(self) -> None:
+        if self._path is None:
+            return
         temporary = f"{self._path}.{os.getpid()}"
         with open(temporary, "wb") as file:
             file.write(orjson.dumps(self._status))

@@ -56,7 +56,7 @@ class Drainable(Protocol):
 
 
 class Worker:
-    """Serves one script or model on the inherited sockets until SIGTERM, or until it is stuck."""
+    """Serves one script or model on the replica's sockets until SIGTERM, or until it is stuck."""
 
     def __init__(
         self, config: Config, entry: Entry, board: Board, slots: Slots, slot: int, uplink: Uplink
@@ -126,7 +126,7 @@ class Worker:
         guard = self._guard()
         tls = tls_of(config)
         servers: list[Drainable] = []
-        for fd in (config.fd, *config.fds):
+        for fd in config.sockets:
             listening = socket.socket(fileno=fd)
             strangers = listening.family != socket.AF_UNIX
             server = self._guarded(handler, guard, strangers)

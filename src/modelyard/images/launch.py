@@ -16,6 +16,7 @@ from typing import Any
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import LayerKind, Manifest, Platform
+from modelyard_runtime import standalone
 
 ROOT = "opt/modelyard"
 """Where an image keeps everything of ours, below the root of a container or a layer's folder."""
@@ -26,15 +27,9 @@ MODELS_ROOT = f"{ROOT}/models"
 
 PYTHON_KIND = "python"
 """Kind of the images that the Python runtime runs."""
-MAX_BODY = 100 << 20
+MAX_BODY = standalone.MAX_BODY
 """Largest request body in bytes that a replica reads."""
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -95,7 +90,7 @@ def runtime_command(
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
-        **dict.fromkeys(_THREAD_VARIABLES, str(math.ceil(cpu))),
+        **dict.fromkeys(standalone.THREADS, str(math.ceil(cpu))),
     }
     fixed = {
         "PYTHONPATH": os.pathsep.join(map(str, search)),

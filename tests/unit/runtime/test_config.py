@@ -65,7 +65,7 @@ def test_model_dir(tmp_path: Path, models: list[str], expected: str) -> None:
     assert read(tmp_path, models=entries).model_dir == expected
 
 
-@pytest.mark.parametrize("key", [key for key in WHOLE if key != "something"])
+@pytest.mark.parametrize("key", [key for key in WHOLE if key not in ("status", "something")])
 def test_names_a_key_that_is_missing(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {name: value for name, value in WHOLE.items() if name != key})
     with pytest.raises(InvalidConfig, match=key):
@@ -91,6 +91,8 @@ def test_names_a_key_that_is_missing(tmp_path: Path, key: str) -> None:
         {"batch": {"max_wait": -1}},
         {"max_queue": 0},
         {"max_queue_wait": 0},
+        {"listen": "*:80"},
+        {"grpc_fd": 4, "grpc_listen": "*:80"},
     ],
 )
 def test_refuses_impossible_values(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -102,6 +104,13 @@ def test_what_is_optional_has_defaults(tmp_path: Path) -> None:
     config = read(tmp_path)
     assert (config.keys, config.tls, config.fds, config.sample) == ((), None, (), None)
     assert (config.batch.max_rows, config.batch.max_wait) == (1024, 0.0)
+
+
+def test_may_listen_for_itself(tmp_path: Path) -> None:
+    values = {name: value for name, value in WHOLE.items() if name not in ("fd", "status")}
+    config = read_config(write(tmp_path, {**values, "listen": ["unix:/run/s"]}))
+    assert (config.fd, config.listen, config.status) == (None, ("unix:/run/s",), None)
+    assert config.inherited == ()
 
 
 def test_what_is_optional_is_read(tmp_path: Path) -> None:

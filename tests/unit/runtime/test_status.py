@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.status import READY, StatusFile
 
@@ -37,6 +39,12 @@ def test_is_not_written_again_without_a_change(tmp_path: Path) -> None:
     before = path.stat().st_ino
     status.update(phase="starting", workers=[])
     assert path.stat().st_ino == before
+
+
+def test_without_a_path_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    StatusFile(None, 12).update(phase=READY)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_holds_the_cause_of_a_failure(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def main(path: str) -> int:
         values = orjson.loads(file.read())
     config = parse_config(values)
     status = StatusFile(config.status, os.getpid())
-    os.set_inheritable(config.fd, False)
+    for fd in config.sockets:
+        os.set_inheritable(fd, False)
     model = config.models[0]
     try:
         loaded = _load(model, os.path.join(config.models_root, model.path))
