@@ -43,6 +43,7 @@ CAUSES = {
     CauseCode.KILLED: "A signal ended the replica.",
     CauseCode.EXITED: "The replica ended by itself.",
     CauseCode.PORT_TAKEN: "Something else listens on the gateway's port.",
+    CauseCode.CERTIFICATE_UNUSABLE: "The gateway's certificate or its key is no good.",
     CauseCode.IMAGE_UNAVAILABLE: "The agent could not fetch a layer of the image.",
     CauseCode.WRONG_PLATFORM: "The image was built for another system or processor.",
     CauseCode.STARTING: "Nothing is wrong: replicas are on their way.",

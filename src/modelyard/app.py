@@ -21,6 +21,8 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from modelyard.agent.gatekeeper import Access
+from modelyard.agent.gateway.config import Certificate
 from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
 from modelyard.blobs.local import LocalBlobs
@@ -36,7 +38,7 @@ from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
 from modelyard.control.upkeep import Upkeep
 from modelyard.domain.principal import Role
-from modelyard.errors import Conflict, Unavailable
+from modelyard.errors import Conflict, InvalidRequest, Unavailable
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
 from modelyard.settings import Settings
@@ -162,6 +164,26 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def _access(settings: Settings) -> Access:
+    """How callers come to the gateway of this host.
+
+    Raises:
+        InvalidRequest: There is a certificate without its key, or the reverse.
+    """
+    chain, key = settings.gateway_certificate, settings.gateway_key
+    if (chain is None) != (key is None):
+        raise InvalidRequest(
+            "TLS at the gateway needs both a certificate and its key",
+            hint="set MODELYARD_GATEWAY_CERTIFICATE and MODELYARD_GATEWAY_KEY, or neither",
+        )
+    return Access(
+        settings.gateway_host,
+        settings.gateway_port,
+        settings.gateway_name,
+        Certificate(str(chain.absolute()), str(key.absolute())) if chain and key else None,
+    )
+
+
 def _publish(home: Path, url: str) -> None:
     """Tell local clients where the server is."""
     path = home / "server.json"
@@ -201,7 +223,7 @@ def serve(settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         parts = compose(settings)
-        agent = LocalAgent(settings.home, url, settings.gateway_host, settings.gateway_port)
+        agent = LocalAgent(settings.home, url, _access(settings))
 
         @asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -29,6 +29,14 @@ class Settings(BaseSettings):
     """Address the gateway of the local agent listens on."""
     gateway_port: int = Field(7880, ge=0, le=65535)
     """Port the gateway of the local agent listens on; 0 takes a free one and keeps it."""
+    gateway_name: str = Field("", pattern=r"[A-Za-z0-9.-]*")
+    """Host name by which callers reach the gateway, in the addresses of services; unset takes the
+    address it listens on. With TLS it is a name of the certificate."""
+    gateway_certificate: Path | None = None
+    """PEM file with the gateway's certificate and those that lead to its authority; with it the
+    gateway speaks TLS and nothing else. Read again when it changes."""
+    gateway_key: Path | None = None
+    """PEM file with the certificate's private key, without a passphrase."""
     wheels: Path | None = None
     """Folder of wheels to build environments from instead of the package index (no network)."""
     max_upload: int = Field(64 << 30, gt=0)

@@ -17,7 +17,8 @@ from pathlib import Path
 import modelyard
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.process import ProcessDriver
-from modelyard.agent.gatekeeper import Address, Gatekeeper
+from modelyard.agent.gatekeeper import Access, Gatekeeper
+from modelyard.agent.gateway.config import Certificate
 from modelyard.agent.gateway.files import replace_file
 from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
@@ -56,7 +57,9 @@ def _run(arguments: argparse.Namespace) -> None:
         raise Conflict(
             f"an agent already runs for {home.folder}", hint="use it, or end it with SIGTERM"
         )
-    running = RunningAgent(pid=os.getpid(), url=arguments.url, version=modelyard.__version__)
+    running = RunningAgent(
+        pid=os.getpid(), arguments=tuple(sys.argv[1:]), version=modelyard.__version__
+    )
     replace_file(home.status, running.model_dump_json(), durable=False)
     try:
         _serve(home, arguments)
@@ -68,7 +71,6 @@ def _run(arguments: argparse.Namespace) -> None:
 def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     source = ServerSource(arguments.url, arguments.agent, home.read_token())
     fetcher = LayerFetcher(LayerCache(home.layers), home.fetched, source)
-    address = Address(arguments.gateway_host, arguments.gateway_port)
     desired = DesiredStore(home.desired)
     reporter = Reporter(source)
     log_sender = LogSender(Shipper(source))
@@ -77,7 +79,7 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         desired,
         ProcessDriver(home),
         images,
-        Gatekeeper(home.gateway, address, time.monotonic),
+        Gatekeeper(home.gateway, _access(arguments), time.monotonic),
         reporter,
         log_sender,
         home.observed,
@@ -96,6 +98,16 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         stop_gateway(home, drain=0.0)  # replicas end by themselves, as their folders are gone
 
 
+def _access(arguments: argparse.Namespace) -> Access:
+    chain, key = arguments.gateway_certificate, arguments.gateway_key
+    return Access(
+        arguments.gateway_host,
+        arguments.gateway_port,
+        arguments.gateway_name,
+        Certificate(chain, key) if chain else None,
+    )
+
+
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.addFilter(RateLimit(per_second=20))
@@ -112,6 +124,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--agent", default="local", help="name of this agent at the server")
     parser.add_argument("--gateway-host", default="127.0.0.1", help="address of the gateway")
     parser.add_argument("--gateway-port", type=int, default=0, help="its port; 0: a free one")
+    parser.add_argument("--gateway-name", default="", help="host name callers reach it by")
+    parser.add_argument("--gateway-certificate", default="", help="PEM file: its certificate")
+    parser.add_argument("--gateway-key", default="", help="PEM file: the certificate's key")
     parser.add_argument("--drain", type=float, default=10.0, help="seconds for requests in flight")
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.detached import start_detached
 from modelyard.agent.gateway import files
-from modelyard.agent.gateway.config import GatewayConfig, read_config, write_config
+from modelyard.agent.gateway.config import Certificate, GatewayConfig, read_config, write_config
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
 from modelyard.agent.home import is_locked
 from modelyard.agent.world import GatewayView
@@ -36,19 +36,25 @@ _RECENT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a gateway is to listen; port 0 takes a free one and keeps it."""
+class Access:
+    """How callers come to a gateway."""
 
     host: str = "127.0.0.1"
+    """Address that it listens on."""
     port: int = 0
+    """Port that it listens on; 0 takes a free one and keeps it."""
+    name: str = ""
+    """Host name by which callers reach it; empty: by its address."""
+    certificate: Certificate | None = None
+    """What it speaks TLS with; None: it speaks plain HTTP."""
 
 
 class Gatekeeper:
     """The agent's side of the gateway."""
 
-    def __init__(self, folder: Path, address: Address, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, access: Access, clock: Callable[[], float]) -> None:
         self._folder = folder
-        self._address = address
+        self._access = access
         self._clock = clock
         self._starts = Backoff(0.1, 10.0)
         self._child: subprocess.Popen[bytes] | None = None
@@ -73,22 +79,30 @@ class Gatekeeper:
     def look(self) -> tuple[GatewayView, ObservedGateway, dict[str, Cause]]:
         """What it serves, where it listens, and what callers of services should know, by name."""
         status = read_status(self._folder / files.STATUS) if self.running else None
+        certificate = self._access.certificate
         if status is None:
-            return GatewayView(self._config), ObservedGateway(), {}
+            return GatewayView(self._config, None, certificate), ObservedGateway(), {}
         if status.url is not None:
             self._starts.succeeded()
-        view = GatewayView(self._config, status.config_version)
+        view = GatewayView(self._config, status.config_version, certificate)
         notices = {name: _notice(name, refused) for name, refused in _recent(status).items()}
-        return view, ObservedGateway(url=status.url, cause=_cause(status)), notices
+        return view, ObservedGateway(url=self._url(status), cause=_cause(status)), notices
 
     def configure(self, config: GatewayConfig) -> None:
         """Give the gateway another document."""
         write_config(self._folder / files.CONFIG, config)
         self._config = config
 
+    def _url(self, status: GatewayStatus) -> str | None:
+        """How callers reach it."""
+        if status.url is None or not self._access.name:
+            return status.url
+        scheme, _, place = status.url.partition("://")
+        return f"{scheme}://{self._access.name}:{place.rpartition(':')[2]}"
+
     def _start(self) -> None:
         command = [sys.executable, "-P", "-m", MODULE, "--dir", str(self._folder)]
-        command += ["--host", self._address.host, "--port", str(self._address.port)]
+        command += ["--host", self._access.host, "--port", str(self._access.port)]
         self._child = start_detached(command, self._folder, self._folder / LOG)
         log.info("gateway started as process %d", self._child.pid)
 

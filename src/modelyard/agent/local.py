@@ -9,10 +9,12 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import modelyard
 from modelyard.agent.detached import start_detached
+from modelyard.agent.gatekeeper import Access
 from modelyard.agent.home import AgentHome, is_locked
 from modelyard.agent.shutdown import AGENT, running_agent, stop_agent, stop_everything
 from modelyard.errors import ModelyardError
@@ -29,15 +31,13 @@ class LocalAgent:
     Args:
         home: The home folder of the server.
         url: Address of the server.
-        gateway_host: Address that the gateway listens on.
-        gateway_port: Port that the gateway listens on; 0 takes a free one and keeps it.
+        access: How callers come to its gateway.
     """
 
-    def __init__(self, home: Path, url: str, gateway_host: str, gateway_port: int) -> None:
+    def __init__(self, home: Path, url: str, access: Access) -> None:
         self._home = AgentHome(home)
         self._folder = home
-        self._url = url
-        self._gateway = (gateway_host, gateway_port)
+        self._arguments = ("--home", str(home.absolute()), "--url", url, *_options(access))
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
 
@@ -71,18 +71,25 @@ class LocalAgent:
             return
         if is_locked(self._home.lock):
             agent = running_agent(self._home)
-            if agent is None or (agent.url, agent.version) == (self._url, modelyard.__version__):
+            wanted = (self._arguments, modelyard.__version__)
+            if agent is None or (agent.arguments, agent.version) == wanted:
                 return
-            log.info("the agent belongs to another server or version: replacing it")
+            log.info("the agent has another server, version or gateway: replacing it")
             stop_agent(self._home)
         self._start()
 
     def _start(self) -> None:
         self._home.create()
-        host, port = self._gateway
         # `-P` keeps the current folder off its import path.
-        command = [sys.executable, "-P", "-m", AGENT]
-        command += ["--home", str(self._folder.absolute()), "--url", self._url]
-        command += ["--gateway-host", host, "--gateway-port", str(port)]
+        command = [sys.executable, "-P", "-m", AGENT, *self._arguments]
         folder = self._home.folder
         self._child = start_detached(command, folder, folder / "agent.log")
+
+
+def _options(access: Access) -> Iterator[str]:
+    yield from ("--gateway-host", access.host, "--gateway-port", str(access.port))
+    if access.name:
+        yield from ("--gateway-name", access.name)
+    if access.certificate is not None:
+        chain, key = access.certificate.chain, access.certificate.key
+        yield from ("--gateway-certificate", chain, "--gateway-key", key)

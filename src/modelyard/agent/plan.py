@@ -76,10 +76,11 @@ def assignments(desired: DesiredState, world: World) -> tuple[Assignment, ...]:
 def wanted_config(assigned: tuple[Assignment, ...], world: World) -> GatewayConfig:
     """What the gateway is to serve: the document it has when nothing differs."""
     services = tuple(route(a) for a in sorted(assigned, key=lambda a: a.service.name))
-    current = world.gateway.config
-    if services == current.services:
+    current, certificate = world.gateway.config, world.gateway.certificate
+    if (services, certificate) == (current.services, current.certificate):
         return current
-    return GatewayConfig(max(current.version, world.gateway.applied or 0) + 1, services)
+    version = max(current.version, world.gateway.applied or 0) + 1
+    return GatewayConfig(version, services, certificate)
 
 
 def plan(desired: DesiredState, world: World, now: float) -> tuple[Step, ...]:

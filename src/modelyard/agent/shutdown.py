@@ -30,8 +30,8 @@ class RunningAgent(Value):
     """What an agent writes about itself to `agent.json`."""
 
     pid: int
-    url: str
-    """Of its server."""
+    arguments: tuple[str, ...]
+    """Of its command line: where its server and its gateway are."""
     version: str
 
 

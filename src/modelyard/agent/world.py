@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from modelyard.agent.drivers.base import Replica
-from modelyard.agent.gateway.config import GatewayConfig
+from modelyard.agent.gateway.config import Certificate, GatewayConfig
 from modelyard.domain.cause import Cause
 
 
@@ -19,6 +19,8 @@ class GatewayView:
     """The document it was given last."""
     applied: int | None = None
     """Version it serves; None while no gateway runs."""
+    certificate: Certificate | None = None
+    """What it is to speak TLS with."""
 
     @property
     def settled(self) -> bool:

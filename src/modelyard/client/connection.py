@@ -6,6 +6,7 @@ cannot do harm: nothing was sent yet, or sending it twice has the effect of send
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -200,8 +201,11 @@ def tls(url: str) -> ssl.SSLContext | bool:
 
     Reading the certificate authorities takes longer than a whole request to a local server.
     """
-    plain = url.startswith("http:") and is_loopback(url)
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True
+    if url.startswith("http:") and is_loopback(url):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # httpx2 looks for it itself, but not on loopback, where the environment's proxies do not hold.
+    authorities = os.environ.get("SSL_CERT_FILE") if is_loopback(url) else None
+    return ssl.create_default_context(cafile=authorities) if authorities else True
 
 
 def parse(answer: type[Answer], response: httpx2.Response) -> Answer:

@@ -39,6 +39,7 @@ class CauseCode(StrEnum):
     EXITED = "exited"
     # recorded by the agent
     PORT_TAKEN = "port_taken"
+    CERTIFICATE_UNUSABLE = "certificate_unusable"
     IMAGE_UNAVAILABLE = "image_unavailable"
     WRONG_PLATFORM = "wrong_platform"
     STARTING = "starting"

@@ -46,8 +46,9 @@ class Host:
 
     @property
     def arguments(self) -> list[str]:
-        """Of an agent's command line."""
-        return ["--home", str(self.folder), "--url", self.server.url]
+        """Of an agent's command line, as a server on this host would start it."""
+        gateway = ("--gateway-host", "127.0.0.1", "--gateway-port", "0")
+        return ["--home", str(self.folder), "--url", self.server.url, *gateway]
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Start an agent and wait until it is at work."""

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from tests.integration.agent.fake_server import wait_for
 from tests.integration.agent.host import Host
 
+from modelyard.agent.gatekeeper import Access
 from modelyard.agent.local import LocalAgent
 from modelyard.agent.shutdown import RunningAgent, running_agent, stop_agent, stop_everything
 
 
 @contextmanager
 def kept_running(host: Host, url: str) -> Iterator[LocalAgent]:
-    agent = LocalAgent(host.folder, url, "127.0.0.1", 0)
+    agent = LocalAgent(host.folder, url, Access())
     watch = threading.Thread(target=agent.keep_running)
     watch.start()
     try:
@@ -58,7 +59,10 @@ def test_agent_of_a_server_at_another_address_is_replaced(host: Host) -> None:
     with kept_running(host, host.server.url.replace("127.0.0.1", "localhost")):
         agent.wait()
         wait_for(
-            lambda: (found := running_agent(host.home)) and found.url.startswith("http://localhost")
+            lambda: (
+                (found := running_agent(host.home))
+                and any(argument.startswith("http://localhost") for argument in found.arguments)
+            )
         )
         host.serve(host.deployment("a"), replicas=1)
 

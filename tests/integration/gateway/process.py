@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.integration.gateway.kit import Client
 
-from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, write_config
+from modelyard.agent.gateway.config import Certificate, GatewayConfig, ServiceRoute, write_config
 from modelyard.agent.gateway.status import GatewayStatus, read_status
 
 
@@ -54,10 +54,11 @@ class GatewayProcess:
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text()
 
-    def configure(self, *services: ServiceRoute) -> None:
+    def configure(self, *services: ServiceRoute, certificate: Certificate | None = None) -> None:
         """Write a configuration and wait until it is served."""
         self._version += 1
-        write_config(self.folder / "config.json", GatewayConfig(self._version, services))
+        config = GatewayConfig(self._version, services, certificate)
+        write_config(self.folder / "config.json", config)
         self.wait_for(lambda status: status.config_version == self._version)
 
     def wait_for(self, condition: Callable[[GatewayStatus], bool]) -> GatewayStatus:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import trustme
 
 from modelyard.client.connection import PAUSES, Address, Connection, checked_url, is_loopback, tls
 from modelyard.errors import (
@@ -165,5 +168,17 @@ class TestAddress:
             ("https://example.org", True),
         ],
     )
-    def test_certificates_are_read_where_there_may_be_tls(self, url: str, verified: bool) -> None:
+    def test_certificates_are_read_where_there_may_be_tls(
+        self, url: str, verified: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         assert (tls(url) is True) is verified
+
+    def test_a_named_authority_is_trusted_on_loopback_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        context = tls("https://127.0.0.1:80")
+        assert isinstance(context, ssl.SSLContext)
+        assert len(context.get_ca_certs()) == 1

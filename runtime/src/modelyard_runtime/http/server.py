@@ -98,7 +98,8 @@ class Server:
         self.idle_until = 0.0
         self.loop: asyncio.AbstractEventLoop
         self._socket: socket | None = None
-        self._tls: Tls | None = None
+        self.tls: Tls | None = None
+        """What the next connection begins with; None: plain HTTP."""
         self._accepting = False
         self._connections: set[Connection] = set()
         self._adopting: set[asyncio.Task[Any]] = set()
@@ -115,7 +116,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._socket = sock
-        self._tls = tls
+        self.tls = tls
         self._tick()
         self._accept_again()
 
@@ -182,13 +183,13 @@ class Server:
             self._stop_accepting()
 
     async def _adopt(self, client: socket) -> None:
-        if self._tls is None:
+        if self.tls is None:
             await self.loop.connect_accepted_socket(lambda: Connection(self), client)
         else:
             await self.loop.connect_accepted_socket(
                 lambda: Connection(self),
                 client,
-                ssl=self._tls.context,
+                ssl=self.tls.context,
                 ssl_handshake_timeout=self.limits.handshake_time,
                 ssl_shutdown_timeout=_PARTING,
             )
@@ -205,8 +206,8 @@ class Server:
         now = self.loop.time()
         self.date = date_field(time.time())
         self.idle_until = now + self.limits.idle_time + interval
-        if self._tls is not None:
-            self._tls.refresh(now)
+        if self.tls is not None:
+            self.tls.refresh(now)
         for connection in list(self._connections):
             connection.enforce(now)
         self._tick_handle = self.loop.call_later(interval, self._tick)

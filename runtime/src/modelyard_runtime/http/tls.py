@@ -104,7 +104,8 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(files.certificate, files.key)
+    # A key with a passphrase is refused: without one here, OpenSSL would ask at a terminal.
+    context.load_cert_chain(files.certificate, files.key, password="")
     if files.client_authorities is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(files.client_authorities)

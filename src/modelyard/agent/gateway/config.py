@@ -76,12 +76,24 @@ class ServiceRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """Where the PEM files are that a gateway speaks TLS with, and takes anew when they change."""
+
+    chain: str
+    """The gateway's certificate, followed by those that lead to its authority."""
+    key: str
+    """Its private key, without a passphrase."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Everything a gateway knows."""
 
     version: int
     """Grows with every change; the gateway reports the one it serves."""
     services: tuple[ServiceRoute, ...] = ()
+    certificate: Certificate | None = None
+    """None: it speaks plain HTTP."""
 
 
 def write_config(path: Path, config: GatewayConfig) -> None:
@@ -125,7 +137,12 @@ def read_config(path: Path) -> GatewayConfig:
 
 def _config(body: dict[str, Any]) -> GatewayConfig:
     services = tuple(_service(service) for service in body["services"])
-    return GatewayConfig(version=body["version"], services=services)
+    certificate = body.get("certificate")
+    return GatewayConfig(
+        version=body["version"],
+        services=services,
+        certificate=Certificate(**certificate) if certificate else None,
+    )
 
 
 def _service(body: dict[str, Any]) -> ServiceRoute:

@@ -28,10 +28,11 @@ class Address:
         """The port to listen on; 0 when any free one will do."""
         return self._wanted or self._remembered()
 
-    def url(self, port: int) -> str:
+    def url(self, port: int, *, secure: bool = False) -> str:
         """How callers on this host reach it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if secure else 'http'}://{host}:{port}"
 
     def listen(self) -> socket.socket:
         """A listening socket.

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from modelyard.agent.gateway import files
-from modelyard.agent.gateway.config import read_config
+from modelyard.agent.gateway.config import Certificate, read_config
 from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.listening import Address
+from modelyard.agent.gateway.securing import Unusable, load_tls, unusable
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, StatusFile
 from modelyard.errors import Conflict, IntegrityError
 from modelyard_runtime.http.server import Limits
@@ -61,7 +62,9 @@ class Process:
         self._status = StatusFile(folder / files.STATUS)
         self._pid = os.getpid()
         self._started_at = datetime.now(UTC).isoformat()
-        self._url: str | None = None
+        self._certificate: Certificate | None = None
+        self._lacks_certificate = False
+        self._port = 0
         self._cause: dict[str, Any] | None = None
         self._ending = asyncio.Event()
         self._cut = asyncio.Event()
@@ -72,6 +75,7 @@ class Process:
         loop.add_signal_handler(signal.SIGTERM, self._end)
         loop.add_signal_handler(signal.SIGINT, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._follow_config)
+        self._follow_config()  # before anybody can ask in the clear what is to be asked by TLS
         following = loop.create_task(self._follow())
         listener = await self._listen()
         await self._ending.wait()
@@ -79,25 +83,31 @@ class Process:
         if listener is not None:
             await self._drain(listener)
         following.cancel()
-        self._url = None
+        self._port = 0
         self._publish()
 
     async def _listen(self) -> socket.socket | None:
-        """Listen as soon as the address is free; None when the end comes first."""
+        """Listen as soon as that is possible; None when the end comes first."""
         while not self._ending.is_set():
-            try:
-                listener = self._address.listen()
-            except OSError as error:
-                self._cause = self._address.explain(error)
+            listener = None if self._lacks_certificate else self._bind()
+            if listener is None:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._ending.wait(), _LISTEN_AGAIN)
                 continue
-            await self._server.start(listener)
-            self._url = self._address.url(listener.getsockname()[1])
+            await self._server.start(listener, self._server.tls)
+            self._port = listener.getsockname()[1]
             self._cause = None
             self._publish()
             return listener
         return None
+
+    def _bind(self) -> socket.socket | None:
+        """The listening socket; None while the address is taken."""
+        try:
+            return self._address.listen()
+        except OSError as error:
+            self._cause = self._address.explain(error)
+            return None
 
     async def _drain(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -129,19 +139,41 @@ class Process:
         self._config_seen = seen
         self._config_again = now + _READ_AGAIN
         try:
-            self._gateway.apply(read_config(self._config))
+            config = read_config(self._config)
+            self._secure(config.certificate)
+            self._gateway.apply(config)
             self._config_error = None
             self._publish()
-        except IntegrityError as error:
-            if error.message != self._config_error:
-                _log.error("%s", error.message)
-            self._config_error = error.message
+        except (IntegrityError, Unusable) as error:
+            if str(error) != self._config_error:
+                _log.error("%s", error)
+            self._config_error = str(error)
+
+    def _secure(self, certificate: Certificate | None) -> None:
+        """Begin further connections with this certificate; those there are go on as they are.
+
+        Without one that can be used nobody may connect, lest keys are sent in the clear.
+
+        Raises:
+            Unusable: It is no good; the one before, if there is one, stays.
+        """
+        if certificate is not None and certificate != self._certificate:
+            try:
+                self._server.tls = load_tls(certificate)
+            except Unusable as error:
+                if not self._port:
+                    self._lacks_certificate, self._cause = True, unusable(certificate, error)
+                raise
+        elif certificate is None:
+            self._server.tls = None
+        self._certificate, self._lacks_certificate = certificate, False
 
     def _publish(self) -> None:
+        secure = self._certificate is not None
         status = GatewayStatus(
             pid=self._pid,
             started_at=self._started_at,
-            url=self._url,
+            url=self._address.url(self._port, secure=secure) if self._port else None,
             config_version=self._gateway.config_version,
             config_error=self._config_error,
             cause=self._cause,

@@ -1,0 +1,78 @@
+"""A product whose gateway speaks TLS: deployed, scored and renewed under load."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.e2e.conftest import ROOT, build_breakable
+from tests.e2e.test_services import scores_until
+
+import modelyard
+
+
+class Machine:
+    """A home whose gateway has a certificate for `localhost`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = trustme.CA()
+        self.trusted = folder / "authority.pem"
+        self.authority.cert_pem.write_to_path(str(self.trusted))
+        self.issue()
+
+    def issue(self) -> None:
+        issued = self.authority.issue_cert("localhost")
+        issued.private_key_pem.write_to_path(str(self.folder / "gateway.key"))
+        issued.cert_chain_pems[0].write_to_path(str(self.folder / "gateway.pem"))
+
+    def variables(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.folder),
+            "MODELYARD_HOME": str(self.folder / "home"),
+            "MODELYARD_SERVER_PORT": "0",
+            "MODELYARD_GATEWAY_PORT": "0",
+            "MODELYARD_GATEWAY_NAME": "localhost",
+            "MODELYARD_GATEWAY_CERTIFICATE": str(self.folder / "gateway.pem"),
+            "MODELYARD_GATEWAY_KEY": str(self.folder / "gateway.key"),
+            "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
+            "SSL_CERT_FILE": str(self.trusted),
+        }
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    folder = Path(tempfile.mkdtemp(prefix="my-"))
+    machine = Machine(folder)
+    for name, value in machine.variables().items():
+        monkeypatch.setenv(name, value)
+    yield machine
+    with modelyard.connect() as client:
+        client.stop_server(everything=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_service_is_scored_by_tls_while_its_certificate_is_renewed(
+    machine: Machine, tmp_path: Path
+) -> None:
+    with modelyard.connect() as yard:
+        service = yard.services.deploy("safe", build_breakable(yard, tmp_path, "yes").reference)
+        assert service.scoring_uri is not None
+        assert service.scoring_uri.startswith("https://localhost:")
+        stop = threading.Event()
+        results: list[tuple[list[object], list[Exception]]] = []
+        load = threading.Thread(target=lambda: results.append(scores_until(stop, yard, "safe")))
+        load.start()
+        for _ in range(3):
+            machine.issue()
+            stop.wait(1.5)
+        stop.set()
+        load.join()
+    answers, failures = results[0]
+    assert not failures
+    assert set(answers) == {"yes"}
