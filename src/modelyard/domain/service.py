@@ -52,6 +52,11 @@ class ReplicaSettings(Spec):
     environment: dict[str, str] = {}
     """Environment variables of the replica. Readable by everybody who may see the service."""
 
+    @property
+    def workers(self) -> int:
+        """Processes of a replica that score."""
+        return max(1, int(self.cpu))
+
     @field_validator("environment")
     @classmethod
     def _environment(cls, variables: dict[str, str]) -> dict[str, str]:

@@ -1,203 +1,45 @@
-"""Replicas as processes of this host, each under a supervisor that outlives the agent.
-
-Whether a supervisor lives is told by the lock on its folder, and what it does by its control
-socket; no process id is trusted.
-"""
+"""Replicas as processes of this host."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
-import time
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import UUID
 
-from pydantic import ValidationError
-
-import modelyard
-from modelyard.agent.detached import reap, start_detached
-from modelyard.agent.drivers.base import DriverCapability, Identity, Replica, ReplicaSpec
-from modelyard.agent.drivers.supervised import NoAnswer, TooSlow, ask
-from modelyard.agent.home import AgentHome, is_locked, lock
+from modelyard.agent.drivers.base import DriverCapability, ReplicaSpec
+from modelyard.agent.drivers.supervision import SCRATCH, SupervisedDriver, write_file
+from modelyard.agent.home import AgentHome
 from modelyard.agent.supervisor.processes import kill_leftovers
 from modelyard.agent.supervisor.spec import (
-    LOCK,
-    LOG,
     RUNTIME_CONFIG,
     RUNTIME_STATUS,
     SOCKET_FD,
-    SPEC,
-    STATE,
-    Limits,
     Restarts,
     Spec,
 )
-from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.service import ReplicaSettings, ReplicaState
-from modelyard.images.launch import base_python, replica_config, runtime_command
-
-_PACKAGES = Path(modelyard.__file__).parent.parent
-_PYTHON, _ = base_python()
-SUPERVISOR = "modelyard.agent.supervisor"
-
-_SCRATCH = "scratch"
-_DRAIN_GRACE = 5.0  # seconds for the runtime to end by itself after its last request
-_RESTARTS = Restarts()
-_SILENCE = 5.0  # seconds before a supervisor that did not answer is asked again
-
-_STATES = {
-    "starting": ReplicaState.STARTING,
-    "ready": ReplicaState.READY,
-    "draining": ReplicaState.DRAINING,
-    "failed": ReplicaState.FAILED,
-    "stopped": ReplicaState.DRAINING,
-}
+from modelyard.images.launch import replica_config, runtime_command
 
 
-class ProcessDriver:
+class ProcessDriver(SupervisedDriver):
     """Runs replicas as processes below the agent's home folder."""
 
     capabilities: ClassVar[frozenset[DriverCapability]] = frozenset({DriverCapability.MEMORY_LIMIT})
 
-    def __init__(self, home: AgentHome, restarts: Restarts = _RESTARTS) -> None:
-        self._home = home
-        self._restarts = restarts
-        self._known: dict[str, Replica] = {}
-        self._silent_until: dict[str, float] = {}
-
-    def observe(self) -> tuple[Replica, ...]:
-        """Every replica of this host."""
-        reap()
-        self._known = {replica.id: replica for replica in self._look()}
-        return tuple(self._known.values())
-
-    def start(self, spec: ReplicaSpec) -> None:
-        """Start a replica, or the ended one with this id again."""
-        folder = self._folder(spec.identity.replica)
-        (folder / _SCRATCH).mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._ownership(folder) as owned:
-            if owned is not None:
-                _write(folder / RUNTIME_CONFIG, json.dumps(_runtime_config(spec, folder)))
-                self._launch(folder, self._supervision(spec, folder), owned)
-
-    def revive(self, replica: str) -> None:
-        """Start an ended replica again as it was."""
-        folder = self._folder(replica)
-        with self._ownership(folder) as owned, contextlib.suppress(FileNotFoundError):
-            if owned is not None:
-                socket, control = self._sockets(replica)
-                spec = Spec.read(folder)._replace(socket=socket, control=control)
-                self._launch(folder, spec, owned)
-
-    def stop(self, replica: str, drain: float | None = None) -> None:
-        """Tell a replica to drain and end."""
-        request: dict[str, Any] = {"do": "stop"}
-        if drain is not None:
-            request["drain"] = drain
-        with contextlib.suppress(NoAnswer, OSError, ValueError):
-            ask(Spec.read(self._folder(replica)).control, request)
-
-    def remove(self, replica: str) -> None:
-        """Forget an ended replica with its log."""
-        folder = self._folder(replica)
-        with self._ownership(folder) as owned:
-            if owned is None:
-                return
-            kill_leftovers(folder)
-            for path in self._sockets(replica):
-                Path(path).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def log(self, replica: str) -> Path:
-        """Folder of a replica's log files."""
-        return self._folder(replica) / LOG
-
-    def _look(self) -> Iterator[Replica]:
-        for folder in sorted(self._home.replicas.iterdir()):
-            try:
-                spec = Spec.read(folder)
-            except (OSError, ValueError, TypeError, LookupError):
-                self.remove(folder.name)  # what a start that was interrupted left
-                continue
-            yield self._look_at(folder, spec)
-
-    def _look_at(self, folder: Path, spec: Spec) -> Replica:
-        if time.monotonic() < self._silent_until.get(folder.name, 0.0) and is_locked(folder / LOCK):
-            return self._silent(spec)
-        try:
-            return _replica(spec, ask(spec.control, {"do": "status"}), alive=True)
-        except TooSlow:
-            self._silent_until[folder.name] = time.monotonic() + _SILENCE
-            return self._silent(spec)
-        except NoAnswer:
-            if is_locked(folder / LOCK):
-                return _replica(spec, {"phase": "starting"}, alive=True)
-            return _replica(spec, _last_state(folder), alive=False)
-
-    def _silent(self, spec: Spec) -> Replica:
-        """A replica whose supervisor lives but does not answer: the host is in trouble."""
-        known = self._known.get(spec.replica)
-        return known or _replica(spec, {"phase": "starting"}, alive=True)
-
-    def _launch(self, folder: Path, spec: Spec, owned: int) -> None:
-        self._silent_until.pop(spec.replica, None)
-        _write(folder / SPEC, spec.to_json())
-        command: list[str | Path] = [_PYTHON, "-s", "-S", "-P", "-m", SUPERVISOR]
-        command += [folder, str(owned)]
-        env = {"PYTHONPATH": str(_PACKAGES), "PATH": os.environ.get("PATH", os.defpath)}
-        log = folder / "supervisor.log"
-        start_detached(command, folder / _SCRATCH, log, env=env, keep=[owned])
+    def __init__(self, home: AgentHome, restarts: Restarts | None = None) -> None:
+        super().__init__(home, home.replicas, restarts)
 
     def _supervision(self, spec: ReplicaSpec, folder: Path) -> Spec:
-        identity, settings = spec.identity, spec.settings
+        write_file(folder / RUNTIME_CONFIG, json.dumps(_runtime_config(spec, folder)))
+        settings = spec.settings
         argv, env = runtime_command(
-            spec.manifest, spec.layers, settings.cpu, settings.environment, folder / _SCRATCH
+            spec.manifest, spec.layers, settings.cpu, settings.environment, folder / SCRATCH
         )
-        socket, control = self._sockets(identity.replica)
-        return Spec(
-            replica=identity.replica,
-            service=identity.service_name,
-            labels={
-                "service": str(identity.service),
-                "deployment": str(identity.deployment),
-                "image": identity.image,
-            },
-            argv=[*argv, "--config", str(folder / RUNTIME_CONFIG)],
-            # A crash inside a compiled library, and a start that hangs, then show their lines.
-            env={"PYTHONFAULTHANDLER": "1", **env},
-            socket=socket,
-            control=control,
-            limits=Limits(settings.memory, settings.startup_timeout, _drain_timeout(settings)),
-            restarts=self._restarts,
-        )
+        # A crash inside a compiled library, and a start that hangs, then show their lines.
+        env = {"PYTHONFAULTHANDLER": "1", **env}
+        return self._spec(spec, [*argv, "--config", str(folder / RUNTIME_CONFIG)], env)
 
-    def _sockets(self, replica: str) -> tuple[str, str]:
-        """Where the runtime and its supervisor answer; short, whatever the replica's name."""
-        name = hashlib.sha256(replica.encode()).hexdigest()[:12]
-        folder = self._home.sockets()
-        return str(folder / f"{name}.s"), str(folder / f"{name}.c")
-
-    def _folder(self, replica: str) -> Path:
-        return self._home.replicas / replica
-
-    @contextlib.contextmanager
-    def _ownership(self, folder: Path) -> Iterator[int | None]:
-        """The lock on a replica's folder; None when its supervisor lives or there is no folder."""
-        try:
-            descriptor = lock(folder / LOCK)
-        except FileNotFoundError:
-            descriptor = None
-        try:
-            yield descriptor
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+    def _clear(self, folder: Path) -> None:
+        kill_leftovers(folder)
 
 
 def _runtime_config(spec: ReplicaSpec, folder: Path) -> dict[str, Any]:
@@ -206,63 +48,8 @@ def _runtime_config(spec: ReplicaSpec, folder: Path) -> dict[str, Any]:
         spec.manifest,
         spec.layers,
         service=spec.identity.service_name,
-        workers=max(1, int(settings.cpu)),
+        workers=settings.workers,
         scoring_timeout=settings.scoring_timeout,
         drain_timeout=settings.scoring_timeout,
     )
     return {**config, "fd": SOCKET_FD, "status": str(folder / RUNTIME_STATUS)}
-
-
-def _drain_timeout(settings: ReplicaSettings) -> float:
-    return settings.scoring_timeout + _DRAIN_GRACE
-
-
-def _replica(spec: Spec, state: dict[str, Any], *, alive: bool) -> Replica:
-    labels = state.get("labels", spec.labels)
-    started_at = state.get("runtime_started_at")
-    return Replica(
-        identity=Identity(
-            replica=spec.replica,
-            service=UUID(labels["service"]),
-            service_name=spec.service,
-            deployment=UUID(labels["deployment"]),
-            image=labels["image"],
-        ),
-        socket=Path(spec.socket),
-        alive=alive,
-        state=_STATES[state["phase"]] if alive else ReplicaState.FAILED,
-        restarts=state.get("restarts", 0),
-        failures=state.get("failures", 0),
-        memory=state.get("memory", 0) if alive else 0,
-        started_at=datetime.fromisoformat(started_at) if started_at else None,
-        cause=_cause(state.get("cause")),
-    )
-
-
-def _cause(document: dict[str, Any] | None) -> Cause | None:
-    if document is None:
-        return None
-    try:
-        return Cause.model_validate(document)
-    except ValidationError:  # a code that user code made up
-        return Cause(
-            code=CauseCode.INTERNAL,
-            message=str(document.get("message")),
-            evidence=(f"code: {document.get('code')}",),
-        )
-
-
-def _last_state(folder: Path) -> dict[str, Any]:
-    """What an ended supervisor published last."""
-    try:
-        state = json.loads((folder / STATE).read_bytes())
-        return {**state, "runtime_started_at": None} if isinstance(state, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    os.replace(temporary, path)
