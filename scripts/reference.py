@@ -46,6 +46,7 @@ CAUSES = {
     CauseCode.CERTIFICATE_UNUSABLE: "The gateway's certificate or its key is no good.",
     CauseCode.IMAGE_UNAVAILABLE: "The agent could not fetch a layer of the image.",
     CauseCode.WRONG_PLATFORM: "The image was built for another system or processor.",
+    CauseCode.SIGNATURE_INVALID: "No trusted key signed the image as it is.",
     CauseCode.STARTING: "Nothing is wrong: replicas are on their way.",
     CauseCode.KEY_REFUSED: "Replicas are ready, but callers send keys that are not valid.",
     CauseCode.AGENT_GONE: "The agent does not report; replicas go on serving.",

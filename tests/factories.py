@@ -12,12 +12,14 @@ from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.operation import OperationKind
 from modelyard.domain.profile import Goal, Level, Machine, Profile, recommend
 from modelyard.domain.service import Service, ServiceSettings
+from modelyard.images.signing import SigningKey
 from modelyard.schemas import BuildImage, DeployService, FileReference, RegisterModel
 from modelyard.store import Transaction
 
 WORKSPACE = "default"
 OWNER = "owner"
 AGENT = "local"
+KEY = SigningKey.generate()
 
 
 def digest_of(text: str) -> str:
@@ -94,7 +96,8 @@ def add_image(
 ) -> Image:
     image = add_running_image(tx, name, models=models, **fields)
     packages = [Package(name="numpy", version="2.0")]
-    return tx.images.succeed(image.id, make_manifest(models, f"{image.reference}"), packages, None)
+    manifest = make_manifest(models, f"{image.reference}")
+    return tx.images.succeed(image.id, manifest, KEY.sign(manifest.digest), packages, None)
 
 
 def make_level(concurrency: int, rate: float, p95: float = 0.01, **changes: object) -> Level:

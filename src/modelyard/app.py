@@ -36,11 +36,13 @@ from modelyard.control.principals import Principals, new_token
 from modelyard.control.profiles import Profiles
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
+from modelyard.control.signing import workspace_key
 from modelyard.control.upkeep import Upkeep
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, Unavailable
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
+from modelyard.images.signing import TrustedKeys
 from modelyard.settings import Settings
 from modelyard.store import Database
 from modelyard.targets.agent import LocalTarget
@@ -76,7 +78,7 @@ class Parts:
 
 
 def compose(settings: Settings) -> Parts:
-    """Put the parts of a server together; creates the home folder, the database and the token."""
+    """Put the parts of a server together; creates the home folder, the database and its keys."""
     home = settings.home
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(f"sqlite:///{home / 'modelyard.db'}")
@@ -89,7 +91,10 @@ def compose(settings: Settings) -> Parts:
     agents = Agents(database)
     agents.take_over(WORKSPACE, AGENT)
     targets = {LocalTarget.name: LocalTarget(agents, AGENT)}
-    builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings)
+    key = workspace_key(
+        database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", TrustedKeys(home / "trusted")
+    )
+    builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings, key)
     services = Services(
         database,
         operations,

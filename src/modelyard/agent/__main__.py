@@ -30,6 +30,7 @@ from modelyard.agent.source import ServerSource
 from modelyard.agent.threads import LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
 from modelyard.images.layers import LayerCache
+from modelyard.images.signing import TrustedKeys
 
 log = logging.getLogger("modelyard.agent")
 
@@ -74,7 +75,7 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     desired = DesiredStore(home.desired)
     reporter = Reporter(source)
     log_sender = LogSender(Shipper(source))
-    images = ImageProvider(fetcher, lambda: loop.wake(), time.monotonic)
+    images = ImageProvider(fetcher, TrustedKeys(home.trusted), lambda: loop.wake(), time.monotonic)
     loop = Loop(
         desired,
         ProcessDriver(home),

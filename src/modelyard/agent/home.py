@@ -19,11 +19,12 @@ _PAUSE = 0.01
 
 
 class AgentHome:
-    """The agent's part of a home folder: `<home>/agent`, and `<home>/layers` beside it."""
+    """The agent's part of a home folder: `<home>/agent`; `layers` and `trusted` beside it."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home.absolute() / "agent"
         self.layers = home.absolute() / "layers"
+        self.trusted = home.absolute() / "trusted"
         self.token = self.folder / "token"
         self.lock = self.folder / "agent.lock"
         self.status = self.folder / "agent.json"

@@ -1,5 +1,7 @@
 """Brings images to this host: fetches their layers by digest and unpacks them, in the background.
 
+What no trusted key has signed is neither fetched nor started.
+
 A fetch that was interrupted goes on where it stopped, also in another life of the agent.
 """
 
@@ -25,6 +27,7 @@ from modelyard.errors import (
 )
 from modelyard.images.launch import why_unsuitable
 from modelyard.images.layers import LayerCache
+from modelyard.images.signing import TrustedKeys
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +96,14 @@ class ImageProvider:
     """Has images unpacked, says which are there, and why others are not."""
 
     def __init__(
-        self, fetcher: LayerFetcher, wake: Callable[[], None], clock: Callable[[], float]
+        self,
+        fetcher: LayerFetcher,
+        trusted: TrustedKeys,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         self._fetcher = fetcher
+        self._trusted = trusted
         self._wake = wake
         self._clock = clock
         self._turns = threading.BoundedSemaphore(_WORKERS)
@@ -156,11 +164,14 @@ class ImageProvider:
             self._wake()
 
     def _attempt(self, deployment: DesiredDeployment) -> None:
-        unsuitable = why_unsuitable(deployment.manifest)
-        if unsuitable is not None:
-            self._failed(deployment, unsuitable)
+        manifest = deployment.manifest
+        refusal = why_unsuitable(manifest) or self._trusted.why_refused(
+            manifest.digest, deployment.signature
+        )
+        if refusal is not None:
+            self._failed(deployment, refusal)
             return
-        layers = {layer.kind: self._fetcher.folder(layer) for layer in deployment.manifest.layers}
+        layers = {layer.kind: self._fetcher.folder(layer) for layer in manifest.layers}
         self._succeeded(deployment, layers)
 
     def _succeeded(self, deployment: DesiredDeployment, layers: Mapping[LayerKind, Path]) -> None:

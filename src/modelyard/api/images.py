@@ -12,6 +12,7 @@ from modelyard.control.images import Images
 from modelyard.control.operations import Operations
 from modelyard.domain.image import Image
 from modelyard.domain.search import Page
+from modelyard.domain.signature import PublicKey
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
 
 
@@ -36,6 +37,11 @@ def routes(images: Images, operations: Operations) -> APIRouter:
     def search(caller: Owner, query: SearchQuery) -> Page[Image]:
         """Find images, newest first."""
         return images.search(caller, query)
+
+    @router.get("/key")
+    def key(caller: Owner) -> PublicKey:
+        """The public key that checks the signatures of the workspace's images."""
+        return images.key(caller)
 
     @router.get("/{name}/versions/{version}")
     def get(caller: Owner, name: str, version: str) -> Image:

@@ -118,6 +118,21 @@ def show(image: parameters.ImageReference, form: output.Output = output.Format.T
 
 
 @app.command()
+def key(form: output.Output = output.Format.TABLE) -> None:
+    """Print the public key that checks the signatures of images, as PEM.
+
+    A host that has it in a .pem file in the folder `trusted` of its home starts what this server
+    built.
+    """
+    with session.client() as yard:
+        found = yard.images.key()
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    else:
+        output.data(found.pem.rstrip())
+
+
+@app.command()
 def log(
     image: parameters.ImageReference,
     follow: parameters.Follow = False,
@@ -178,6 +193,7 @@ def _facts(image: Image) -> Iterator[tuple[str, output.Cell]]:
         yield from (("evidence", line) for line in image.cause.evidence)
         yield "fix", image.cause.fix
     yield "digest", image.digest
+    yield "signed by", image.signature.key if image.signature else None
     yield "models", ", ".join(image.models)
     yield "script", image.script or "none: the model's own methods"
     yield "description", image.description

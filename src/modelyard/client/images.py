@@ -22,6 +22,7 @@ from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.profile import Profile
 from modelyard.domain.requirements import parse_lines, read_requirements
 from modelyard.domain.search import Page
+from modelyard.domain.signature import PublicKey
 from modelyard.domain.validation import compose
 from modelyard.errors import InvalidRequest
 from modelyard.schemas import AcceptedImage, BuildImage, ProfileImage
@@ -165,6 +166,10 @@ class Images(Collection[Image]):
             interrupt.__notes__ = ["the profile was ended"]
             raise
         return Profile.model_validate(ended.result)
+
+    def key(self) -> PublicKey:
+        """The public key that checks the signatures of the workspace's images."""
+        return self._connection.get("/images/key", PublicKey)
 
     def code_digests(self, image: Image) -> dict[str, str]:
         """The digest of every code file of a built image, by its path."""

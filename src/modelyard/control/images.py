@@ -29,6 +29,7 @@ from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.principal import Principal
 from modelyard.domain.requirements import parse_lines
 from modelyard.domain.search import Page, Search
+from modelyard.domain.signature import PublicKey
 from modelyard.domain.values import Reference
 from modelyard.errors import (
     BuildFailed,
@@ -114,6 +115,11 @@ class Images:
         )
         operation = tx.operations.get(principal.workspace, operation.id)
         return AcceptedImage(image=image, operation=operation, reused=False)
+
+    def key(self, principal: Principal) -> PublicKey:
+        """What checks the signatures of the workspace's images."""
+        del principal  # one workspace, one key
+        return self._builder.public_key
 
     def get(self, principal: Principal, reference: Reference) -> Image:
         """One version of an image; the latest when the reference names none."""
@@ -247,7 +253,12 @@ class Images:
         manifest = made.manifest
         with self._database.write() as tx:
             tx.images.succeed(
-                image.id, manifest, made.lock.packages, made.report, made.optimization
+                image.id,
+                manifest,
+                made.signature,
+                made.lock.packages,
+                made.report,
+                made.optimization,
             )
             line = f"built {image.reference}, {manifest.digest}"
             tx.operations.append_log(image.operation, "build", [line])

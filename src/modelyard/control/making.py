@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from modelyard.domain.image import CheckReport, Layer, Manifest
 from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.optimization import Footprint, Optimization
+from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
@@ -30,6 +31,7 @@ class Made(NamedTuple):
     """An image that was built and checked."""
 
     manifest: Manifest
+    signature: Signature
     lock: Lock
     report: CheckReport
     optimization: Optimization | None = None
@@ -117,7 +119,7 @@ class Maker:
             return self._keep(requirements, Optimization(problem=problem))
         plain = self._make(lock, environment)
         try:
-            found = self._builder.optimize(plain.manifest, self._sample, self._log)
+            found = self._builder.optimize(plain.manifest, plain.signature, self._sample, self._log)
         except BuildFailed as error:
             problem = f"the search failed: {error.message}"
             return self._keep(requirements, Optimization(problem=problem))
@@ -143,7 +145,9 @@ class Maker:
             self._request, self._models, lock, environment, self._log, files
         )
         self._hold(manifest.layers)
-        return Made(manifest, lock, self._builder.check(manifest, self._sample, self._log))
+        signature = self._builder.sign(manifest, self._log)
+        report = self._builder.check(manifest, signature, self._sample, self._log)
+        return Made(manifest, signature, lock, report)
 
     def _keep(self, requirements: Sequence[str], optimization: Optimization) -> Made:
         """The model as it is, without the converters."""

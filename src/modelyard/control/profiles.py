@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import Image, ImageState, Manifest
+from modelyard.domain.image import Image, ImageState
 from modelyard.domain.operation import Operation, OperationKind, OperationState
 from modelyard.domain.principal import Principal
 from modelyard.domain.profile import Profile
@@ -50,14 +50,15 @@ class Profiles:
         """
         with self._database.write() as tx:
             image = tx.images.get(principal.workspace, reference)
-            manifest, sample = _measurable(image), _sample(image, request)
+            _refuse_unbuilt(image)
+            sample = _sample(image, request)
             operation = tx.operations.add(
                 principal.workspace,
                 OperationKind.IMAGE_PROFILE,
                 f"image {image.reference}",
                 principal.name,
             )
-        self._executor.submit(self._run, operation, image.reference, manifest, sample, request)
+        self._executor.submit(self._run, operation, image, sample, request)
         return operation
 
     def cancel(self, principal: Principal, operation: UUID) -> Operation:
@@ -93,31 +94,30 @@ class Profiles:
     def _run(
         self,
         operation: Operation,
-        image: str,
-        manifest: Manifest,
+        image: Image,
         sample: JsonValue,
         request: ProfileImage,
     ) -> None:
         """Measure; whatever happens, the operation says so."""
         try:
-            profile = self._measure(operation, image, manifest, sample, request)
+            profile = self._measure(operation, image, sample, request)
             result = profile.model_dump(mode="json")
             self._operations.finish(operation.id, OperationState.SUCCEEDED, result=result)
         except Cancelled:
-            _logger.info("the profile of %s was cancelled", image)
+            _logger.info("the profile of %s was cancelled", image.reference)
         except ModelyardError as error:
             self._fail(operation, error)
         except Exception:
-            _logger.exception("profiling %s", image)
-            self._fail(operation, ModelyardError(f"profiling {image} failed in the server"))
+            _logger.exception("profiling %s", image.reference)
+            problem = f"profiling {image.reference} failed in the server"
+            self._fail(operation, ModelyardError(problem))
         finally:
             self._unwanted.discard(operation.id)
 
     def _measure(
         self,
         operation: Operation,
-        image: str,
-        manifest: Manifest,
+        image: Image,
         sample: JsonValue,
         request: ProfileImage,
     ) -> Profile:
@@ -129,7 +129,16 @@ class Profiles:
 
         if is_unwanted():
             raise Cancelled
-        return self._builder.profile(image, manifest, sample, request, log, is_unwanted)
+        assert image.manifest is not None, "what is not built was refused"
+        return self._builder.profile(
+            image.reference,
+            image.manifest,
+            image.signature,
+            sample,
+            request,
+            log,
+            is_unwanted,
+        )
 
     def _fail(self, operation: Operation, error: ModelyardError) -> None:
         failure = OperationFailed(error.message, hint=error.hint, details=error.details)
@@ -137,13 +146,12 @@ class Profiles:
         self._operations.finish(operation.id, OperationState.FAILED, failure)
 
 
-def _measurable(image: Image) -> Manifest:
-    if image.state is not ImageState.SUCCEEDED or image.manifest is None:
+def _refuse_unbuilt(image: Image) -> None:
+    if image.state is not ImageState.SUCCEEDED:
         raise Conflict(
             f"image `{image.reference}` is not built: {image.state}",
             hint="profile one that is; `modelyard image list` shows them",
         )
-    return image.manifest
 
 
 def _sample(image: Image, request: ProfileImage) -> JsonValue:

@@ -42,6 +42,7 @@ class CauseCode(StrEnum):
     CERTIFICATE_UNUSABLE = "certificate_unusable"
     IMAGE_UNAVAILABLE = "image_unavailable"
     WRONG_PLATFORM = "wrong_platform"
+    SIGNATURE_INVALID = "signature_invalid"
     STARTING = "starting"
     # recorded by the gateway
     KEY_REFUSED = "key_refused"

@@ -1,7 +1,7 @@
 """An image: models, scoring script, environment and runtime, built once, immutable.
 
-The manifest is what the digest is over. The check's report, tags and times are attached to the
-image and outside the digest.
+The manifest is what the digest is over. The signature, the check's report, tags and times are
+attached to the image and outside the digest.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from modelyard.domain.cause import Cause
 from modelyard.domain.model import ModelFormat
 from modelyard.domain.optimization import Optimization
+from modelyard.domain.signature import Signature
 from modelyard.domain.values import Digest, RelativePath, Value
 
 
@@ -180,6 +181,8 @@ class Image(Value):
     state: ImageState
     digest: Digest | None = None
     """Identity; null until the layers exist."""
+    signature: Signature | None = None
+    """Who vouches for the digest; null until it is built."""
     manifest: Manifest | None = None
     models: tuple[str, ...]
     """References of the models inside."""

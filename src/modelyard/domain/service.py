@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import Manifest
+from modelyard.domain.signature import Signature
 from modelyard.domain.values import Bytes, Digest, Seconds, Spec, Value
 
 
@@ -184,6 +185,8 @@ class DesiredDeployment(Value):
     id: UUID
     image: str
     manifest: Manifest
+    signature: Signature | None = None
+    """Who vouches for the manifest; the agent starts nothing without a trusted one."""
     settings: ReplicaSettings
     weight: int
 

@@ -22,6 +22,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
+from modelyard.domain.signature import PublicKey, Signature
 from modelyard.errors import InsufficientStorage
 from modelyard.images import parts
 from modelyard.images.check import check_start
@@ -32,6 +33,7 @@ from modelyard.images.launch import base_python, current_platform, why_unsuitabl
 from modelyard.images.layers import LayerCache
 from modelyard.images.optimizing import Conversion, convert
 from modelyard.images.profiling import profile_image
+from modelyard.images.signing import SigningKey, TrustedKeys
 from modelyard.schemas import BuildImage, ProfileImage
 from modelyard.settings import Settings
 
@@ -51,14 +53,24 @@ class ImageBuilder:
         blobs: Where models and files come from and layers go to.
         layers: Where layers are unpacked, for the check and for the host's replicas.
         settings: Home folder, wheels and limits of the check.
+        key: Signs what is built.
     """
 
-    def __init__(self, blobs: BlobStore, layers: LayerCache, settings: Settings) -> None:
+    def __init__(
+        self, blobs: BlobStore, layers: LayerCache, settings: Settings, key: SigningKey
+    ) -> None:
         self._blobs = blobs
         self._layers = layers
         self._settings = settings
+        self._key = key
+        self._trusted = TrustedKeys(settings.home / "trusted")
         self._environments = Environments(blobs, layers, settings)
         self._known = KnownLayers(settings.home / "cache" / "layers", blobs)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """What checks the signatures of what is built."""
+        return self._key.public
 
     def lock_key(self, requirements: Sequence[str]) -> str:
         """`sha256:…` of what a lock is made for: requirements, runtime, Python and platform."""
@@ -144,14 +156,21 @@ class ImageBuilder:
             layers=(environment, runtime, code, model),
         )
 
-    def check(self, manifest: Manifest, sample: JsonValue, log: Log) -> CheckReport:
+    def sign(self, manifest: Manifest, log: Log) -> Signature:
+        """Vouch for what was assembled."""
+        signature = self._key.sign(manifest.digest)
+        log(f"signed {manifest.digest} with key {signature.key}")
+        return signature
+
+    def check(
+        self, manifest: Manifest, signature: Signature, sample: JsonValue, log: Log
+    ) -> CheckReport:
         """Start the image once, score the sample if there is one, and end it.
 
         Raises:
             BuildFailed: It does not start, or fails to score; `details["cause"]` says why.
         """
-        if (unsuitable := why_unsuitable(manifest)) is not None:
-            raise build_failed(unsuitable)
+        self._refuse(manifest, signature)
         log("starting the image once, to check it")
         with _full_disk_as_cause():
             folders = self._unpacked(manifest)
@@ -163,12 +182,15 @@ class ImageBuilder:
             log(f"scored the sample in {report.scoring_time * 1000:.0f} ms")
         return report
 
-    def optimize(self, manifest: Manifest, sample: JsonValue, log: Log) -> Conversion:
+    def optimize(
+        self, manifest: Manifest, signature: Signature, sample: JsonValue, log: Log
+    ) -> Conversion:
         """Look for a faster form of the model; the image's environment has the converters.
 
         Raises:
             BuildFailed: The search failed or passed a limit; `details["cause"]` says why.
         """
+        self._refuse(manifest, signature)
         with _full_disk_as_cause():
             return convert(manifest, self._unpacked(manifest), sample, self._settings, log)
 
@@ -176,6 +198,7 @@ class ImageBuilder:
         self,
         image: str,
         manifest: Manifest,
+        signature: Signature | None,
         sample: JsonValue,
         request: ProfileImage,
         log: Log,
@@ -187,12 +210,17 @@ class ImageBuilder:
             BuildFailed: It does not start, or fails to score; `details["cause"]` says why.
             Cancelled: `cancelled` said so.
         """
-        if (unsuitable := why_unsuitable(manifest)) is not None:
-            raise build_failed(unsuitable)
+        self._refuse(manifest, signature)
         folders = self._unpacked(manifest)
         return profile_image(
             image, manifest, folders, sample, request, self._settings, log, cancelled
         )
+
+    def _refuse(self, manifest: Manifest, signature: Signature | None) -> None:
+        """Refuse to start what cannot run here, or what nobody trusted vouches for."""
+        refusal = why_unsuitable(manifest) or self._trusted.why_refused(manifest.digest, signature)
+        if refusal is not None:
+            raise build_failed(refusal)
 
     def _model_layer(
         self, models: Sequence[Model], converted: Mapping[str, bytes] | None, log: Log

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select, update
@@ -12,6 +12,7 @@ from modelyard.domain.image import CheckReport, Image, ImageState, Manifest, Pac
 from modelyard.domain.model import Model
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.search import Page, Search
+from modelyard.domain.signature import Signature
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InUse, NotFound
 from modelyard.schemas import BuildImage, ChangeLabels
@@ -102,6 +103,7 @@ class Images(Repository):
         self,
         image: UUID,
         manifest: Manifest,
+        signature: Signature,
         packages: Sequence[Package],
         report: CheckReport | None,
         optimization: Optimization | None = None,
@@ -116,7 +118,8 @@ class Images(Repository):
         row = self._running_row(image)
         self._add_layers(row.seq, manifest)
         row.state, row.manifest, row.digest = ImageState.SUCCEEDED, manifest, manifest.digest
-        row.packages, row.report, row.optimization = tuple(packages), report, optimization
+        row.signature, row.packages = signature, tuple(packages)
+        row.report, row.optimization = report, optimization
         self._release_files(row.seq)
         return self._one(row)
 
@@ -134,6 +137,17 @@ class Images(Repository):
             update(ImageModelRow).where(ImageModelRow.image == row.seq).values(model=None)
         )
         return self._one(row)
+
+    def sign_all(self, workspace: str, sign: Callable[[str], Signature]) -> int:
+        """Sign every built image of a workspace, by its digest; how many there are."""
+        query = select(ImageRow).where(
+            ImageRow.workspace == workspace, ImageRow.state == ImageState.SUCCEEDED
+        )
+        rows = self._session.scalars(query).all()
+        for row in rows:
+            assert row.manifest is not None, "it is built"
+            row.signature = sign(row.manifest.digest)
+        return len(rows)
 
     def running(self) -> tuple[Image, ...]:
         """Images of all workspaces in state Running, oldest first."""
@@ -297,6 +311,7 @@ def _to_domain(row: ImageRow, models: tuple[str, ...], entries: Labels) -> Image
         version=row.version,
         state=row.state,
         digest=row.digest,
+        signature=row.signature,
         manifest=row.manifest,
         models=models,
         script=row.request.script,

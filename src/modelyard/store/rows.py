@@ -20,6 +20,7 @@ from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.principal import Role
 from modelyard.domain.service import KeySlot, ObservedState, ServiceSettings, ServiceStatus
+from modelyard.domain.signature import Signature
 from modelyard.schemas import BuildImage
 from modelyard.store.columns import Base, Document, Json, Line, Sequence, one_of
 
@@ -258,6 +259,7 @@ class ImageRow(Base):
     inputs: Mapped[str]
     digest: Mapped[str | None] = mapped_column(DIGEST)
     manifest: Mapped[Manifest | None] = mapped_column(Document(Manifest))
+    signature: Mapped[Signature | None] = mapped_column(Document(Signature))
     request: Mapped[BuildImage] = mapped_column(Document(BuildImage))
     packages: Mapped[tuple[Package, ...]] = mapped_column(Document(tuple[Package, ...]))
     report: Mapped[CheckReport | None] = mapped_column(Document(CheckReport))

@@ -20,6 +20,7 @@ from modelyard.domain.service import (
     ServiceState,
     ServiceStatus,
 )
+from modelyard.domain.signature import Signature
 from modelyard.store import labels
 from modelyard.store.contents import models_inside
 from modelyard.store.labels import Labels
@@ -37,6 +38,7 @@ class _Built(NamedTuple):
 
     reference: str
     manifest: Manifest
+    signature: Signature | None
     models: tuple[str, ...]
 
 
@@ -92,12 +94,14 @@ class ServiceView:
         wanted = {row.image for row in rows}
         wanted.update(one.image for group in deployments.values() for one in group)
         models = models_inside(self._session, wanted)
-        query = select(ImageRow.seq, ImageRow.name, ImageRow.version, ImageRow.manifest)
+        query = select(
+            ImageRow.seq, ImageRow.name, ImageRow.version, ImageRow.manifest, ImageRow.signature
+        )
         found = self._session.execute(query.where(ImageRow.seq.in_(wanted)))
         built = {}
-        for seq, name, version, manifest in found:
+        for seq, name, version, manifest, signature in found:
             assert manifest is not None, "only built images are deployed"
-            built[seq] = _Built(f"{name}:{version}", manifest, models.get(seq, ()))
+            built[seq] = _Built(f"{name}:{version}", manifest, signature, models.get(seq, ()))
         return built
 
 
@@ -168,6 +172,7 @@ def _to_desired(
                 id=one.id,
                 image=images[one.image].reference,
                 manifest=images[one.image].manifest,
+                signature=images[one.image].signature,
                 settings=one.settings.for_replica(),
                 weight=one.weight,
             )

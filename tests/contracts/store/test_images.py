@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.factories import (
+    KEY,
     OWNER,
     WORKSPACE,
     add_image,
@@ -22,11 +23,13 @@ from modelyard.domain.optimization import Optimization
 from modelyard.domain.search import Search
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InUse, NotFound
+from modelyard.images.signing import SigningKey
 from modelyard.schemas import BuildImage, ChangeLabels, FileReference
 from modelyard.store import Transaction
 
 CAUSE = Cause(code=CauseCode.INIT_RAISED, message="it raised", evidence=("line 3",))
 PACKAGES = [Package(name="numpy", version="2.0")]
+SIGNATURE = KEY.sign("sha256:" + "0" * 64)
 
 
 def found(tx: Transaction, **filters: object) -> list[str]:
@@ -108,17 +111,19 @@ class TestEnd:
             workers=2, cold_start=0.5, memory=1, answer=[1], checked_at=datetime.now(UTC)
         )
         manifest, found = make_manifest(), Optimization(kept="ONNX", methods=("predict",))
-        built = tx.images.succeed(image.id, manifest, PACKAGES, report, found)
+        signature = KEY.sign(manifest.digest)
+        built = tx.images.succeed(image.id, manifest, signature, PACKAGES, report, found)
         assert built == tx.images.get(WORKSPACE, Reference("digits", None))
         assert built.state is ImageState.SUCCEEDED
         assert (built.digest, built.manifest) == (manifest.digest, manifest)
+        assert built.signature == signature
         assert (built.packages, built.check) == (tuple(PACKAGES), report)
         assert built.optimization == found
 
     def test_success_holds_the_layers_instead_of_the_files(self, tx: Transaction) -> None:
         image = add_running_image(tx)
         assert not nothing_holds(tx, "score.py")
-        tx.images.succeed(image.id, make_manifest(layer="mine"), PACKAGES, None)
+        tx.images.succeed(image.id, make_manifest(layer="mine"), SIGNATURE, PACKAGES, None)
         assert nothing_holds(tx, "score.py")
         assert not nothing_holds(tx, "mine model")
 
@@ -135,7 +140,19 @@ class TestEnd:
         with pytest.raises(Conflict, match="has ended: Succeeded"):
             tx.images.fail(image.id, CAUSE)
         with pytest.raises(Conflict, match="has ended"):
-            tx.images.succeed(image.id, make_manifest(), PACKAGES, None)
+            tx.images.succeed(image.id, make_manifest(), SIGNATURE, PACKAGES, None)
+
+
+class TestSignAll:
+    def test_signs_what_is_built_in_the_workspace(self, tx: Transaction, elsewhere: str) -> None:
+        built, running = add_image(tx), add_running_image(tx, "other")
+        foreign = add_image(tx, workspace=elsewhere)
+        key = SigningKey.generate()
+        assert tx.images.sign_all(WORKSPACE, key.sign) == 1
+        assert built.digest is not None
+        assert tx.images.get(WORKSPACE, Reference("digits", 1)).signature == key.sign(built.digest)
+        assert tx.images.get(WORKSPACE, Reference("other", 1)) == running
+        assert tx.images.get(elsewhere, Reference("digits", 1)).signature == foreign.signature
 
 
 class TestSearch:

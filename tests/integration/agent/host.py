@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import psutil
+from tests.factories import KEY
 from tests.integration.agent.fake_server import TOKEN, FakeServer, wait_for
 from tests.integration.agent.images import make_image
 from tests.unit.agent.making import make_deployment, make_desired, make_service
@@ -30,6 +31,7 @@ from modelyard.domain.service import (
     ReplicaSettings,
     ReplicaState,
 )
+from modelyard.images.signing import TrustedKeys
 
 
 class Host:
@@ -40,6 +42,7 @@ class Host:
         self.home = AgentHome(folder)
         self.home.create()
         self.home.token.write_text(TOKEN)
+        TrustedKeys(self.home.trusted).add(KEY.public)
         self.server = FakeServer()
         self.agents: list[subprocess.Popen[bytes]] = []
         self._generation = 0

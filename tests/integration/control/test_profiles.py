@@ -40,6 +40,7 @@ class FakeBuilder:
         self,
         image: str,
         manifest: object,
+        signature: object,
         sample: JsonValue,
         request: ProfileImage,
         log: Callable[[str], None],

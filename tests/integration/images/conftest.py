@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
-from tests.integration.images.making import WHEELHOUSE, make_request
+from tests.integration.images.making import WHEELHOUSE, make_request, trusted_key
 
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import CheckReport, Layer, Manifest
@@ -25,6 +25,7 @@ class Workshop:
         self.home = home
         self.blobs = LocalBlobs(home / "blobs")
         self.layers = LayerCache(home / "layers")
+        self.key = trusted_key(home)
         self.lines: list[tuple[str, str]] = []
         self.builder = self.with_settings()
         self.lock: Lock = self.builder.lock([], self.log)
@@ -32,7 +33,10 @@ class Workshop:
 
     def with_settings(self, **settings: float) -> ImageBuilder:
         return ImageBuilder(
-            self.blobs, self.layers, Settings(home=self.home, wheels=WHEELHOUSE, **settings)
+            self.blobs,
+            self.layers,
+            Settings(home=self.home, wheels=WHEELHOUSE, **settings),
+            self.key,
         )
 
     def log(self, text: str, source: str = "build") -> None:
@@ -53,7 +57,8 @@ class Workshop:
         **settings: float,
     ) -> CheckReport:
         manifest = self.assemble(script, models, **(files or {}))
-        return self.with_settings(**settings).check(manifest, sample, self.log)
+        builder = self.with_settings(**settings)
+        return builder.check(manifest, builder.sign(manifest, self.log), sample, self.log)
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,18 @@ from uuid import uuid4
 
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.model import Model, ModelFile, ModelFormat
+from modelyard.images.signing import SigningKey, TrustedKeys
 from modelyard.schemas import BuildImage, FileReference
 
 WHEELHOUSE = Path(__file__).parents[3] / ".wheelhouse"
 RUNTIME_NEEDS = ("httptools", "msgspec", "orjson", "uvloop")
+
+
+def trusted_key(home: Path) -> SigningKey:
+    """A key that is trusted in this home folder."""
+    key = SigningKey.generate()
+    TrustedKeys(home / "trusted").add(key.public)
+    return key
 
 
 def small_wheelhouse(folder: Path) -> Path:

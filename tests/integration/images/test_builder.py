@@ -16,6 +16,7 @@ from modelyard.domain.image import LayerKind, Manifest
 from modelyard.errors import BuildFailed, InsufficientStorage
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
+from modelyard.images.signing import SigningKey
 from modelyard.settings import Settings
 
 LEARN = """
@@ -36,7 +37,8 @@ def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
     lock = workshop.builder.lock(request.requirements, workshop.log)
     environment = workshop.builder.environment(lock, workshop.log)
     manifest = workshop.builder.assemble(request, [], lock, environment, workshop.log)
-    report = workshop.builder.check(manifest, {"data": [[0.1], [0.9]]}, workshop.log)
+    signature = workshop.builder.sign(manifest, workshop.log)
+    report = workshop.builder.check(manifest, signature, {"data": [[0.1], [0.9]]}, workshop.log)
     assert report.answer == [0, 1]
     said = [text for source, text in workshop.lines if source == "build"]
     assert said[0] == "locking 1 requirements"
@@ -46,7 +48,10 @@ def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
 def test_the_same_inputs_give_the_same_digest_elsewhere(workshop: Workshop, tmp_path: Path) -> None:
     def build(home: Path, blobs: LocalBlobs) -> Manifest:
         builder = ImageBuilder(
-            blobs, LayerCache(home / "layers"), Settings(home=home, wheels=WHEELHOUSE)
+            blobs,
+            LayerCache(home / "layers"),
+            Settings(home=home, wheels=WHEELHOUSE),
+            SigningKey.generate(),
         )
         request = make_request(blobs, requirements=["threadpoolctl"], other="x = {'a', 'b'}\n")
         lock = builder.lock(request.requirements, workshop.log)
@@ -96,8 +101,10 @@ class TestAssemble:
             workshop.blobs,
             LayerCache(workshop.home / "other layers"),
             Settings(home=workshop.home, wheels=WHEELHOUSE),
+            workshop.key,
         )
-        assert fresh.check(manifest, 1, workshop.log).answer == 5
+        signature = fresh.sign(manifest, workshop.log)
+        assert fresh.check(manifest, signature, 1, workshop.log).answer == 5
 
 
 class TestKeys:

@@ -156,10 +156,20 @@ class TestWhatFails:
         assert cause.code is CauseCode.SAMPLE_FAILED
         assert "was not scored within" in cause.message
 
+    def test_an_image_that_was_changed_after_it_was_signed_is_not_started(
+        self, workshop: Workshop
+    ) -> None:
+        manifest = workshop.assemble("def run(data): return 1")
+        signature = workshop.key.sign(manifest.digest)
+        changed = manifest.model_copy(update={"script": "other.py"})
+        with pytest.raises(BuildFailed) as caught:
+            workshop.builder.check(changed, signature, 1, workshop.log)
+        assert caught.value.details["cause"]["code"] == CauseCode.SIGNATURE_INVALID
+
     def test_an_image_for_another_host_is_not_started(self, workshop: Workshop) -> None:
         manifest = workshop.assemble().model_copy(update={"python": "3.9"})
         with pytest.raises(BuildFailed) as caught:
-            workshop.builder.check(manifest, None, workshop.log)
+            workshop.builder.check(manifest, workshop.key.sign(manifest.digest), None, workshop.log)
         assert caught.value.details["cause"]["code"] == "wrong_platform"
 
 

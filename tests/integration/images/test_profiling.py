@@ -37,7 +37,10 @@ def profile(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Profile:
     manifest = workshop.assemble(script)
-    return workshop.builder.profile("echo:1", manifest, sample, request, workshop.log, cancelled)
+    signature = workshop.key.sign(manifest.digest)
+    return workshop.builder.profile(
+        "echo:1", manifest, signature, sample, request, workshop.log, cancelled
+    )
 
 
 def failure(workshop: Workshop, script: str, sample: JsonValue = None) -> Cause:
@@ -114,3 +117,10 @@ def test_it_ends_when_it_is_cancelled(workshop: Workshop) -> None:
     lines = iter([False] * 150)
     with pytest.raises(Cancelled):
         profile(workshop, ECHO, [1], request, lambda: next(lines, True))
+
+
+def test_an_image_that_nobody_signed_is_not_started(workshop: Workshop) -> None:
+    manifest = workshop.assemble(ECHO)
+    with pytest.raises(BuildFailed) as caught:
+        workshop.builder.profile("echo:1", manifest, None, [1], SHORT, workshop.log, lambda: False)
+    assert caught.value.details["cause"]["code"] == CauseCode.SIGNATURE_INVALID

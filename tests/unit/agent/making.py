@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
+from tests.factories import KEY
+
 from modelyard.agent.drivers.base import Identity, Replica
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Manifest, ModelMount
@@ -52,8 +54,10 @@ def make_deployment(name: str = "a", weight: int = 100, **changes: Any) -> Desir
         "manifest": make_manifest(),
         "settings": ReplicaSettings(),
         "weight": weight,
+        **changes,
     }
-    return DesiredDeployment(**{**values, **changes})
+    signature = KEY.sign(values["manifest"].digest)
+    return DesiredDeployment(**{"signature": signature, **values})
 
 
 def make_service(

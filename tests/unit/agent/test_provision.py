@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.factories import KEY
 from tests.unit.agent.making import make_deployment, make_manifest
 
 from modelyard.agent.provision import ImageProvider, LayerFetcher
@@ -14,6 +15,7 @@ from modelyard.domain.image import Layer, LayerKind, Platform
 from modelyard.domain.service import DesiredDeployment
 from modelyard.errors import IntegrityError, NotFound, ServerUnreachable, Unavailable
 from modelyard.images.layers import LayerCache, file_from_bytes, tar_chunks
+from modelyard.images.signing import SigningKey, TrustedKeys
 
 
 def make_blob(content: bytes) -> tuple[Layer, bytes]:
@@ -53,7 +55,9 @@ class Host:
         self.fetcher = LayerFetcher(LayerCache(folder / "layers"), self.partial, self.blobs)
         self.now = 0.0
         self.woken = threading.Event()
-        self.provider = ImageProvider(self.fetcher, self.woken.set, lambda: self.now)
+        self.trusted = TrustedKeys(folder / "trusted")
+        self.trusted.add(KEY.public)
+        self.provider = ImageProvider(self.fetcher, self.trusted, self.woken.set, lambda: self.now)
 
     def provide(self, deployment: DesiredDeployment) -> Cause | None:
         """Try once; the problem that is left."""
@@ -179,3 +183,41 @@ def test_forgotten_deployment_leaves_nothing(host: Host) -> None:
     host.provider.keep_only(set())
     assert host.provider.problems() == {}
     assert host.provider.ready() == frozenset()
+
+
+class TestSignature:
+    def refusal(self, host: Host, deployment: DesiredDeployment) -> Cause:
+        cause = host.provide(deployment)
+        assert cause is not None
+        assert cause.code is CauseCode.SIGNATURE_INVALID
+        assert host.blobs.asked == []
+        assert host.provider.ready() == frozenset()
+        return cause
+
+    def test_image_without_one_is_not_even_fetched(self, host: Host) -> None:
+        deployment = deployment_of(LAYER[0]).model_copy(update={"signature": None})
+        assert "has no signature" in self.refusal(host, deployment).message
+
+    def test_of_a_foreign_key_is_refused(self, host: Host) -> None:
+        deployment = deployment_of(LAYER[0])
+        key = SigningKey.generate()
+        signature = key.sign(deployment.manifest.digest)
+        cause = self.refusal(host, deployment.model_copy(update={"signature": signature}))
+        assert "not trusted" in cause.message
+        assert any(key.public.id in line for line in cause.evidence)
+
+    def test_of_another_manifest_is_refused(self, host: Host) -> None:
+        deployment = deployment_of(LAYER[0])
+        manifest = deployment.manifest.model_copy(update={"script": "evil.py"})
+        self.refusal(host, deployment.model_copy(update={"manifest": manifest}))
+
+    def test_of_a_key_that_is_trusted_later_is_taken_later(self, host: Host) -> None:
+        deployment = deployment_of(LAYER[0])
+        key = SigningKey.generate()
+        signature = key.sign(deployment.manifest.digest)
+        deployment = deployment.model_copy(update={"signature": signature})
+        self.refusal(host, deployment)
+        host.trusted.add(key.public)
+        host.now += 60
+        assert host.provide(deployment) is None
+        assert host.provider.ready() == {deployment.id}

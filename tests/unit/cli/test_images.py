@@ -10,6 +10,7 @@ from tests.unit.cli.conftest import Run
 from tests.unit.client.fake_server import FakeServer
 
 from modelyard.errors import BuildFailed
+from modelyard.images.signing import parse_public_key
 
 BUILD = ("image", "build", "digits", "--model", "digits", "--script", "score.py")
 
@@ -86,3 +87,9 @@ class TestOne:
     def test_tag_and_delete(self, run: Run, run_json: Callable[..., Any]) -> None:
         assert run("image", "tag", "digits", "a=b").stdout == "tags  a=b\n"
         assert run_json("image", "delete", "digits", "--yes") == {"deleted": "digits:1"}
+
+
+def test_key_is_printed_as_a_file_has_it(run: Run, run_json: Callable[..., Any]) -> None:
+    printed = run("image", "key").stdout
+    assert printed.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert run_json("image", "key") == parse_public_key(printed.encode()).model_dump(mode="json")

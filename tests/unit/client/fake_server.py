@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
-from tests.factories import make_profile
+from tests.factories import KEY, make_profile
 
 from modelyard.client import Client
 from modelyard.client.connection import Address
@@ -96,6 +96,7 @@ class FakeServer:
             ("DELETE", f"/models{version}", self._delete_model),
             ("POST", "/images", self._build),
             ("GET", "/images", lambda r: self._page(r, self.images)),
+            ("GET", "/images/key", lambda r: KEY.public.model_dump(mode="json")),
             ("GET", f"/images{version}", lambda r, n, v: self._version("image", n, v)),
             ("PATCH", f"/images{version}", lambda r, n, v: self._change(r, "image", n, v)),
             ("DELETE", f"/images{version}", lambda r, n, v: httpx2.Response(204)),

@@ -8,12 +8,13 @@ from uuid import uuid4
 
 import pytest
 from pydantic import JsonValue
-from tests.factories import digest_of, make_manifest
+from tests.factories import KEY, digest_of, make_manifest
 
 from modelyard.control.making import Maker, check_optimizable
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.optimization import Form, Optimization, Speed
+from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
 from modelyard.images.environment import Lock
 from modelyard.images.optimizing import Conversion
@@ -69,7 +70,12 @@ class Workshop:
         self.assembled.append(converted)
         return make_manifest(layer="converted" if converted else "plain")
 
-    def check(self, manifest: Manifest, sample: JsonValue, log: object) -> CheckReport:
+    def sign(self, manifest: Manifest, log: object) -> Signature:
+        return KEY.sign(manifest.digest)
+
+    def check(
+        self, manifest: Manifest, signature: Signature, sample: JsonValue, log: object
+    ) -> CheckReport:
         converted = self.assembled[-1] is not None
         if converted and self.refuses_converted:
             raise BuildFailed("status 422")
@@ -80,7 +86,9 @@ class Workshop:
             checked_at=datetime.now(UTC),
         )
 
-    def optimize(self, manifest: Manifest, sample: JsonValue, log: object) -> Conversion:
+    def optimize(
+        self, manifest: Manifest, signature: Signature, sample: JsonValue, log: object
+    ) -> Conversion:
         if isinstance(self.found, BuildFailed):
             raise self.found
         return self.found

@@ -1,0 +1,61 @@
+"""What is built is signed, and what was changed since is not started."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import modelyard
+from modelyard.domain.cause import CauseCode
+
+HOME = "MODELYARD_HOME"
+
+
+def change_manifest(reference: str, **changes: object) -> None:
+    """What somebody does who can write into the database and has not the key."""
+    name, _, version = reference.partition(":")
+    path = Path(os.environ[HOME]) / "modelyard.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        where = "WHERE name = ? AND version = ?"
+        (text,) = database.execute(
+            f"SELECT manifest FROM image {where}", (name, version)
+        ).fetchone()
+        manifest = json.dumps({**json.loads(text), **changes})
+        database.execute(f"UPDATE image SET manifest = ? {where}", (manifest, name, version))
+
+
+def test_an_image_whose_manifest_was_changed_is_not_started(
+    yard: modelyard.Client, breakable: str
+) -> None:
+    image = yard.images.get(breakable)
+    assert image.signature is not None
+    assert image.signature.key == yard.images.key().id
+    assert image.manifest is not None
+    change_manifest(breakable, script="evil.py")
+    try:
+        with pytest.raises(modelyard.DeployFailed) as failed:
+            yard.services.deploy("tampered", breakable)
+        assert failed.value.details["cause"]["code"] == CauseCode.SIGNATURE_INVALID
+        cause = yard.services.why("tampered")
+        assert cause is not None
+        assert cause.code is CauseCode.SIGNATURE_INVALID
+        yard.services.delete("tampered")
+    finally:
+        change_manifest(breakable, script=image.manifest.script)
+    yard.services.deploy("tampered", breakable)
+    yard.services.delete("tampered")
+
+
+def test_the_key_stays_in_its_file(yard: modelyard.Client, breakable: str) -> None:
+    home = Path(os.environ[HOME])
+    path = home / "signing" / "default.pem"
+    assert path.stat().st_mode & 0o777 == 0o600
+    secret = path.read_bytes().splitlines()[1]
+    files = [file for file in home.rglob("*") if file.is_file() and file.suffix in (".db", ".log")]
+    assert files
+    assert not [file for file in files if secret in file.read_bytes()]
