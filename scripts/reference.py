@@ -27,6 +27,7 @@ CAUSES = {
     CauseCode.REQUIREMENTS_CLASH: "The requirements contradict each other or the runtime's own.",
     CauseCode.NO_WHEEL: "A package exists only as source; environments are made of wheels.",
     CauseCode.INSTALL_FAILED: "The locked wheels could not be laid out.",
+    CauseCode.BASE_UNSUITABLE: "An image cannot stand on the base that was named.",
     CauseCode.STORAGE_FULL: "The disk or the blob store is full.",
     CauseCode.INTERRUPTED: "Something ended the build from outside.",
     CauseCode.IMPORT_FAILED: "The scoring script raised while it was imported.",

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     gateway speaks TLS and nothing else. Read again when it changes."""
     gateway_key: Path | None = None
     """PEM file with the certificate's private key, without a passphrase."""
+    base: str = "host"
+    """What images stand on in a container, unless a build names another base: `host` is a minimal
+    one from this machine's Python, on Linux; `none` builds images that run only as processes."""
     wheels: Path | None = None
     """Folder of wheels to build environments from instead of the package index (no network)."""
     max_upload: int = Field(64 << 30, gt=0)

@@ -69,6 +69,7 @@ def deploy(
             "--image", help="Name of the image; unset takes the service's.", metavar="NAME"
         ),
     ] = None,
+    base: parameters.Base = None,
     replicas: parameters.Replicas = None,
     cpu: parameters.Cpu = None,
     memory: parameters.Memory = None,
@@ -99,6 +100,7 @@ def deploy(
         files=files,
         sample=parameters.json_value(sample),
         image=image,
+        base=base,
         replicas=replicas,
         cpu=cpu,
         memory=memory,

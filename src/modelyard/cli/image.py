@@ -17,7 +17,7 @@ from modelyard.cli.listing import (
     show_labels,
     show_reference,
 )
-from modelyard.domain.image import Image
+from modelyard.domain.image import Base, Image
 
 app = parameters.commands()
 
@@ -43,6 +43,7 @@ def build(
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
     description: parameters.Description = None,
+    base: parameters.Base = None,
     upgrade: parameters.Upgrade = False,
     optimize: parameters.Optimize = False,
     wait: parameters.Wait = True,
@@ -65,6 +66,7 @@ def build(
             tags=parameters.pairs(tags),
             properties=parameters.pairs(properties),
             description=description or "",
+            base=base,
             upgrade=upgrade,
             optimize=optimize,
             wait=wait,
@@ -221,7 +223,16 @@ def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:
     yield "size", output.size(image.size)
     if image.manifest is not None:
         yield "platform", f"{image.manifest.platform}, Python {image.manifest.python}"
+        yield from _base(image.manifest.base)
         yield from (
             ("layer", f"{layer.kind}  {output.size(layer.size)}") for layer in image.manifest.layers
         )
     yield from (("package", f"{package.name} {package.version}") for package in image.packages)
+
+
+def _base(base: Base | None) -> Iterator[tuple[str, output.Cell]]:
+    if base is None:
+        yield "base", "none: it runs only as processes of a host"
+        return
+    tied = ", tied to the host that built it" if base.origin == "host" else ""
+    yield "base", f"{base.origin}  {output.size(base.size)}  {base.digest}{tied}"

@@ -121,6 +121,15 @@ Optimize = Annotated[
     bool,
     typer.Option("--optimize", help="Serve a faster form of the model that answers the same."),
 ]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        help="What the image stands on in a container: `host`, or `none`; unset takes the server's "
+        "setting.",
+        metavar="BASE",
+    ),
+]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Resolve the requirements anew.")]
 
 NewTags = Annotated[

@@ -95,6 +95,7 @@ class Client:
         files: Sequence[StrPath] = (),
         sample: JsonValue = None,
         image: str | None = None,
+        base: StrPath | None = None,
         target: str | None = None,
         replicas: int | None = None,
         description: str | None = None,
@@ -119,6 +120,7 @@ class Client:
             files: Files and folders that the script needs.
             sample: Request body for the check; unset takes the first model's sample input.
             image: Name of the image; unset takes the service's.
+            base: What the image stands on in a container, as for `images.build`.
             target: Where replicas run; unset means `local`.
             replicas: Running copies; unset leaves them as they are, 1 at first.
             description: Free text about the service; unset leaves it as it is.
@@ -145,6 +147,7 @@ class Client:
             "files": files,
             "sample": sample,
             "image": image,
+            "base": None if base is None else str(base),
             "target": target,
             "settings": chosen or None,
             "description": description,

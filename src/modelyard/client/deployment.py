@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import JsonValue
 
 from modelyard.client.files import LocalFile, code_files, collect
-from modelyard.client.images import Images, requirement_lines
+from modelyard.client.images import Images, base_reference, requirement_lines
 from modelyard.client.models import Models
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.services import Services
@@ -184,6 +184,7 @@ class Deployer:
             "script": code.script,
             "requirements": code.requirements,
             "sample": self._file.sample,
+            "base": base_reference(self._file.base, self._base),
         }
         accepted = self._images.start_build(fields, code.files)
         image = self._images.wait(accepted, self._listener.on_log)
@@ -194,9 +195,10 @@ class Deployer:
     def _planned_build(self, name: str, models: Sequence[str | None], code: _Code) -> str | None:
         references = [model for model in models if model is not None]
         if len(references) == len(models):
-            sample = self._file.sample
+            sample, base = self._file.sample, base_reference(self._file.base, self._base)
             for image in self._images.page(name=name, limit=20).items:
-                if _is_from(image, references, code, sample) and self._has_code(image, code):
+                same = _is_from(image, references, code, sample) and base in (None, image.base)
+                if same and self._has_code(image, code):
                     self._done("image", name, Action.KEEP, image.reference)
                     return image.reference
         self._done("image", name, Action.BUILD)

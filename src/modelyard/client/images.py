@@ -54,6 +54,7 @@ class Images(Collection[Image]):
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         description: str = "",
+        base: StrPath | None = None,
         upgrade: bool = False,
         optimize: bool = False,
         wait: bool = True,
@@ -74,6 +75,8 @@ class Images(Collection[Image]):
             tags: Labels that may change later.
             properties: Facts that never change.
             description: Free text.
+            base: What the image stands on in a container: `host`, a minimal base of the server's
+                own Python, or `none`; unset takes the server's setting.
             upgrade: Resolve the requirements anew instead of keeping an earlier lock.
             optimize: Serve a faster form of the one model, without a script, if there is one that
                 answers the same; `Image.optimization` tells what was tried and gained.
@@ -94,6 +97,7 @@ class Images(Collection[Image]):
             "tags": dict(tags or {}),
             "properties": dict(properties or {}),
             "description": description,
+            "base": base_reference(base),
             "upgrade": upgrade,
             **({"optimize": True} if optimize else {}),
         }
@@ -200,6 +204,13 @@ class Images(Collection[Image]):
 def model_reference(model: str | Model) -> str:
     """The reference of a model that may be given as itself."""
     return model.reference if isinstance(model, Model) else model
+
+
+def base_reference(base: StrPath | None, folder: Path = Path()) -> str | None:
+    """What a base is called; a path, relative to `folder`, becomes absolute for the server."""
+    if base is None:
+        return None
+    return str((folder / base).absolute()) if (folder / base).exists() else str(base)
 
 
 def requirement_lines(requirements: Requirements | None) -> tuple[str, ...]:

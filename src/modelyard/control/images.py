@@ -6,11 +6,9 @@ it up again at its next start.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -19,6 +17,7 @@ from pydantic import JsonValue
 from modelyard.blobs.base import BlobStore
 from modelyard.control.blobs import LEASE, refuse_collected
 from modelyard.control.idempotency import earlier_answer, remember_answer
+from modelyard.control.inputs import digest_of_inputs
 from modelyard.control.making import Made, Maker, check_optimizable
 from modelyard.control.operations import Operations
 from modelyard.control.unscripted import derive_requirements, describe, only_model
@@ -41,6 +40,7 @@ from modelyard.errors import (
 )
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
+from modelyard.images.launch import Interpreter
 from modelyard.images.preflight import check_inputs
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
 from modelyard.store import Database, Transaction
@@ -80,7 +80,11 @@ class Images:
             NotFound: There is no such model, or a file was not uploaded.
         """
         check_inputs(request, self._blobs)
-        request = request.model_copy(update={"requirements": parse_lines(request.requirements)})
+        base = request.base or self._builder.default_base
+        base_key = self._builder.base_key(base)
+        request = request.model_copy(
+            update={"requirements": parse_lines(request.requirements), "base": base}
+        )
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedImage)
             if earlier is not None:
@@ -92,16 +96,22 @@ class Images:
             if request.script is None:
                 only_model(models)
             check_optimizable(request, models[0] if request.script is None else None)
-            answer = self._accept(tx, principal, request, models)
+            answer = self._accept(tx, principal, request, models, base_key)
             remember_answer(tx, principal, key, request, answer)
         if not answer.reused:
             self._executor.submit(self._run, answer.image)
         return answer
 
     def _accept(
-        self, tx: Transaction, principal: Principal, request: BuildImage, models: Sequence[Model]
+        self,
+        tx: Transaction,
+        principal: Principal,
+        request: BuildImage,
+        models: Sequence[Model],
+        base_key: str,
     ) -> AcceptedImage:
-        inputs = self._inputs(request, models)
+        requirements = self._requirements(request, models)
+        inputs = digest_of_inputs(request, models, requirements, base_key, self._builder)
         if not request.upgrade:
             same = tx.images.find_same(principal.workspace, inputs, request.name)
             if same is not None and _checked_with(tx, same, request, models):
@@ -179,13 +189,15 @@ class Images:
         def log(text: str, source: str = "build") -> None:
             self._operations.append(image.operation, source, text)
 
+        ground = self._builder.ground(request.base or self._builder.default_base, log)
         requirements = self._requirements(request, models, log)
         maker = Maker(
             self._builder,
-            lambda lines: self._environment(lines, request.upgrade, log),
+            lambda lines: self._environment(lines, ground.interpreter, request.upgrade, log),
             self._hold,
             request,
             models,
+            ground,
             _sample(request, models),
             log,
         )
@@ -206,48 +218,29 @@ class Images:
         return b"".join(self._blobs.open(digest, offset, length))
 
     def _environment(
-        self, requirements: Sequence[str], upgrade: bool, log: Log
+        self, requirements: Sequence[str], interpreter: Interpreter, upgrade: bool, log: Log
     ) -> tuple[Lock, Layer]:
         """The lock of the requirements and its layer: those there are, or new ones."""
-        key = self._builder.lock_key(requirements)
+        key = self._builder.lock_key(requirements, interpreter)
         with self._database.read() as tx:
             known = tx.locks.find(key)
         if known is not None and not upgrade and self._blobs.exists(known.digest):
             log("the environment is cached: the same requirements were locked before")
-            lock = Lock(known.text)
+            lock = Lock(known.text, interpreter)
             return lock, Layer(kind=LayerKind.ENVIRONMENT, digest=known.digest, size=known.size)
-        lock = self._builder.lock(requirements, log)
+        lock = self._builder.lock(requirements, interpreter, log)
         layer = self._builder.environment(lock, log)
-        self._hold([layer])
+        self._hold({layer.digest: layer.size})
         with self._database.write() as tx:
             tx.locks.put(key, lock.text, layer.digest, layer.size, lock.packages)
         return lock, layer
 
-    def _hold(self, layers: Sequence[Layer]) -> None:
+    def _hold(self, sizes: Mapping[str, int]) -> None:
         """Keep layers that nothing refers to yet from being collected."""
         with self._database.write() as tx:
-            for layer in layers:
-                tx.blobs.record(layer.digest, layer.size, datetime.now(UTC) + LEASE)
-        refuse_collected(self._blobs, [layer.digest for layer in layers])
-
-    def _inputs(self, request: BuildImage, models: Sequence[Model]) -> str:
-        """Digest of everything that goes into an image."""
-        document = {
-            "models": [
-                [model.reference, sorted((file.path, file.digest) for file in model.files)]
-                for model in models
-            ],
-            "files": sorted((file.path, file.digest) for file in request.files),
-            "script": request.script,
-            "environment": self._builder.lock_key(self._requirements(request, models)),
-            "runtime": self._builder.runtime_digest(),
-        }
-        if request.script is None:  # what the runtime loads the model by
-            document["served"] = [[model.format, model.framework] for model in models]
-        if request.optimize:
-            document["optimize"] = True
-        text = json.dumps(document, sort_keys=True)
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+            for digest, size in sizes.items():
+                tx.blobs.record(digest, size, datetime.now(UTC) + LEASE)
+        refuse_collected(self._blobs, sizes)
 
     def _finish(self, image: Image, made: Made) -> None:
         manifest = made.manifest

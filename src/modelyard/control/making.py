@@ -15,6 +15,7 @@ from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.optimization import Footprint, Optimization
 from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
+from modelyard.images.bases.choice import Ground
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
 from modelyard.images.optimizing import Conversion
@@ -64,9 +65,10 @@ class Maker:
     Args:
         builder: Builds the parts.
         environment: The lock of requirement lines and its layer.
-        hold: Keeps layers that nothing refers to yet.
+        hold: Keeps blobs that nothing refers to yet, by digest, with their sizes.
         request: What was asked for.
         models: The models to put inside.
+        ground: What it stands on.
         sample: What the check scores, or None.
         log: Takes the lines of the build log.
     """
@@ -75,9 +77,10 @@ class Maker:
         self,
         builder: ImageBuilder,
         environment: Callable[[Sequence[str]], tuple[Lock, Layer]],
-        hold: Callable[[Sequence[Layer]], None],
+        hold: Callable[[Mapping[str, int]], None],
         request: BuildImage,
         models: Sequence[Model],
+        ground: Ground,
         sample: JsonValue,
         log: Log,
     ) -> None:
@@ -86,6 +89,7 @@ class Maker:
         self._hold = hold
         self._request = request
         self._models = models
+        self._ground = ground
         self._sample = sample
         self._log = log
 
@@ -142,9 +146,9 @@ class Maker:
         self, lock: Lock, environment: Layer, files: Mapping[str, bytes] | None = None
     ) -> Made:
         manifest = self._builder.assemble(
-            self._request, self._models, lock, environment, self._log, files
+            self._request, self._models, self._ground, lock, environment, self._log, files
         )
-        self._hold(manifest.layers)
+        self._hold(manifest.stored)
         signature = self._builder.sign(manifest, self._log)
         report = self._builder.check(manifest, signature, self._sample, self._log)
         return Made(manifest, signature, lock, report)

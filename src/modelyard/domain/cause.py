@@ -20,6 +20,7 @@ class CauseCode(StrEnum):
     REQUIREMENTS_CLASH = "requirements_clash"
     NO_WHEEL = "no_wheel"
     INSTALL_FAILED = "install_failed"
+    BASE_UNSUITABLE = "base_unsuitable"
     STORAGE_FULL = "storage_full"
     INTERRUPTED = "interrupted"
     # recorded by the replica itself

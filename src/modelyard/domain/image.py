@@ -77,6 +77,11 @@ class Base(Value):
     environment: dict[str, str] = {}
     """Variables that its own configuration sets, such as `PATH`."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its blobs."""
+        return sum(layer.size for layer in self.layers)
+
 
 class ModelMount(Value):
     """Where one model's files stand inside the model layer."""
@@ -140,6 +145,13 @@ class Manifest(Value):
         """`sha256:…` of the canonical form: the image's identity."""
         return f"sha256:{hashlib.sha256(self.to_bytes()).hexdigest()}"
 
+    @property
+    def stored(self) -> dict[str, int]:
+        """Sizes in bytes of all blobs that it needs, by digest: its own layers' and its base's."""
+        base = () if self.base is None else self.base.layers
+        sizes = {layer.digest: layer.size for layer in self.layers}
+        return sizes | {layer.digest: layer.size for layer in base}
+
     def layer(self, kind: LayerKind) -> Layer:
         """The one layer of this kind."""
         return next(layer for layer in self.layers if layer.kind is kind)
@@ -192,6 +204,8 @@ class Image(Value):
     """The requirement lines as they were asked for."""
     packages: tuple[Package, ...] = ()
     """What they were locked to."""
+    base: str | None = None
+    """What it was to stand on, as the build was told; `manifest.base` is what came of it."""
     description: str = ""
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
@@ -212,5 +226,5 @@ class Image(Value):
 
     @property
     def size(self) -> int:
-        """Bytes of all layers."""
+        """Bytes of its own layers, without those of its base."""
         return sum(layer.size for layer in self.manifest.layers) if self.manifest else 0

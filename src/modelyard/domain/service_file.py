@@ -85,6 +85,9 @@ class ServiceFile(Spec):
     """Request body for the check; unset takes the first model's `sample_input`."""
     image: Name | None = None
     """Name of the image; unset takes the service's."""
+    base: str | None = Field(None, min_length=1)
+    """What the image stands on in a container: `host`, a minimal base of the server's own Python,
+    or `none`; unset takes the server's setting."""
     target: str = "local"
     """Where replicas run."""
     settings: ServiceSettings = ServiceSettings()

@@ -25,11 +25,12 @@ from modelyard.domain.profile import Profile
 from modelyard.domain.signature import PublicKey, Signature
 from modelyard.errors import InsufficientStorage
 from modelyard.images import parts
+from modelyard.images.bases.choice import Bases, Ground
 from modelyard.images.check import check_start
 from modelyard.images.environment import Environments, Lock, runtime_requirements
 from modelyard.images.failures import build_failed
 from modelyard.images.known import KnownLayers
-from modelyard.images.launch import base_python, current_platform, why_unsuitable
+from modelyard.images.launch import Interpreter, why_unsuitable
 from modelyard.images.layers import LayerCache
 from modelyard.images.optimizing import Conversion, convert
 from modelyard.images.profiling import profile_image
@@ -66,23 +67,52 @@ class ImageBuilder:
         self._trusted = TrustedKeys(settings.home / "trusted")
         self._environments = Environments(blobs, layers, settings)
         self._known = KnownLayers(settings.home / "cache" / "layers", blobs)
+        self._bases = Bases(blobs, layers, self._known)
 
     @property
     def public_key(self) -> PublicKey:
         """What checks the signatures of what is built."""
         return self._key.public
 
-    def lock_key(self, requirements: Sequence[str]) -> str:
+    @property
+    def default_base(self) -> str:
+        """What images stand on when a build does not say."""
+        return self._settings.base
+
+    def base_key(self, base: str) -> str:
+        """Something that changes when the base does; found fast, and without storing anything.
+
+        Raises:
+            InvalidRequest: It is no base.
+            BuildFailed: No image can stand on it; `details["cause"]` says why.
+        """
+        return self._bases.key(base)
+
+    def ground(self, base: str, log: Log) -> Ground:
+        """What an image is to stand on, stored.
+
+        Raises:
+            BuildFailed: No image can stand on it; `details["cause"]` says why.
+        """
+        with _full_disk_as_cause():
+            ground = self._bases.find(base)
+        log(f"base: {_base(ground)}")
+        return ground
+
+    def needed(self, requirements: Sequence[str]) -> list[str]:
+        """These requirements and the runtime's own, each in its usual form."""
+        return sorted({str(Requirement(line)) for line in (*requirements, *runtime_requirements())})
+
+    def lock_key(self, requirements: Sequence[str], interpreter: Interpreter) -> str:
         """`sha256:…` of what a lock is made for: requirements, runtime, Python and platform."""
-        lines = {str(Requirement(line)) for line in (*requirements, *runtime_requirements())}
-        document = [sorted(lines), base_python()[1], str(current_platform())]
+        document = [self.needed(requirements), interpreter.python, str(interpreter.platform)]
         return f"sha256:{sha256(json.dumps(document).encode()).hexdigest()}"
 
     def runtime_digest(self) -> str:
         """`sha256:…` of the installed runtime; cheap after the first call."""
         return parts.runtime_digest()
 
-    def lock(self, requirements: Sequence[str], log: Log) -> Lock:
+    def lock(self, requirements: Sequence[str], interpreter: Interpreter, log: Log) -> Lock:
         """Find exact packages that meet the user's requirements and the runtime's.
 
         Raises:
@@ -90,7 +120,7 @@ class ImageBuilder:
         """
         log(f"locking {len(requirements)} requirements")
         with _full_disk_as_cause():
-            lock = self._environments.lock(requirements)
+            lock = self._environments.lock(requirements, interpreter)
         pins = (f"{package.name} {package.version}" for package in lock.packages)
         log(f"locked {len(lock.packages)} packages: {', '.join(pins)}")
         return lock
@@ -110,6 +140,7 @@ class ImageBuilder:
         self,
         request: BuildImage,
         models: Sequence[Model],
+        ground: Ground,
         lock: Lock,
         environment: Layer,
         log: Log,
@@ -120,6 +151,7 @@ class ImageBuilder:
         Args:
             request: What the build was asked for.
             models: What goes inside.
+            ground: What it stands on.
             lock: Of the environment.
             environment: Its layer.
             log: Takes the lines of the build log.
@@ -145,14 +177,15 @@ class ImageBuilder:
             )
             model = self._model_layer(models, converted, log)
         return Manifest(
-            platform=current_platform(),
-            python=base_python()[1],
+            platform=ground.interpreter.platform,
+            python=ground.interpreter.python,
             script=request.script,
             models=tuple(
                 parts.mount(model, alone=request.script is None, converted=converted is not None)
                 for model in models
             ),
             lock=lock.digest,
+            base=ground.base,
             layers=(environment, runtime, code, model),
         )
 
@@ -268,6 +301,12 @@ def _model_inputs(model: Model) -> JsonValue:
 
 def _size(layer: Layer) -> str:
     return f"{layer.size / (1 << 20):.1f} MiB, {layer.digest}"
+
+
+def _base(ground: Ground) -> str:
+    if ground.base is None:
+        return "none, so the image runs only as processes of a host"
+    return f"{ground.base.origin}, {ground.base.size / (1 << 20):.1f} MiB, {ground.base.digest}"
 
 
 @contextmanager

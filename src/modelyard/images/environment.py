@@ -27,7 +27,7 @@ from modelyard.domain.requirements import parse_lines
 from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.bytecode import compile_sources
 from modelyard.images.failures import build_failed, explain_install, explain_lock
-from modelyard.images.launch import ENVIRONMENT_ROOT, base_python, current_platform
+from modelyard.images.launch import ENVIRONMENT_ROOT, Interpreter, base_python
 from modelyard.images.layers import LayerCache, files_below, write_tree
 from modelyard.settings import Settings
 
@@ -54,6 +54,8 @@ class Lock:
 
     text: str
     """As the installer reads it."""
+    interpreter: Interpreter
+    """What it was made for."""
 
     @property
     def digest(self) -> str:
@@ -73,7 +75,7 @@ def runtime_requirements() -> tuple[str, ...]:
 
 
 class Environments:
-    """Locks requirements and lays environments out, for this host's Python and platform."""
+    """Locks requirements and lays environments out, for this host's or another Python."""
 
     def __init__(self, blobs: BlobStore, layers: LayerCache, settings: Settings) -> None:
         self._blobs = blobs
@@ -81,7 +83,7 @@ class Environments:
         self._cache = settings.home / "cache" / "uv"
         self._wheels = settings.wheels
 
-    def lock(self, requirements: Sequence[str]) -> Lock:
+    def lock(self, requirements: Sequence[str], interpreter: Interpreter) -> Lock:
         """Lock the user's requirements together with the runtime's.
 
         Raises:
@@ -89,12 +91,12 @@ class Environments:
         """
         runtime = runtime_requirements()
         lines = [*_accepted(requirements), *runtime]
-        done = self._uv("compile", "-", "--generate-hashes", "--no-header", "--no-annotate",
-                        text="\n".join(lines) + "\n")  # fmt: skip
+        done = self._uv(interpreter, "compile", "-", "--generate-hashes", "--no-header",
+                        "--no-annotate", text="\n".join(lines) + "\n")  # fmt: skip
         if done.returncode:
             raise build_failed(explain_lock(done.stderr, runtime))
-        _, python = base_python()
-        return Lock(f"# Python {python}, {current_platform()}\n{done.stdout}")
+        header = f"# Python {interpreter.python}, {interpreter.platform}"
+        return Lock(f"{header}\n{done.stdout}", interpreter)
 
     def layer(self, lock: Lock, log: Callable[[str], None]) -> Layer:
         """Install what is locked, make it the same everywhere, store and unpack it.
@@ -119,15 +121,19 @@ class Environments:
 
     def _install(self, lock: Lock, root: Path) -> None:
         # Copies, because a hard link would share its mode and content with the cache.
-        done = self._uv("install", "-r", "-", "--target", str(root), "--require-hashes",
-                        "--no-deps", "--link-mode", "copy", text=lock.text)  # fmt: skip
+        done = self._uv(lock.interpreter, "install", "-r", "-", "--target", str(root), 
+                        "--require-hashes", "--no-deps", "--link-mode", "copy",
+                        text=lock.text)  # fmt: skip
         if done.returncode:
             raise build_failed(explain_install(done.stderr))
 
-    def _uv(self, command: str, *arguments: str, text: str) -> subprocess.CompletedProcess[str]:
+    def _uv(
+        self, interpreter: Interpreter, command: str, *arguments: str, text: str
+    ) -> subprocess.CompletedProcess[str]:
+        options = self._options(interpreter)
         try:
             return subprocess.run(
-                [uv.find_uv_bin(), "pip", command, *arguments, *self._options()],
+                [uv.find_uv_bin(), "pip", command, *arguments, *options],
                 input=text,
                 env={
                     name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)
@@ -148,12 +154,12 @@ class Environments:
                 )
             ) from error
 
-    def _options(self) -> list[str]:
-        executable, python = base_python()
+    def _options(self, interpreter: Interpreter) -> list[str]:
+        executable, _ = base_python()
         options = ["--no-config", "--no-progress", "--color", "never"]
         options += ["--cache-dir", str(self._cache), "--only-binary", ":all:"]
-        options += ["--python", str(executable), "--python-version", python]
-        options += ["--python-platform", _target(current_platform())]
+        options += ["--python", str(executable), "--python-version", interpreter.python]
+        options += ["--python-platform", _target(interpreter.platform)]
         if self._wheels is not None:
             options += ["--no-index", "--find-links", str(self._wheels)]
         return options

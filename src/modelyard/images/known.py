@@ -10,14 +10,18 @@ import json
 import platform
 import secrets
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from modelyard.blobs.base import BlobStore
-from modelyard.domain.image import Layer, LayerKind
+from modelyard.domain.image import BaseLayer, Layer, LayerKind
 
 _FORMAT = 1
 """Grows when layers are written in another way."""
+_BASE = "base"
+
+Known = TypeVar("Known", Layer, BaseLayer)
 
 
 class KnownLayers:
@@ -29,16 +33,29 @@ class KnownLayers:
 
     def find(self, kind: LayerKind, inputs: JsonValue) -> Layer | None:
         """The layer of these inputs, if its blob is still stored."""
+        return self._read(self._place(kind, inputs), Layer)
+
+    def remember(self, layer: Layer, inputs: JsonValue) -> None:
+        """Keep which layer these inputs gave."""
+        self._write(self._place(layer.kind, inputs), layer)
+
+    def find_base(self, inputs: JsonValue) -> BaseLayer | None:
+        """The base layer of these inputs, if its blob is still stored."""
+        return self._read(self._place(_BASE, inputs), BaseLayer)
+
+    def remember_base(self, layer: BaseLayer, inputs: JsonValue) -> None:
+        """Keep which base layer these inputs gave."""
+        self._write(self._place(_BASE, inputs), layer)
+
+    def _read(self, place: Path, form: type[Known]) -> Known | None:
         try:
-            layer = Layer.model_validate_json(self._place(kind, inputs).read_bytes())
+            layer = form.model_validate_json(place.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
         return layer if self._blobs.exists(layer.digest) else None
 
-    def remember(self, layer: Layer, inputs: JsonValue) -> None:
-        """Keep which layer these inputs gave."""
+    def _write(self, place: Path, layer: BaseModel) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        place = self._place(layer.kind, inputs)
         temporary = place.with_suffix(f".{secrets.token_hex(4)}")
         try:
             temporary.write_text(layer.model_dump_json(), encoding="utf-8")
@@ -46,7 +63,7 @@ class KnownLayers:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _place(self, kind: LayerKind, inputs: JsonValue) -> Path:
+    def _place(self, kind: str, inputs: JsonValue) -> Path:
         # Byte code differs between versions of Python, the patch level included.
         document = json.dumps([_FORMAT, platform.python_version(), kind, inputs], sort_keys=True)
         return self._folder / f"{hashlib.sha256(document.encode()).hexdigest()}.json"

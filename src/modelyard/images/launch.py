@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import LayerKind, Manifest, Platform
@@ -31,6 +31,19 @@ MAX_BODY = standalone.MAX_BODY
 """Largest request body in bytes that a replica reads."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class Interpreter(NamedTuple):
+    """What an environment is made for."""
+
+    platform: Platform
+    python: str
+    """Minor version, such as `3.11`."""
+
+
+def current_interpreter() -> Interpreter:
+    """This host's Python."""
+    return Interpreter(current_platform(), base_python()[1])
 
 
 def current_platform() -> Platform:

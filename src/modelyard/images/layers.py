@@ -40,6 +40,8 @@ class LayerFile:
     read: Callable[[], Iterable[bytes]]
     """Yields the content in pieces; called once for every writing."""
     executable: bool = False
+    public_folder: bool = False
+    """Not a file but an empty folder that everyone may write to."""
 
 
 def file_from_bytes(path: str, content: bytes) -> LayerFile:
@@ -50,6 +52,16 @@ def file_from_bytes(path: str, content: bytes) -> LayerFile:
 def file_from_blob(path: str, digest: str, blobs: BlobStore) -> LayerFile:
     """A file whose content is a blob."""
     return LayerFile(path, blobs.size(digest), lambda: blobs.open(digest))
+
+
+def file_from_path(path: str, source: Path, executable: bool = False) -> LayerFile:
+    """A file that is a copy of one of this host."""
+    return LayerFile(path, source.stat().st_size, _reader(str(source.resolve())), executable)
+
+
+def public_folder(path: str) -> LayerFile:
+    """An empty folder that everyone may write to, each below what is his own."""
+    return LayerFile(path, 0, lambda: (), public_folder=True)
 
 
 def files_below(folder: Path, prefix: str = "") -> list[LayerFile]:
@@ -125,10 +137,16 @@ def _pieces(files: Iterable[LayerFile], folders: list[str]) -> Iterator[bytes]:
         parents = file.path.split("/")[:-1]
         yield from begin_folders(parents, _shared(folders, parents))
         folders = parents
-        yield begin(tar.Member(file.path, file.size, executable=file.executable))
+        yield begin(_member(file))
         yield from _exactly(file)
         yield tar.padding(file.size)
     yield tar.END
+
+
+def _member(file: LayerFile) -> tar.Member:
+    if file.public_folder:
+        return tar.Member(file.path, folder=True, public=True)
+    return tar.Member(file.path, file.size, executable=file.executable)
 
 
 def _shared(one: list[str], two: list[str]) -> int:

@@ -38,6 +38,8 @@ class Member:
     size: int = 0
     folder: bool = False
     executable: bool = False
+    public: bool = False
+    """A folder that everyone may write to, as `/tmp` is."""
 
 
 def header(member: Member) -> bytes:
@@ -47,7 +49,7 @@ def header(member: Member) -> bytes:
     records = {} if split else {"path": name}
     if member.size > _MAX_OCTAL_SIZE:
         records["size"] = str(member.size)
-    mode = 0o755 if member.folder or member.executable else 0o644
+    mode = 0o1777 if member.public else 0o755 if member.folder or member.executable else 0o644
     kind = _FOLDER if member.folder else _FILE
     size = 0 if "size" in records else member.size
     prefix, base = split or (b"", name.encode("ascii", "replace")[-100:])

@@ -25,6 +25,9 @@ from modelyard.domain.values import (
     Value,
 )
 
+BaseReference = Annotated[
+    str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[!-~]+$")
+]
 ShortText = Annotated[str, StringConstraints(max_length=128, pattern=r"^[\w .+-]*$")]
 
 
@@ -86,6 +89,9 @@ class BuildImage(Spec):
     """Request body for the check; unset takes the first model's sample input."""
     upgrade: bool = False
     """Resolve the requirements anew instead of keeping the lock of the same requirements."""
+    base: BaseReference | None = None
+    """What the image stands on in a container: `host`, a minimal base of the server's own Python,
+    or `none`; unset takes the server's setting `base`."""
     optimize: bool = False
     """Serve a faster form of the one model, if there is one that answers the same."""
     description: Description = ""

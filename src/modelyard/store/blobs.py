@@ -18,6 +18,7 @@ from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     BlobRow,
     BlobState,
+    ImageBaseRow,
     ImageFileRow,
     ImageLayerRow,
     LockRow,
@@ -162,6 +163,7 @@ def _unreferenced() -> ColumnElement[bool]:
     return and_(
         ~exists().where(ModelFileRow.digest == BlobRow.digest),
         ~exists().where(ImageLayerRow.digest == BlobRow.digest),
+        ~exists().where(ImageBaseRow.digest == BlobRow.digest),
         ~exists().where(ImageFileRow.digest == BlobRow.digest),
         ~exists().where(LockRow.digest == BlobRow.digest),
     )

@@ -23,6 +23,7 @@ from modelyard.store.labels import Labels
 from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     DeploymentRow,
+    ImageBaseRow,
     ImageFileRow,
     ImageLabelRow,
     ImageLayerRow,
@@ -272,14 +273,23 @@ class Images(Repository):
 
     def _add_layers(self, image: int, manifest: Manifest) -> None:
         blobs = Blobs(self._session, self._clock)
-        for layer in manifest.layers:
-            blobs.record(layer.digest, layer.size, self._clock() + LEASE)
+        for digest, size in manifest.stored.items():
+            blobs.record(digest, size, self._clock() + LEASE)
         insert_all(
             self._session,
             ImageLayerRow,
             (
                 {"image": image, "position": position, "kind": layer.kind, "digest": layer.digest}
                 for position, layer in enumerate(manifest.layers)
+            ),
+        )
+        base = () if manifest.base is None else manifest.base.layers
+        insert_all(
+            self._session,
+            ImageBaseRow,
+            (
+                {"image": image, "position": position, "digest": layer.digest}
+                for position, layer in enumerate(base)
             ),
         )
 
@@ -317,6 +327,7 @@ def _to_domain(row: ImageRow, models: tuple[str, ...], entries: Labels) -> Image
         script=row.request.script,
         requirements=row.request.requirements,
         packages=row.packages,
+        base=row.request.base,
         description=row.description,
         tags=entries.tags,
         properties=entries.properties,

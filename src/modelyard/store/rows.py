@@ -312,6 +312,18 @@ class ImageLayerRow(Base):
     digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blob.digest"), index=True)
 
 
+class ImageBaseRow(Base):
+    """A layer of what a built image stands on."""
+
+    __tablename__ = "image_base"
+
+    image: Mapped[int] = mapped_column(
+        ForeignKey("image.seq", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blob.digest"), index=True)
+
+
 class ImageLabelRow(Base):
     """A tag or a property of an image."""
 

@@ -18,7 +18,7 @@ from tests.factories import (
 )
 
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import CheckReport, ImageState, Package
+from modelyard.domain.image import Base, BaseLayer, CheckReport, ImageState, Package
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.search import Search
 from modelyard.domain.values import Reference
@@ -126,6 +126,22 @@ class TestEnd:
         tx.images.succeed(image.id, make_manifest(layer="mine"), SIGNATURE, PACKAGES, None)
         assert nothing_holds(tx, "score.py")
         assert not nothing_holds(tx, "mine model")
+
+    def test_success_holds_the_layers_of_the_base_too(self, tx: Transaction) -> None:
+        layers = tuple(
+            BaseLayer(digest=digest_of(name), size=10, media_type="a tar", diff_id=digest_of(name))
+            for name in ("system", "python")
+        )
+        base = Base(origin="image", digest=digest_of("base"), python="/bin/python3", layers=layers)
+        manifest = make_manifest().model_copy(update={"base": base})
+        running = add_running_image(tx, base="none")
+        image = tx.images.succeed(running.id, manifest, SIGNATURE, PACKAGES, None)
+        assert (image.base, image.manifest) == ("none", manifest)
+        assert not nothing_holds(tx, "system")
+        assert not nothing_holds(tx, "python")
+        tx.images.delete(WORKSPACE, Reference("digits", 1))
+        assert nothing_holds(tx, "system")
+        assert nothing_holds(tx, "python")
 
     def test_failure_keeps_the_cause_and_lets_go_of_files_and_models(self, tx: Transaction) -> None:
         image = add_running_image(tx, models=[add_model(tx)])

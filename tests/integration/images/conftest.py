@@ -12,8 +12,10 @@ from tests.integration.images.making import WHEELHOUSE, make_request, trusted_ke
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import CheckReport, Layer, Manifest
 from modelyard.domain.model import Model
+from modelyard.images.bases.choice import Ground
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.environment import Lock
+from modelyard.images.launch import current_interpreter
 from modelyard.images.layers import LayerCache
 from modelyard.settings import Settings
 
@@ -28,7 +30,8 @@ class Workshop:
         self.key = trusted_key(home)
         self.lines: list[tuple[str, str]] = []
         self.builder = self.with_settings()
-        self.lock: Lock = self.builder.lock([], self.log)
+        self.ground = Ground(current_interpreter(), None)
+        self.lock: Lock = self.builder.lock([], self.ground.interpreter, self.log)
         self.environment: Layer = self.builder.environment(self.lock, self.log)
 
     def with_settings(self, **settings: float) -> ImageBuilder:
@@ -46,7 +49,9 @@ class Workshop:
         self, script: str = "def run(data): ...", models: Sequence[Model] = (), **files: str
     ) -> Manifest:
         request = make_request(self.blobs, script, **files)
-        return self.builder.assemble(request, models, self.lock, self.environment, self.log)
+        return self.builder.assemble(
+            request, models, self.ground, self.lock, self.environment, self.log
+        )
 
     def check(
         self,

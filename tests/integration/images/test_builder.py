@@ -15,10 +15,12 @@ from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind, Manifest
 from modelyard.errors import BuildFailed, InsufficientStorage
 from modelyard.images.builder import ImageBuilder
+from modelyard.images.launch import current_interpreter
 from modelyard.images.layers import LayerCache
 from modelyard.images.signing import SigningKey
 from modelyard.settings import Settings
 
+HERE = current_interpreter()
 LEARN = """
 import json
 from sklearn.linear_model import LogisticRegression
@@ -34,9 +36,11 @@ def run(data):
 
 def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
     request = make_request(workshop.blobs, LEARN, ["scikit-learn"])
-    lock = workshop.builder.lock(request.requirements, workshop.log)
+    lock = workshop.builder.lock(request.requirements, HERE, workshop.log)
     environment = workshop.builder.environment(lock, workshop.log)
-    manifest = workshop.builder.assemble(request, [], lock, environment, workshop.log)
+    manifest = workshop.builder.assemble(
+        request, [], workshop.ground, lock, environment, workshop.log
+    )
     signature = workshop.builder.sign(manifest, workshop.log)
     report = workshop.builder.check(manifest, signature, {"data": [[0.1], [0.9]]}, workshop.log)
     assert report.answer == [0, 1]
@@ -54,10 +58,11 @@ def test_the_same_inputs_give_the_same_digest_elsewhere(workshop: Workshop, tmp_
             SigningKey.generate(),
         )
         request = make_request(blobs, requirements=["threadpoolctl"], other="x = {'a', 'b'}\n")
-        lock = builder.lock(request.requirements, workshop.log)
+        ground = builder.ground("host", workshop.log)
+        lock = builder.lock(request.requirements, HERE, workshop.log)
         environment = builder.environment(lock, workshop.log)
         models = [make_model(blobs, weights=b"weights")]
-        return builder.assemble(request, models, lock, environment, workshop.log)
+        return builder.assemble(request, models, ground, lock, environment, workshop.log)
 
     first = build(tmp_path / "one", LocalBlobs(tmp_path / "one" / "blobs"))
     before = os.umask(0o077)
@@ -110,8 +115,9 @@ class TestAssemble:
 class TestKeys:
     def test_the_lock_key_depends_on_what_is_asked_for(self, workshop: Workshop) -> None:
         key = workshop.builder.lock_key
-        assert key(["numpy>=2", "scipy"]) == key(["scipy", "numpy >=2", "scipy"])
-        assert key(["numpy>=2"]) != key(["numpy>=3"]) != key([])
+        assert key(["numpy>=2", "scipy"], HERE) == key(["scipy", "numpy >=2", "scipy"], HERE)
+        assert key(["numpy>=2"], HERE) != key(["numpy>=3"], HERE) != key([], HERE)
+        assert key([], HERE) != key([], HERE._replace(python="3.9"))
 
     def test_the_runtime_is_part_of_the_inputs(self, workshop: Workshop) -> None:
         assert workshop.builder.runtime_digest().startswith("sha256:")

@@ -15,9 +15,11 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, Package
 from modelyard.errors import BuildFailed
 from modelyard.images.environment import Environments, Lock
-from modelyard.images.launch import ENVIRONMENT_ROOT, base_python
+from modelyard.images.launch import ENVIRONMENT_ROOT, base_python, current_interpreter
 from modelyard.images.layers import LayerCache, files_below
 from modelyard.settings import Settings
+
+HERE = current_interpreter()
 
 
 class Place:
@@ -81,7 +83,7 @@ def cause_of(caught: pytest.ExceptionInfo[BuildFailed]) -> Cause:
 
 class TestLock:
     def test_the_runtime_is_locked_with_the_users_requirements(self, place: Place) -> None:
-        lock = place.environments.lock(["needs_tool"])
+        lock = place.environments.lock(["needs_tool"], HERE)
         assert [package.name for package in lock.packages] == [
             "httptools",
             "msgspec",
@@ -92,17 +94,19 @@ class TestLock:
         ]
         assert Package(name="tool", version="1.0") in lock.packages
         assert lock.text.count("--hash=sha256:") == 6
-        assert lock == Lock(lock.text)
+        assert lock == Lock(lock.text, HERE)
 
     def test_the_same_requirements_give_the_same_lock(
         self, place: Place, tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lock = place.environments.lock(["tool", "needs_tool"])
+        lock = place.environments.lock(["tool", "needs_tool"], HERE)
         monkeypatch.setenv("UV_PRERELEASE", "allow")
         monkeypatch.setenv("UV_EXCLUDE_NEWER", "2001-01-01T00:00:00Z")
         monkeypatch.chdir(tmp_path)
         (tmp_path / "uv.toml").write_text("this is not a configuration")
-        again = Place(tmp_path / "elsewhere", wheels).environments.lock(["needs_tool", "tool"])
+        again = Place(tmp_path / "elsewhere", wheels).environments.lock(
+            ["needs_tool", "tool"], HERE
+        )
         assert again.digest == lock.digest
 
     @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ class TestLock:
         self, place: Place, requirements: list[str], code: CauseCode, name: str
     ) -> None:
         with pytest.raises(BuildFailed) as caught:
-            place.environments.lock(requirements)
+            place.environments.lock(requirements, HERE)
         cause = cause_of(caught)
         assert cause.code is code
         assert name in cause.message
@@ -133,7 +137,7 @@ class TestLock:
 
     def test_a_clash_with_the_runtime_says_what_it_needs(self, place: Place) -> None:
         with pytest.raises(BuildFailed) as caught:
-            place.environments.lock(["orjson<3"])
+            place.environments.lock(["orjson<3"], HERE)
         assert "The runtime itself needs orjson" in cause_of(caught).fix
 
     def test_an_index_that_does_not_answer_is_named(
@@ -142,7 +146,7 @@ class TestLock:
         monkeypatch.setenv("UV_DEFAULT_INDEX", "http://user:secret@127.0.0.1:9/simple")
         monkeypatch.setenv("UV_HTTP_RETRIES", "0")
         with pytest.raises(BuildFailed) as caught:
-            Place(tmp_path / "home", None).environments.lock([])
+            Place(tmp_path / "home", None).environments.lock([], HERE)
         cause = cause_of(caught)
         assert (cause.code, cause.message) == (
             CauseCode.INSTALL_FAILED,
@@ -160,7 +164,7 @@ class TestLayer:
         strict_umask: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        lock = place.environments.lock(["needs_tool"])
+        lock = place.environments.lock(["needs_tool"], HERE)
         os.umask(0o022)
         layer, _ = place.lay_out(lock)
         os.umask(0o077)
@@ -172,7 +176,7 @@ class TestLayer:
         assert again == layer
 
     def test_nothing_of_the_machine_is_inside(self, place: Place, tmp_path: Path) -> None:
-        _, root = place.lay_out(place.environments.lock(["tool"]))
+        _, root = place.lay_out(place.environments.lock(["tool"], HERE))
         paths = {file.path for file in files_below(root)}
         assert not {path for path in paths if path.startswith("bin/")}
         assert not {path for path in paths if path.endswith((".lock", "uv_cache.json"))}
@@ -185,7 +189,7 @@ class TestLayer:
         assert str(base_python()[0]).encode() not in inside
 
     def test_modules_are_compiled_and_say_where_they_stand(self, place: Place) -> None:
-        _, root = place.lay_out(place.environments.lock(["tool"]))
+        _, root = place.lay_out(place.environments.lock(["tool"], HERE))
         tag = f"cpython-{base_python()[1].replace('.', '')}"
         assert [path.name for path in (root / "tool/__pycache__").iterdir()] == [
             f"__init__.{tag}.pyc"
@@ -196,7 +200,7 @@ class TestLayer:
         assert f"/{ENVIRONMENT_ROOT}/tool/__init__.py".encode() in compiled
 
     def test_it_can_be_imported_without_writing(self, place: Place) -> None:
-        _, root = place.lay_out(place.environments.lock(["tool"]))
+        _, root = place.lay_out(place.environments.lock(["tool"], HERE))
         done = subprocess.run(
             [base_python()[0], "-s", "-S", "-c", "import tool, orjson; print(tool.__file__)"],
             env={"PYTHONPATH": str(root)},
@@ -207,7 +211,7 @@ class TestLayer:
         assert done.stdout.strip() == str(root / "tool/__init__.py")
 
     def test_files_are_read_only_copies(self, place: Place) -> None:
-        _, root = place.lay_out(place.environments.lock(["tool"]))
+        _, root = place.lay_out(place.environments.lock(["tool"], HERE))
         for file in files_below(root):
             status = (root / file.path).stat()
             assert status.st_mode & 0o222 == 0
@@ -216,7 +220,7 @@ class TestLayer:
     def test_a_wheel_that_was_changed_is_refused(
         self, place: Place, tmp_path: Path, wheels: Path
     ) -> None:
-        lock = place.environments.lock(["tool"])
+        lock = place.environments.lock(["tool"], HERE)
         forged = small_wheelhouse(tmp_path / "forged")
         write_wheel(forged, "tool", files={"tool/__init__.py": "import os\n"})
         with pytest.raises(BuildFailed) as caught:
@@ -226,6 +230,6 @@ class TestLayer:
 
     def test_what_an_image_cannot_carry_is_named(self, place: Place) -> None:
         with pytest.raises(BuildFailed) as caught:
-            place.environments.layer(place.environments.lock(["twins"]), print)
+            place.environments.layer(place.environments.lock(["twins"], HERE), print)
         assert cause_of(caught).code is CauseCode.INSTALL_FAILED
         assert "twins" in cause_of(caught).evidence[0]

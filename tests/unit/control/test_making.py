@@ -16,10 +16,13 @@ from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.optimization import Form, Optimization, Speed
 from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
+from modelyard.images.bases.choice import Ground
 from modelyard.images.environment import Lock
+from modelyard.images.launch import current_interpreter
 from modelyard.images.optimizing import Conversion
 from modelyard.schemas import BuildImage
 
+HERE = Ground(current_interpreter(), None)
 REQUEST = BuildImage(name="iris", models=("iris:1",), optimize=True)
 PINS = "onnxruntime==1.32.0 \\\n    --hash=sha256:0\n"
 FASTER = Optimization(
@@ -62,7 +65,7 @@ class Workshop:
             raise BuildFailed("they clash")
         self.environments.append(tuple(requirements))
         layer = Layer(kind=LayerKind.ENVIRONMENT, digest=digest_of("environment"), size=1)
-        return Lock(PINS), layer
+        return Lock(PINS, HERE.interpreter), layer
 
     def assemble(self, *given: object) -> Manifest:
         converted = given[-1]
@@ -98,7 +101,9 @@ class Workshop:
 
     def maker(self, model: Model | None = None) -> Maker:
         models = [model or make_model()]
-        return Maker(self, self.environment, lambda layers: None, REQUEST, models, [1], self.log)
+        return Maker(
+            self, self.environment, lambda sizes: None, REQUEST, models, HERE, [1], self.log
+        )
 
 
 @pytest.fixture
