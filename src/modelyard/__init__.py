@@ -40,6 +40,7 @@ _HOMES = {
     "modelyard.domain.profile": ("Profile",),
     "modelyard.domain.search": ("Page",),
     "modelyard.domain.service": ("Service", "ServiceKeys", "ServiceSettings", "ServiceState"),
+    "modelyard.domain.tokens": ("ServiceToken",),
     "modelyard.domain.service_file": ("ModelSource", "ServiceFile"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -80,6 +81,7 @@ __all__ = [
     "ServiceKeys",
     "ServiceSettings",
     "ServiceState",
+    "ServiceToken",
     "Step",
     "Unauthenticated",
     "Unavailable",

@@ -7,6 +7,7 @@ from modelyard.domain.profile import Profile
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
+from modelyard.domain.tokens import ServiceToken
 from modelyard.errors import (
     BuildFailed,
     Conflict,
@@ -65,6 +66,7 @@ __all__ = [
     "ServiceKeys",
     "ServiceSettings",
     "ServiceState",
+    "ServiceToken",
     "Step",
     "Unauthenticated",
     "Unavailable",

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import build_breakable
 
 import modelyard
-from modelyard.domain.service import ServiceState
+from modelyard.domain.service import Service, ServiceState
 
 
 def scores_until(
@@ -99,25 +99,49 @@ def test_a_regenerated_key_works_at_once_and_the_old_one_no_longer(
     assert after.primary != before.primary
     assert after.secondary == before.secondary
 
-    def status(key: str) -> int:
-        assert service.scoring_uri is not None
-        request = urllib.request.Request(
-            service.scoring_uri, b"{}", {"Authorization": f"Bearer {key}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
-
-    deadline = time.monotonic() + 30
-    while status(before.primary) != 401 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert status(before.primary) == 401
-    assert status(after.primary) == 200
-    assert status(before.secondary) == 200
+    wait_until_refused(service, before.primary)
+    assert status_with(service, after.primary) == 200
+    assert status_with(service, before.secondary) == 200
     yard.services.delete("keyed")
+
+
+def test_a_token_opens_its_service_until_its_key_is_regenerated(
+    yard: modelyard.Client, breakable: str
+) -> None:
+    service = yard.services.deploy("tokened", breakable, auth="token")
+    assert yard.services.score("tokened", {})["answer"] == "forty-two"
+    token = yard.services.token("tokened", lifetime="10m").token
+    assert status_with(service, token) == 200
+    assert status_with(service, yard.services.keys("tokened").primary) == 401
+    yard.services.regenerate_key("tokened", "primary")
+    wait_until_refused(service, token)
+    assert status_with(service, yard.services.token("tokened").token) == 200
+    assert yard.services.score("tokened", {})["answer"] == "forty-two"
+    yard.services.update("tokened", auth="key")
+    with pytest.raises(modelyard.Conflict, match="takes no tokens"):
+        yard.services.token("tokened")
+    yard.services.delete("tokened")
+
+
+def status_with(service: Service, credential: str) -> int:
+    """The status of a request with a key or a token."""
+    assert service.scoring_uri is not None
+    request = urllib.request.Request(
+        service.scoring_uri, b"{}", {"Authorization": f"Bearer {credential}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def wait_until_refused(service: Service, credential: str) -> None:
+    deadline = time.monotonic() + 30
+    while status_with(service, credential) != 401 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert status_with(service, credential) == 401
 
 
 def test_which_services_run_this_model_is_one_call(yard: modelyard.Client, breakable: str) -> None:

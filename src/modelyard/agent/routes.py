@@ -17,7 +17,7 @@ def route(assignment: Assignment) -> ServiceRoute:
     return ServiceRoute(
         name=service.name,
         auth=service.auth.value,
-        keys=tuple(Key(key.id, key.slot.value, key.hash) for key in service.keys),
+        keys=tuple(Key(k.id, k.slot.value, k.hash, k.token_key) for k in service.keys),
         scoring_timeout=service.scoring_timeout,
         max_concurrent_requests=service.max_concurrent_requests,
         max_queue_wait=service.max_queue_wait,

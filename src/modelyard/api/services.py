@@ -13,7 +13,14 @@ from modelyard.domain.cause import Cause
 from modelyard.domain.operation import Operation
 from modelyard.domain.search import Page
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
-from modelyard.schemas import AcceptedService, ChangeLabels, DeployService, UpdateService
+from modelyard.domain.tokens import ServiceToken
+from modelyard.schemas import (
+    AcceptedService,
+    AskToken,
+    ChangeLabels,
+    DeployService,
+    UpdateService,
+)
 
 
 def routes(services: Services) -> APIRouter:
@@ -63,6 +70,11 @@ def routes(services: Services) -> APIRouter:
     def regenerate(caller: Owner, name: str, slot: KeySlot) -> ServiceKeys:
         """Replace one key; the old one stops working when the gateway has heard of it."""
         return services.regenerate_key(caller, name, slot)
+
+    @router.post("/{name}/token")
+    def token(caller: Owner, name: str, body: AskToken) -> ServiceToken:
+        """A token for a service whose callers need one."""
+        return services.token(caller, name, body)
 
     @router.get("/{name}/logs", response_class=StreamingResponse)
     def logs(

@@ -12,7 +12,7 @@ import typer
 
 from modelyard.cli import output, parameters, progress, session
 from modelyard.client import Action, Client, Deployed, Step
-from modelyard.domain.service import Authentication, Service
+from modelyard.domain.service import Service
 from modelyard.domain.service_file import ModelSource
 from modelyard.domain.values import SERVICE_NAME_PATTERN
 from modelyard.errors import InvalidRequest
@@ -201,8 +201,9 @@ def _show_plan(planned: Deployed) -> None:
 def _curl_line(yard: Client, service: Service, sample: Any) -> str:
     """A command that works when it is pasted into a shell: it scores, if there is a sample."""
     words = ["curl", "-sS"]
-    if service.settings.auth is Authentication.KEY:
-        words += ["-H", f"Authorization: Bearer {yard.services.keys(service.name).primary}"]
+    credential = yard.services.credential(service)
+    if credential is not None:
+        words += ["-H", f"Authorization: Bearer {credential}"]
     sample = _checked_sample(yard, service) if sample is None else sample
     if sample is None:
         output.say("this shows what the service takes; give --sample to have a request here")

@@ -198,4 +198,6 @@ MaxConcurrentRequests = Annotated[
 MaxQueueWait = Annotated[
     str | None, typer.Option(help="Longest wait at the gateway, `10s`.", metavar="TIME")
 ]
-Auth = Annotated[str | None, typer.Option(help="`key`, or `none`: all may score.", metavar="KIND")]
+Auth = Annotated[
+    str | None, typer.Option(help="`key`, `token`, or `none`: all may score.", metavar="KIND")
+]

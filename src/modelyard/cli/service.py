@@ -241,6 +241,27 @@ def regenerate(
 
 
 @app.command()
+def token(
+    name: parameters.ServiceName,
+    lifetime: Annotated[
+        str, typer.Option(help="How long it is good for, such as `8h`.", metavar="TIME")
+    ] = "1h",
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Print a token of a service whose callers need one.
+
+    It ends by itself, or with the primary key of the service.
+    """
+    with session.client() as yard:
+        found = yard.services.token(name, lifetime=lifetime)
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    else:
+        output.data(found.token)
+        output.say(f"good until {found.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@app.command()
 def tag(
     name: parameters.ServiceName,
     tags: parameters.NewTags = None,

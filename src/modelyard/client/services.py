@@ -16,10 +16,11 @@ from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.search import Page
 from modelyard.domain.service import Authentication, KeySlot, Service, ServiceKeys
+from modelyard.domain.tokens import ServiceToken
 from modelyard.domain.validation import compose
 from modelyard.domain.values import SERVICE_NAME_PATTERN
 from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
-from modelyard.schemas import AcceptedService, DeployService, UpdateService
+from modelyard.schemas import AcceptedService, AskToken, DeployService, UpdateService
 
 
 class Settings(TypedDict, total=False):
@@ -40,7 +41,7 @@ class Settings(TypedDict, total=False):
     max_queue_wait: float | str
     """Longest wait at the gateway."""
     auth: str
-    """`key` or `none`."""
+    """`key`, `token` or `none`."""
 
 
 class Services(Collection[Service]):
@@ -214,6 +215,20 @@ class Services(Collection[Service]):
         path = f"{self._path(name)}/keys/{KeySlot(slot)}/regenerate"
         return parse(ServiceKeys, self._connection.request("POST", path))
 
+    def token(self, name: str, *, lifetime: float | str = "1h") -> ServiceToken:
+        """A token for a service whose `auth` is `token`.
+
+        Args:
+            name: Name of the service.
+            lifetime: How long it is good for: seconds, or text such as `8h`; a minute to a week.
+
+        Raises:
+            Conflict: The service takes no tokens.
+        """
+        request = compose(AskToken, {"lifetime": lifetime}, "the token")
+        path = f"{self._path(name)}/token"
+        return self._connection.create("POST", path, request, ServiceToken, repeatable=False)
+
     def why(self, name: str) -> Cause | None:
         """The one cause for anything not ready; None when there is nothing to say."""
         response = self._connection.request("GET", f"{self._path(name)}/why")
@@ -231,8 +246,16 @@ class Services(Collection[Service]):
 
     def _caller(self, name: str) -> tuple[Service, str | None]:
         service = self.get(name)
-        needs_key = service.settings.auth is Authentication.KEY
-        return service, self.keys(name).primary if needs_key else None
+        return service, self.credential(service)
+
+    def credential(self, service: Service) -> str | None:
+        """What callers of a service send as `Authorization: Bearer …`; None where all may score."""
+        match service.settings.auth:
+            case Authentication.KEY:
+                return self.keys(service.name).primary
+            case Authentication.TOKEN:
+                return self.token(service.name).token
+        return None
 
     def _path(self, reference: str) -> str:
         if not re.fullmatch(SERVICE_NAME_PATTERN, reference):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from modelyard.control.agents import Agents
 from modelyard.control.idempotency import earlier_answer, remember_answer
@@ -16,6 +16,7 @@ from modelyard.domain.operation import LogLine, Operation, OperationKind, Operat
 from modelyard.domain.principal import Principal
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
+    Authentication,
     KeyHash,
     KeySlot,
     Service,
@@ -23,11 +24,13 @@ from modelyard.domain.service import (
     ServiceSettings,
     ServiceState,
 )
+from modelyard.domain.tokens import ServiceToken, make_token, public_key
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.schemas import (
     AcceptedService,
+    AskToken,
     ChangeLabels,
     DeployService,
     SettingsChange,
@@ -185,6 +188,30 @@ class Services:
         self._targets[service.target].apply(service)
         return self.keys(principal, name)
 
+    def token(self, principal: Principal, name: str, request: AskToken) -> ServiceToken:
+        """A token for a service whose callers need one, signed under its primary key.
+
+        Raises:
+            Conflict: The service takes no tokens.
+        """
+        with self._database.write() as tx:
+            service = self._changeable(tx, principal, name)
+            if service.settings.auth is not Authentication.TOKEN:
+                raise Conflict(
+                    f"`{name}` takes no tokens: its `auth` is `{service.settings.auth}`",
+                    hint=f"`modelyard service update {name} --auth token` changes that",
+                )
+            keys = tx.services.keys(service.id)
+            if not all(key.token_key for key in keys):  # they are older than tokens
+                renewed = tuple(self._key_hash(key.id, key.slot) for key in keys)
+                tx.services.set_keys(service.id, renewed)
+        self._targets[service.target].apply(service)
+        primary = next(key for key in keys if key.slot is KeySlot.PRIMARY)
+        lifetime = timedelta(seconds=request.lifetime)
+        return make_token(
+            self._master_key, primary.id, name, principal.name, datetime.now(UTC), lifetime
+        )
+
     def logs(
         self, service: Service, replica: str | None, after: int, limit: int
     ) -> Sequence[LogLine]:
@@ -254,8 +281,12 @@ class Services:
         return tx.operations.add(principal.workspace, kind, f"service {name}", principal.name)
 
     def _new_key(self, slot: KeySlot) -> KeyHash:
-        key = make_key(self._master_key, new_key_id())
-        return KeyHash(id=key.id, slot=slot, hash=key.hash)
+        return self._key_hash(new_key_id(), slot)
+
+    def _key_hash(self, key_id: str, slot: KeySlot) -> KeyHash:
+        key = make_key(self._master_key, key_id)
+        token_key = public_key(self._master_key, key_id)
+        return KeyHash(id=key_id, slot=slot, hash=key.hash, token_key=token_key)
 
 
 def _built(tx: Transaction, principal: Principal, text: str) -> Image:

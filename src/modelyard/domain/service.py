@@ -28,6 +28,7 @@ class Authentication(StrEnum):
     """How callers of a service prove who they are."""
 
     KEY = "key"
+    TOKEN = "token"  # noqa: S105 - a kind of authentication
     NONE = "none"
 
 
@@ -79,7 +80,8 @@ class ServiceSettings(ReplicaSettings):
     max_queue_wait: Seconds = Field(10.0, ge=0, le=3600)
     """Longest wait at the gateway, `"10s"`; then the caller gets 503."""
     auth: Authentication = Authentication.KEY
-    """`key`: `Authorization: Bearer <key>` is needed; `none`: everybody may score."""
+    """`key`: `Authorization: Bearer <key>` is needed; `token`: a signed token that ends by itself,
+    in the same place; `none`: everybody may score."""
 
     def for_replica(self) -> ReplicaSettings:
         """The part whose change replaces replicas."""
@@ -177,6 +179,8 @@ class KeyHash(Value):
     slot: KeySlot
     hash: str
     """HMAC-SHA256 of the secret part under the public part, hexadecimal."""
+    token_key: str = ""
+    """Recognises tokens that are signed under this key: an Ed25519 public key, base64."""
 
 
 class DesiredDeployment(Value):

@@ -154,6 +154,13 @@ class UpdateService(Spec):
     settings: SettingsChange = SettingsChange()
 
 
+class AskToken(Spec):
+    """Ask for a token of a service."""
+
+    lifetime: Seconds = Field(3600.0, ge=60, le=7 * 24 * 3600)
+    """How long it is good for, `"1h"`."""
+
+
 class AcceptedService(Value):
     """Answer to a deploy or an update: the service and the operation that brings it there."""
 

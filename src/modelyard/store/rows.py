@@ -411,6 +411,8 @@ class ServiceKeyRow(Base):
     slot: Mapped[KeySlot] = mapped_column(one_of(KeySlot, "slot"), primary_key=True)
     key_id: Mapped[str] = mapped_column(unique=True)
     hash: Mapped[str]
+    token_key: Mapped[str] = mapped_column(server_default="")
+    """Empty for keys that are older than tokens."""
 
 
 class ServiceLabelRow(Base):

@@ -73,7 +73,7 @@ class ServiceView:
         order = list(KeySlot)
         return {
             service: tuple(
-                KeyHash(id=key.key_id, slot=key.slot, hash=key.hash)
+                KeyHash(id=key.key_id, slot=key.slot, hash=key.hash, token_key=key.token_key)
                 for key in sorted(keys, key=lambda key: order.index(key.slot))
             )
             for service, keys in groupby(rows, key=lambda key: key.service)

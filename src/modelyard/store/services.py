@@ -242,7 +242,13 @@ class Services(Repository):
             self._session,
             ServiceKeyRow,
             (
-                {"service": row.seq, "slot": key.slot, "key_id": key.id, "hash": key.hash}
+                {
+                    "service": row.seq,
+                    "slot": key.slot,
+                    "key_id": key.id,
+                    "hash": key.hash,
+                    "token_key": key.token_key,
+                }
                 for key in keys
             ),
         )

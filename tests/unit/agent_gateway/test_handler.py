@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.unit.runtime.replies import outcome
 
-from modelyard.agent.gateway import handler as handler_module
+from modelyard.agent.gateway import admission, handler
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute
 from modelyard.agent.gateway.handler import Gateway
 from modelyard.domain.keys import ServiceKey, make_key, verify_key
+from modelyard.domain.tokens import make_token, public_key
 from modelyard_runtime.http.server import Head, Headers, Request, Response
 
 ONE, TWO = (make_key(b"m" * 32, key_id) for key_id in ("0123456789abcdef", "fedcba9876543210"))
@@ -139,7 +142,7 @@ def test_every_refusal_costs_one_hash(monkeypatch, path: str, authorization: str
         hashed.append(key)
         return verify_key(key, stored)
 
-    monkeypatch.setattr(handler_module, "verify_key", counting)
+    monkeypatch.setattr(admission, "verify_key", counting)
     ask(path=path, authorization=authorization)
     assert len(hashed) == 1
 
@@ -184,7 +187,7 @@ def test_a_head_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         fields = Headers([(b"authorization", f"Bearer {ONE.text}".encode())])
         head = Head("POST", "/services/digits/score", "", fields)
         assert gateway.admit(head) is None
-        monkeypatch.setattr(handler_module, "split_path", None)
+        monkeypatch.setattr(handler, "split_path", None)
         for _ in range(3):
             assert gateway.admit(head) is None
             assert outcome(gateway.handle(Request.of(head))).status == 503
@@ -244,3 +247,44 @@ def test_ids_are_made_when_the_caller_has_none_and_never_repeat() -> None:
     ids = asyncio.run(run())
     assert len(set(ids)) == 200
     assert all(len(request_id) == 32 for request_id in ids)
+
+
+MASTER = b"m" * 32
+BY_TOKEN = replace(
+    ROUTE, auth="token", keys=(Key(ONE.id, "primary", ONE.hash, public_key(MASTER, ONE.id)),)
+)
+
+
+def token(lifetime: timedelta = timedelta(hours=1), service: str = "digits") -> str:
+    now = datetime.now(UTC)
+    return make_token(MASTER, ONE.id, service, "owner", now, lifetime).token
+
+
+def test_a_token_opens_its_service() -> None:
+    config = GatewayConfig(1, (BY_TOKEN,))
+    assert code(ask(config, authorization=f"Bearer {token()}")) == LET_IN
+    assert code(ask(config, authorization=f"Bearer {token(service='iris')}")) == REFUSED
+    assert code(ask(config, authorization=f"Bearer {token()}x")) == REFUSED
+    assert code(ask(config, authorization=f"Bearer {ONE.text}")) == REFUSED
+    assert code(ask(config)) == REFUSED
+
+
+def test_a_token_does_not_open_a_service_that_wants_a_key() -> None:
+    config = GatewayConfig(1, (replace(BY_TOKEN, auth="key"),))
+    assert code(ask(config, authorization=f"Bearer {token()}")) == REFUSED
+
+
+def test_a_token_that_ends_is_refused_on_a_connection_that_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> list[tuple[int, str]]:
+        gateway = Gateway()
+        gateway.apply(GatewayConfig(1, (BY_TOKEN,)))
+        fields = [(b"host", b"h"), (b"authorization", f"Bearer {token()}".encode())]
+        request = Request("POST", "/services/digits/score", "", Headers(fields), b"")
+        before = code(outcome(gateway.handle(request)))
+        later = time.time() + 2 * 3600
+        monkeypatch.setattr(time, "time", lambda: later)
+        return [before, code(outcome(gateway.handle(request)))]
+
+    assert asyncio.run(run()) == [LET_IN, REFUSED]

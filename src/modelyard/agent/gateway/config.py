@@ -34,6 +34,8 @@ class Key:
     """`primary` or `secondary`."""
     hash: str
     """`modelyard.domain.keys.ServiceKey.hash`."""
+    token_key: str = ""
+    """`modelyard.domain.tokens.public_key`: recognises tokens that are signed under this key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class ServiceRoute:
 
     name: str
     auth: str
-    """`none` lets everybody in; with anything else, such as `key`, a key is needed."""
+    """`none` lets everybody in; `token` those with a token; anything else those with a key."""
     keys: tuple[Key, ...]
     scoring_timeout: float
     """Seconds one request may take at a replica."""

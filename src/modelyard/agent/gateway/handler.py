@@ -6,8 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from math import inf
 
+from modelyard.agent.gateway.admission import Admission, Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute
@@ -20,7 +21,6 @@ from modelyard.agent.gateway.forwarding import (
     split_path,
 )
 from modelyard.agent.gateway.upstream import Exchange
-from modelyard_runtime.auth import NO_KEY, key_in, verify_key
 from modelyard_runtime.http.server import (
     JSON,
     Head,
@@ -32,8 +32,11 @@ from modelyard_runtime.http.server import (
     Server,
 )
 
-_MOST_ADMITTED = 64  # spellings of right `Authorization` fields that are remembered
 _KEPT_BODY = 256 << 10  # bytes of a body that are kept; what is larger is passed on as it comes
+_WANTED = {
+    "key": "one of its keys: `Authorization: Bearer <key>`",
+    "token": "a token of it that is not over: `Authorization: Bearer <token>`",
+}
 _UNKNOWN = ServiceRoute(
     name="",
     auth="key",
@@ -46,61 +49,36 @@ _UNKNOWN = ServiceRoute(
 """Stands in for services that do not exist, so that to ask for one costs as much."""
 
 
-@dataclass(slots=True)
-class Refusals:
-    """Requests to one service that came without a right key."""
-
-    count: int = 0
-    last_at: float = 0.0
-    """Seconds since 1970."""
-    key_id: str | None = None
-    """Public part of the key that came last; None when there was none or it is no key."""
-
-
 class _Service:
     """One service: who may use it, and what answers for it."""
 
-    __slots__ = ("_admitted", "_hashes", "_open", "balancer", "refusals")
+    __slots__ = ("admission", "balancer", "refusals", "wants")
 
     def __init__(self, route: ServiceRoute, loop: asyncio.AbstractEventLoop) -> None:
         self.refusals = Refusals()
         self.balancer = Balancer(route, loop)
-        self._set_keys(route)
+        self._follow(route)
 
     def change(self, route: ServiceRoute) -> None:
-        self._set_keys(route)
+        self._follow(route)
         self.balancer.change(route)
 
-    def admits(self, authorization: bytes | None) -> bool:
-        """Whether a caller with this `Authorization` may use the service."""
-        return authorization in self._admitted or self._open or self._verify(authorization)
-
-    def _verify(self, authorization: bytes | None) -> bool:
-        key = key_in(authorization)
-        known = self._hashes.get(key.id) if key is not None else None
-        if verify_key(key or NO_KEY, known) and authorization is not None:
-            # What was right once is right until the keys change, and is found faster.
-            if len(self._admitted) < _MOST_ADMITTED:
-                self._admitted.add(authorization)
-            return True
-        self.refusals.count += 1
-        self.refusals.last_at = time.time()
-        self.refusals.key_id = key.id if key is not None else None
-        return False
-
-    def _set_keys(self, route: ServiceRoute) -> None:
-        self._open = route.auth == "none"
-        self._hashes = {key.id: key.hash for key in route.keys}
-        self._admitted: set[bytes | None] = set()
+    def _follow(self, route: ServiceRoute) -> None:
+        self.admission = Admission(route, self.refusals)
+        self.wants = _WANTED.get(route.auth, _WANTED["key"])
 
 
 class Passage:
     """What is remembered of a head that was let in: all that follows from it, done once."""
 
-    __slots__ = ("balancer", "bodyless", "epoch", "head", "is_framed", "request_id")
+    __slots__ = ("balancer", "bodyless", "epoch", "head", "is_framed", "request_id", "until")
 
-    def __init__(self, epoch: int, balancer: Balancer, head: Head, place: Place) -> None:
+    def __init__(
+        self, epoch: int, until: float, balancer: Balancer, head: Head, place: Place
+    ) -> None:
         self.epoch = epoch
+        self.until = until
+        """Seconds since 1970 until which it holds."""
         self.balancer = balancer
         self.bodyless = head.method == "HEAD"
         self.request_id = head.headers.get(b"x-request-id")
@@ -170,28 +148,28 @@ class Gateway:
 
     def admit(self, head: Head) -> Response | None:
         """Refuse a request by its head; the HTTP core asks before it reads the body."""
-        passage = head.memo
-        if passage is not None and passage.epoch == self._epoch:
+        if self._passage(head) is not None:
             return None
         head.memo = None
         place = split_path(head.path)
         if place is None:
             return None
         service = self._services.get(place.service, self._nobody)
-        if not service.admits(head.headers.get(b"authorization")):
+        until = service.admission.good_until(head.headers.get(b"authorization"))
+        if not until:
             return self._refuse(service, place.service, self._request_id(head))
-        head.memo = Passage(self._epoch, service.balancer, head, place)
+        head.memo = Passage(self._epoch, until, service.balancer, head, place)
         return None
 
     def handle(self, request: Request) -> Response | Reply:
         """Answer one request; the HTTP core calls this."""
         head = request.head
-        passage: Passage | None = head.memo
-        if passage is None or passage.epoch != self._epoch:
+        passage = self._passage(head)
+        if passage is None:
             refusal = self.admit(head)
             if refusal is not None:
                 return refusal
-            passage = head.memo
+            passage = self._passage(head)
             if passage is None:
                 return self._own(head.path, self._request_id(head))
         request_id = passage.request_id or self._new_request_id()
@@ -239,6 +217,13 @@ class Gateway:
             exchange.head = passage.head + framing + end_of_head(exchange.request_id)
         passage.balancer.submit(exchange)
 
+    def _passage(self, head: Head) -> Passage | None:
+        """What is remembered of a head, if it still holds."""
+        passage: Passage | None = head.memo
+        if passage is None or passage.epoch != self._epoch:
+            return None
+        return passage if passage.until == inf or passage.until > time.time() else None
+
     def _request_id(self, head: Head) -> bytes:
         return head.headers.get(b"x-request-id") or self._new_request_id()
 
@@ -251,7 +236,7 @@ class Gateway:
         if service is self._nobody:
             message = f"there is no service `{name[:64]}` here"
             return own_answer(404, "not_found", message, request_id)
-        message = f"service `{name}` needs one of its keys: `Authorization: Bearer <key>`"
+        message = f"service `{name}` needs {service.wants}"
         return own_answer(401, "unauthenticated", message, request_id, BEARER)
 
     def _own(self, path: str, request_id: bytes) -> Response:

@@ -1,0 +1,13 @@
+"""What recognises tokens that are signed under a service's keys."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "service_key", sa.Column("token_key", sa.String(), nullable=False, server_default="")
+    )
