@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -59,3 +60,13 @@ def test_the_key_stays_in_its_file(yard: modelyard.Client, breakable: str) -> No
     files = [file for file in home.rglob("*") if file.is_file() and file.suffix in (".db", ".log")]
     assert files
     assert not [file for file in files if secret in file.read_bytes()]
+
+
+def test_the_sbom_is_the_one_that_was_signed(yard: modelyard.Client, breakable: str) -> None:
+    content = yard.images.sbom(breakable)
+    image = yard.images.get(breakable)
+    assert image.signature is not None
+    assert f"sha256:{hashlib.sha256(content).hexdigest()}" == image.signature.sbom
+    packages = {part["name"]: part for part in json.loads(content)["components"]}
+    assert {"orjson", "uvloop", "breakable", "modelyard-runtime"} <= packages.keys()
+    assert packages["orjson"]["hashes"]

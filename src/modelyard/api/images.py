@@ -13,7 +13,14 @@ from modelyard.control.operations import Operations
 from modelyard.domain.image import Image
 from modelyard.domain.search import Page
 from modelyard.domain.signature import PublicKey
+from modelyard.images.sbom import MEDIA_TYPE
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
+
+
+class CycloneDxResponse(Response):
+    """A document as it was stored."""
+
+    media_type = MEDIA_TYPE
 
 
 def routes(images: Images, operations: Operations) -> APIRouter:
@@ -47,6 +54,11 @@ def routes(images: Images, operations: Operations) -> APIRouter:
     def get(caller: Owner, name: str, version: str) -> Image:
         """One version of an image; `latest` is the newest."""
         return images.get(caller, reference(name, version, "image"))
+
+    @router.get("/{name}/versions/{version}/sbom", response_class=CycloneDxResponse)
+    def sbom(caller: Owner, name: str, version: str) -> CycloneDxResponse:
+        """What is inside an image, as CycloneDX 1.6; made when it was built, and signed with it."""
+        return CycloneDxResponse(images.sbom(caller, reference(name, version, "image")))
 
     @router.get("/{name}/versions/{version}/log", response_class=StreamingResponse)
     def log(

@@ -135,6 +135,18 @@ def key(form: output.Output = output.Format.TABLE) -> None:
 
 
 @app.command()
+def sbom(image: parameters.ImageReference, form: output.Output = output.Format.TABLE) -> None:
+    """Print what is inside one version: packages, runtime, base, models, as CycloneDX 1.6.
+
+    Both forms of output are that JSON document. Into a file or a pipe go the very bytes that were
+    signed with the image.
+    """
+    del form
+    with session.client() as yard:
+        output.data_bytes(yard.images.sbom(image))
+
+
+@app.command()
 def log(
     image: parameters.ImageReference,
     follow: parameters.Follow = False,

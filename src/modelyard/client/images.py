@@ -175,6 +175,15 @@ class Images(Collection[Image]):
         """The public key that checks the signatures of the workspace's images."""
         return self._connection.get("/images/key", PublicKey)
 
+    def sbom(self, reference: str) -> bytes:
+        """What is inside an image: a CycloneDX 1.6 document, the very bytes that were signed.
+
+        Raises:
+            NotFound: There is no such image, or it has no SBOM.
+            IntegrityError: The stored document is not the one that was signed.
+        """
+        return self._connection.request("GET", f"{self._path(reference)}/sbom").content
+
     def code_digests(self, image: Image) -> dict[str, str]:
         """The digest of every code file of a built image, by its path."""
         return code_digests(self._connection, image)

@@ -6,6 +6,7 @@ it up again at its next start.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,10 @@ from modelyard.errors import (
     BuildFailed,
     Conflict,
     InsufficientStorage,
+    IntegrityError,
     InvalidRequest,
     ModelyardError,
+    NotFound,
     Unavailable,
 )
 from modelyard.images.builder import ImageBuilder, Log
@@ -135,6 +138,29 @@ class Images:
         """One version of an image; the latest when the reference names none."""
         with self._database.read() as tx:
             return tx.images.get(principal.workspace, reference)
+
+    def sbom(self, principal: Principal, reference: Reference) -> bytes:
+        """What is inside an image, as the CycloneDX document that was made when it was built.
+
+        Raises:
+            NotFound: There is no such image, or it has no SBOM.
+            IntegrityError: The stored document is not the one that was signed.
+        """
+        image = self.get(principal, reference)
+        digest = image.signature.sbom if image.signature else None
+        if digest is None:
+            raise NotFound(
+                f"image `{image.reference}` has no SBOM",
+                hint="one is made by every build that succeeds; build the image again with "
+                "--upgrade",
+            )
+        content = b"".join(self._blobs.open(digest))
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+            raise IntegrityError(
+                f"the SBOM of image `{image.reference}` was changed after it was made",
+                hint="restore the blob store from a backup, or build the image again",
+            )
+        return content
 
     def search(self, principal: Principal, search: Search) -> Page[Image]:
         """Images that match, newest first."""
@@ -236,7 +262,7 @@ class Images:
         return lock, layer
 
     def _hold(self, sizes: Mapping[str, int]) -> None:
-        """Keep layers that nothing refers to yet from being collected."""
+        """Keep blobs that nothing refers to yet from being collected."""
         with self._database.write() as tx:
             for digest, size in sizes.items():
                 tx.blobs.record(digest, size, datetime.now(UTC) + LEASE)

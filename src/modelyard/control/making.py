@@ -148,8 +148,11 @@ class Maker:
         manifest = self._builder.assemble(
             self._request, self._models, self._ground, lock, environment, self._log, files
         )
-        self._hold(manifest.stored)
-        signature = self._builder.sign(manifest, self._log)
+        described = self._builder.describe(
+            self._request.name, manifest, lock, self._models, self._log, files
+        )
+        self._hold({**manifest.stored, described.digest: described.size})
+        signature = self._builder.sign(manifest, described.digest, self._log)
         report = self._builder.check(manifest, signature, self._sample, self._log)
         return Made(manifest, signature, lock, report)
 

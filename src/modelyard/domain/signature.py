@@ -23,16 +23,21 @@ class Signature(Value):
 
     key: Digest
     """Id of the public key that checks it."""
+    sbom: Digest | None = None
+    """Digest of the image's SBOM, which is signed with it; null: it has none."""
     value: str
     """The 64 bytes in base64."""
 
 
-def statement(image: str, key: str) -> bytes:
+def statement(image: str, key: str, sbom: str | None = None) -> bytes:
     """The very bytes that are signed: JSON with sorted keys, no spaces, in ASCII.
 
     Args:
         image: Digest of the image, which is over its whole manifest.
         key: Id of the public key.
+        sbom: Digest of the image's SBOM; left out where there is none.
     """
     document = {"type": STATEMENT_TYPE, "image": image, "key": key}
+    if sbom is not None:
+        document["sbom"] = sbom
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")

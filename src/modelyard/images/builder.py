@@ -17,14 +17,14 @@ from typing import Protocol
 from packaging.requirements import Requirement
 from pydantic import JsonValue
 
-from modelyard.blobs.base import BlobStore
+from modelyard.blobs.base import BlobStore, Stored
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.domain.signature import PublicKey, Signature
 from modelyard.errors import InsufficientStorage
-from modelyard.images import parts
+from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, Ground
 from modelyard.images.check import check_start
 from modelyard.images.environment import Environments, Lock, runtime_requirements
@@ -189,9 +189,25 @@ class ImageBuilder:
             layers=(environment, runtime, code, model),
         )
 
-    def sign(self, manifest: Manifest, log: Log) -> Signature:
-        """Vouch for what was assembled."""
-        signature = self._key.sign(manifest.digest)
+    def describe(
+        self,
+        name: str,
+        manifest: Manifest,
+        lock: Lock,
+        models: Sequence[Model],
+        log: Log,
+        converted: Mapping[str, bytes] | None = None,
+    ) -> Stored:
+        """Write down what is inside what was assembled, as a blob: its SBOM."""
+        with _full_disk_as_cause(), self._blobs.writer() as writer:
+            writer.write(sbom.describe(name, manifest, lock, models, converted))
+            stored = writer.commit()
+        log(f"SBOM: {stored.digest}")
+        return stored
+
+    def sign(self, manifest: Manifest, described: str, log: Log) -> Signature:
+        """Vouch for what was assembled, and for the SBOM of this digest."""
+        signature = self._key.sign(manifest.digest, described)
         log(f"signed {manifest.digest} with key {signature.key}")
         return signature
 

@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import uv
 
@@ -44,8 +45,19 @@ _PASSED_ON = re.compile(
     r"|UV_(DEFAULT_INDEX|INDEX.*|EXTRA_INDEX_URL|KEYRING_PROVIDER|NATIVE_TLS|SYSTEM_CERTS"
     r"|INSECURE_HOST|HTTP_.*|OFFLINE)"
 )
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
+_HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})\b")
 _MACHINE_FILES = frozenset({".lock"})
 _MACHINE_RECORDS = frozenset({"uv_cache.json"})
+
+
+class Pin(NamedTuple):
+    """One locked package."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+    """`sha256:…` of every wheel that may be installed, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +75,20 @@ class Lock:
         return f"sha256:{hashlib.sha256(self.text.encode()).hexdigest()}"
 
     @property
+    def pins(self) -> tuple[Pin, ...]:
+        """Every package by name, with what may be installed of it."""
+        found: list[tuple[str, str, list[str]]] = []
+        for line in self.text.splitlines():
+            if pinned := _PINNED.match(line):
+                found.append((pinned[1], pinned[2], []))
+            if found:
+                found[-1][2].extend(_HASH.findall(line))
+        return tuple(Pin(name, version, tuple(sorted(hashes))) for name, version, hashes in found)
+
+    @property
     def packages(self) -> tuple[Package, ...]:
         """Every package by name."""
-        pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", self.text, re.MULTILINE)
-        return tuple(Package(name=name, version=version) for name, version in pins)
+        return tuple(Package(name=pin.name, version=pin.version) for pin in self.pins)
 
 
 def runtime_requirements() -> tuple[str, ...]:

@@ -73,10 +73,10 @@ class SigningKey:
             serialization.NoEncryption(),
         ))  # fmt: skip
 
-    def sign(self, image: str) -> Signature:
-        """Vouch for the image of this digest."""
-        value = self._key.sign(statement(image, self.public.id))
-        return Signature(key=self.public.id, value=base64.b64encode(value).decode())
+    def sign(self, image: str, sbom: str | None = None) -> Signature:
+        """Vouch for the image of this digest, and for the SBOM of that one."""
+        value = self._key.sign(statement(image, self.public.id, sbom))
+        return Signature(key=self.public.id, sbom=sbom, value=base64.b64encode(value).decode())
 
 
 class TrustedKeys:
@@ -147,7 +147,7 @@ def is_valid(image: str, signature: Signature, key: PublicKey) -> bool:
     assert isinstance(public, Ed25519PublicKey)
     try:
         value = base64.b64decode(signature.value, validate=True)
-        public.verify(value, statement(image, key.id))
+        public.verify(value, statement(image, key.id, signature.sbom))
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return signature.key == key.id

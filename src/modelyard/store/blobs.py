@@ -21,6 +21,7 @@ from modelyard.store.rows import (
     ImageBaseRow,
     ImageFileRow,
     ImageLayerRow,
+    ImageSbomRow,
     LockRow,
     ModelFileRow,
 )
@@ -164,6 +165,7 @@ def _unreferenced() -> ColumnElement[bool]:
         ~exists().where(ModelFileRow.digest == BlobRow.digest),
         ~exists().where(ImageLayerRow.digest == BlobRow.digest),
         ~exists().where(ImageBaseRow.digest == BlobRow.digest),
+        ~exists().where(ImageSbomRow.digest == BlobRow.digest),
         ~exists().where(ImageFileRow.digest == BlobRow.digest),
         ~exists().where(LockRow.digest == BlobRow.digest),
     )

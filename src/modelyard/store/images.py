@@ -29,6 +29,7 @@ from modelyard.store.rows import (
     ImageLayerRow,
     ImageModelRow,
     ImageRow,
+    ImageSbomRow,
     ModelRow,
     OperationRow,
     ServiceRow,
@@ -114,10 +115,12 @@ class Images(Repository):
         Raises:
             NotFound: There is no image with this id.
             Conflict: The build has ended before.
+            NotFound: There is no image with this id, or no blob with the SBOM that was signed.
             Unavailable: A layer is being deleted at this moment: write it again.
         """
         row = self._running_row(image)
         self._add_layers(row.seq, manifest)
+        self._add_sbom(row.seq, signature)
         row.state, row.manifest, row.digest = ImageState.SUCCEEDED, manifest, manifest.digest
         row.signature, row.packages = signature, tuple(packages)
         row.report, row.optimization = report, optimization
@@ -139,15 +142,17 @@ class Images(Repository):
         )
         return self._one(row)
 
-    def sign_all(self, workspace: str, sign: Callable[[str], Signature]) -> int:
-        """Sign every built image of a workspace, by its digest; how many there are."""
-        query = select(ImageRow).where(
-            ImageRow.workspace == workspace, ImageRow.state == ImageState.SUCCEEDED
+    def sign_all(self, workspace: str, sign: Callable[[str, str | None], Signature]) -> int:
+        """Sign every built image of a workspace, by its digest and its SBOM's; how many."""
+        query = (
+            select(ImageRow, ImageSbomRow.digest)
+            .join(ImageSbomRow, ImageSbomRow.image == ImageRow.seq, isouter=True)
+            .where(ImageRow.workspace == workspace, ImageRow.state == ImageState.SUCCEEDED)
         )
-        rows = self._session.scalars(query).all()
-        for row in rows:
+        rows = self._session.execute(query).all()
+        for row, sbom in rows:
             assert row.manifest is not None, "it is built"
-            row.signature = sign(row.manifest.digest)
+            row.signature = sign(row.manifest.digest, sbom)
         return len(rows)
 
     def running(self) -> tuple[Image, ...]:
@@ -292,6 +297,12 @@ class Images(Repository):
                 for position, layer in enumerate(base)
             ),
         )
+
+    def _add_sbom(self, image: int, signature: Signature) -> None:
+        if signature.sbom is not None:
+            Blobs(self._session, self._clock).hold([signature.sbom])
+            values = {"image": image, "digest": signature.sbom}
+            insert_all(self._session, ImageSbomRow, [values])
 
     def _release_files(self, image: int) -> None:
         self._session.execute(delete(ImageFileRow).where(ImageFileRow.image == image))

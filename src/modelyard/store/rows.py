@@ -324,6 +324,17 @@ class ImageBaseRow(Base):
     digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blob.digest"), index=True)
 
 
+class ImageSbomRow(Base):
+    """The SBOM of a built image."""
+
+    __tablename__ = "image_sbom"
+
+    image: Mapped[int] = mapped_column(
+        ForeignKey("image.seq", ondelete="CASCADE"), primary_key=True
+    )
+    digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blob.digest"), index=True)
+
+
 class ImageLabelRow(Base):
     """A tag or a property of an image."""
 

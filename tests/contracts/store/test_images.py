@@ -9,6 +9,7 @@ from tests.factories import (
     KEY,
     OWNER,
     WORKSPACE,
+    add_blob,
     add_image,
     add_model,
     add_running_image,
@@ -143,6 +144,20 @@ class TestEnd:
         assert nothing_holds(tx, "system")
         assert nothing_holds(tx, "python")
 
+    def test_success_holds_the_sbom_that_was_signed(self, tx: Transaction) -> None:
+        image, sbom = add_running_image(tx), add_blob(tx, "sbom")
+        signature = KEY.sign(make_manifest().digest, sbom)
+        tx.images.succeed(image.id, make_manifest(), signature, PACKAGES, None)
+        assert not nothing_holds(tx, "sbom")
+        tx.images.delete(WORKSPACE, Reference("digits", None))
+        assert nothing_holds(tx, "sbom")
+
+    def test_an_sbom_that_is_not_there_is_refused(self, tx: Transaction) -> None:
+        image = add_running_image(tx)
+        signature = KEY.sign(make_manifest().digest, digest_of("nothing"))
+        with pytest.raises(NotFound):
+            tx.images.succeed(image.id, make_manifest(), signature, PACKAGES, None)
+
     def test_failure_keeps_the_cause_and_lets_go_of_files_and_models(self, tx: Transaction) -> None:
         image = add_running_image(tx, models=[add_model(tx)])
         failed = tx.images.fail(image.id, CAUSE)
@@ -163,9 +178,15 @@ class TestSignAll:
     def test_signs_what_is_built_in_the_workspace(self, tx: Transaction, elsewhere: str) -> None:
         built, running = add_image(tx), add_running_image(tx, "other")
         foreign = add_image(tx, workspace=elsewhere)
+        described, sbom = add_running_image(tx, "described"), add_blob(tx, "sbom")
+        signature = KEY.sign(make_manifest().digest, sbom)
+        described = tx.images.succeed(described.id, make_manifest(), signature, PACKAGES, None)
         key = SigningKey.generate()
-        assert tx.images.sign_all(WORKSPACE, key.sign) == 1
+        assert tx.images.sign_all(WORKSPACE, key.sign) == 2
         assert built.digest is not None
+        assert described.digest is not None
+        found = tx.images.get(WORKSPACE, Reference("described", 1))
+        assert found.signature == key.sign(described.digest, sbom)
         assert tx.images.get(WORKSPACE, Reference("digits", 1)).signature == key.sign(built.digest)
         assert tx.images.get(WORKSPACE, Reference("other", 1)) == running
         assert tx.images.get(elsewhere, Reference("digits", 1)).signature == foreign.signature

@@ -63,7 +63,7 @@ class Workshop:
     ) -> CheckReport:
         manifest = self.assemble(script, models, **(files or {}))
         builder = self.with_settings(**settings)
-        return builder.check(manifest, builder.sign(manifest, self.log), sample, self.log)
+        return builder.check(manifest, self.key.sign(manifest.digest), sample, self.log)
 
 
 @pytest.fixture(scope="session")

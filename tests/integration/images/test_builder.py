@@ -41,7 +41,7 @@ def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
     manifest = workshop.builder.assemble(
         request, [], workshop.ground, lock, environment, workshop.log
     )
-    signature = workshop.builder.sign(manifest, workshop.log)
+    signature = workshop.key.sign(manifest.digest)
     report = workshop.builder.check(manifest, signature, {"data": [[0.1], [0.9]]}, workshop.log)
     assert report.answer == [0, 1]
     said = [text for source, text in workshop.lines if source == "build"]
@@ -108,7 +108,7 @@ class TestAssemble:
             Settings(home=workshop.home, wheels=WHEELHOUSE),
             workshop.key,
         )
-        signature = fresh.sign(manifest, workshop.log)
+        signature = workshop.key.sign(manifest.digest)
         assert fresh.check(manifest, signature, 1, workshop.log).answer == 5
 
 

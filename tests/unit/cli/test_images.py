@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.cli.conftest import Run
-from tests.unit.client.fake_server import FakeServer
+from tests.unit.client.fake_server import SBOM, FakeServer
 
 from modelyard.errors import BuildFailed
 from modelyard.images.signing import parse_public_key
@@ -54,6 +54,10 @@ class TestOne:
     @pytest.fixture(autouse=True)
     def _image(self, run: Run) -> None:
         run(*BUILD)
+
+    def test_sbom_goes_into_a_file_as_it_was_signed(self, run: Run) -> None:
+        assert run("image", "sbom", "digits").stdout_bytes == SBOM
+        assert run("image", "sbom", "digits", "-o", "json").stdout_bytes == SBOM
 
     def test_list(self, run: Run, run_json: Callable[..., Any]) -> None:
         assert run("image", "list").stdout.splitlines()[1].split()[:3] == [

@@ -21,6 +21,7 @@ from modelyard.errors import BY_CODE, InUse, ModelyardError, NotFound
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).isoformat()
 TOKEN = "token-of-tests"
+SBOM = b'{\n "bomFormat": "CycloneDX"\n}'
 GATEWAY = "http://127.0.0.1:7880"
 STATUS = {"not_found": 404, "conflict": 409, "in_use": 409, "unauthenticated": 401}
 
@@ -100,6 +101,7 @@ class FakeServer:
             ("GET", f"/images{version}", lambda r, n, v: self._version("image", n, v)),
             ("PATCH", f"/images{version}", lambda r, n, v: self._change(r, "image", n, v)),
             ("DELETE", f"/images{version}", lambda r, n, v: httpx2.Response(204)),
+            ("GET", f"/images{version}/sbom", lambda r, n, v: httpx2.Response(200, content=SBOM)),
             ("GET", f"/images{version}/log", lambda r, n, v: self._logs(r)),
             ("POST", f"/images{version}/profiles", self._profile),
             ("POST", "/services", self._deploy),

@@ -10,6 +10,7 @@ import pytest
 from pydantic import JsonValue
 from tests.factories import KEY, digest_of, make_manifest
 
+from modelyard.blobs.base import Stored
 from modelyard.control.making import Maker, check_optimizable
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model, ModelFile, ModelFormat
@@ -73,8 +74,20 @@ class Workshop:
         self.assembled.append(converted)
         return make_manifest(layer="converted" if converted else "plain")
 
-    def sign(self, manifest: Manifest, log: object) -> Signature:
-        return KEY.sign(manifest.digest)
+    def describe(
+        self,
+        name: str,
+        manifest: Manifest,
+        lock: Lock,
+        models: Sequence[Model],
+        log: object,
+        converted: Mapping[str, bytes] | None,
+    ) -> Stored:
+        assert name == "iris"
+        return Stored(digest_of(f"sbom of {manifest.digest}"), 1)
+
+    def sign(self, manifest: Manifest, described: str, log: object) -> Signature:
+        return KEY.sign(manifest.digest, described)
 
     def check(
         self, manifest: Manifest, signature: Signature, sample: JsonValue, log: object
@@ -120,6 +133,7 @@ class TestMakeOptimized:
         assert workshop.environments[-1] == ("onnxruntime==1.32.0",)
         assert workshop.assembled == [None, {"model.onnx": b"graph"}]
         assert made.report.cold_start == 1.0
+        assert made.signature.sbom == digest_of(f"sbom of {made.manifest.digest}")
 
     def test_the_gain_is_reported_with_starts_and_memory(self, workshop: Workshop) -> None:
         made = workshop.maker().make_optimized(NEEDS)
