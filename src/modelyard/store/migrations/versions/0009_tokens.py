@@ -4,10 +4,10 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
     op.add_column(
-        "service_key", sa.Column("token_key", sa.String(), nullable=False, server_default="")
+        "service_key", sa.Column("token_key", sa.Text(), nullable=False, server_default="")
     )
