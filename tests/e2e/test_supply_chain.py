@@ -13,6 +13,7 @@ import pytest
 
 import modelyard
 from modelyard.domain.cause import CauseCode
+from modelyard.domain.image import LayerKind
 
 HOME = "MODELYARD_HOME"
 
@@ -70,3 +71,21 @@ def test_the_sbom_is_the_one_that_was_signed(yard: modelyard.Client, breakable: 
     packages = {part["name"]: part for part in json.loads(content)["components"]}
     assert {"orjson", "uvloop", "breakable", "modelyard-runtime"} <= packages.keys()
     assert packages["orjson"]["hashes"]
+
+
+def test_verify_finds_the_layer_that_was_changed(yard: modelyard.Client, breakable: str) -> None:
+    assert yard.images.verify(breakable).intact
+    manifest = yard.images.get(breakable).manifest
+    assert manifest is not None
+    name = manifest.layer(LayerKind.CODE).digest[-40:]
+    (path,) = (p for p in (Path(os.environ[HOME]) / "blobs").rglob(f"*{name}*") if p.is_file())
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content[:-1] + b"x")
+    try:
+        found = yard.images.verify(breakable)
+        assert not found.intact
+        assert [part.part for part in found.parts if part.problem] == ["layer code"]
+    finally:
+        path.write_bytes(content)
+    assert yard.images.verify(breakable).intact

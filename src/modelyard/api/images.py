@@ -60,6 +60,13 @@ def routes(images: Images, operations: Operations) -> APIRouter:
         """What is inside an image, as CycloneDX 1.6; made when it was built, and signed with it."""
         return CycloneDxResponse(images.sbom(caller, reference(name, version, "image")))
 
+    @router.get("/{name}/versions/{version}/verification", response_class=StreamingResponse)
+    def verify(caller: Owner, name: str, version: str) -> StreamingResponse:
+        """Read all that is stored of an image; one JSON object a line for each part, when done."""
+        parts = images.verify(caller, reference(name, version, "image"))
+        lines = (part.model_dump_json().encode() + b"\n" for part in parts)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
     @router.get("/{name}/versions/{version}/log", response_class=StreamingResponse)
     def log(
         request: Request,

@@ -18,6 +18,7 @@ from modelyard.cli.listing import (
     show_reference,
 )
 from modelyard.domain.image import Base, Image
+from modelyard.domain.verification import Verification, VerifiedPart
 
 app = parameters.commands()
 
@@ -144,6 +145,37 @@ def sbom(image: parameters.ImageReference, form: output.Output = output.Format.T
     del form
     with session.client() as yard:
         output.data_bytes(yard.images.sbom(image))
+
+
+@app.command()
+def verify(image: parameters.ImageReference, form: output.Output = output.Format.TABLE) -> None:
+    """Read all that is stored of one version and say what is wrong; exits with 1 if anything is.
+
+    Digests of manifest, SBOM and every layer are computed anew, and the signature is checked.
+    """
+    on_part = None if form is output.Format.JSON else _show_part
+    with session.client() as yard:
+        found = yard.images.verify(image, on_part=on_part)
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    output.say(_verdict(found))
+    if not found.intact:
+        raise typer.Exit(1)
+
+
+def _verdict(found: Verification) -> str:
+    if found.intact:
+        return f"{found.image} is intact"
+    wrong = sum(part.problem is not None for part in found.parts)
+    verb = "is" if wrong == 1 else "are"
+    return f"{found.image} is not intact: {wrong} of {len(found.parts)} parts {verb} wrong"
+
+
+def _show_part(part: VerifiedPart) -> None:
+    state = "ok" if part.problem is None else "WRONG"
+    output.data(f"{state:<6} {part.part}  {part.digest}")
+    if part.problem is not None:
+        output.data(f"       {part.problem}")
 
 
 @app.command()

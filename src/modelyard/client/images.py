@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from pydantic import JsonValue
 
 from modelyard.client.code_layer import code_digests
 from modelyard.client.collection import Collection
-from modelyard.client.connection import Connection
+from modelyard.client.connection import Connection, unreachable
 from modelyard.client.files import LocalFile, StrPath, code_files
+from modelyard.client.lines import read_lines
 from modelyard.client.logs import read_log
 from modelyard.client.models import version_path
 from modelyard.client.operations import OnLog, Operations
@@ -24,8 +26,12 @@ from modelyard.domain.requirements import parse_lines, read_requirements
 from modelyard.domain.search import Page
 from modelyard.domain.signature import PublicKey
 from modelyard.domain.validation import compose
+from modelyard.domain.verification import Verification, VerifiedPart
 from modelyard.errors import InvalidRequest
 from modelyard.schemas import AcceptedImage, BuildImage, ProfileImage
+
+_LAYER = 600.0
+"""Seconds that the server may take to read one layer."""
 
 Requirements = StrPath | Sequence[str]
 """A `requirements.txt`, conda `.yml` or `pyproject.toml`, or requirement lines."""
@@ -183,6 +189,35 @@ class Images(Collection[Image]):
             IntegrityError: The stored document is not the one that was signed.
         """
         return self._connection.request("GET", f"{self._path(reference)}/sbom").content
+
+    def verify(
+        self, reference: str, *, on_part: Callable[[VerifiedPart], None] | None = None
+    ) -> Verification:
+        """Have the server read all that it stores of an image, and say what is wrong.
+
+        Digests of manifest, SBOM and every layer are computed anew, and the signature is checked.
+
+        Args:
+            reference: The image, such as `iris:3`.
+            on_part: Called with every part when it was looked at.
+
+        Raises:
+            NotFound: There is no such image.
+            Conflict: It is not built.
+        """
+        image = self.get(reference).reference
+        parts = []
+        try:
+            path = f"{self._path(image)}/verification"
+            with self._connection.stream(path, silence=_LAYER) as response:
+                for part in read_lines(response, VerifiedPart):
+                    parts.append(part)
+                    if on_part is not None:
+                        on_part(part)
+        except httpx2.TransportError as error:
+            raise unreachable(self._connection.url, error) from error
+        intact = bool(parts) and all(part.problem is None for part in parts)
+        return Verification(image=image, intact=intact, parts=tuple(parts))
 
     def code_digests(self, image: Image) -> dict[str, str]:
         """The digest of every code file of a built image, by its path."""

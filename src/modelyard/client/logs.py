@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
-from pydantic import ValidationError
 
 from modelyard.client.connection import Connection, unreachable
+from modelyard.client.lines import read_lines
 from modelyard.domain.operation import LogLine
-from modelyard.errors import ModelyardError
 
 _SILENCE = 30.0
 """Seconds without a line after which a stream is opened anew: its other end may be gone."""
@@ -65,19 +64,4 @@ def _lines(
     connection: Connection, path: str, params: dict[str, Any], silence: float
 ) -> Iterator[LogLine]:
     with connection.stream(path, params, silence=silence) as response:
-        rest = b""
-        for chunk in response.iter_raw():
-            # Split at line feeds only: other characters that end lines may stand inside a text.
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield _parse(line, path)
-
-
-def _parse(line: bytes, path: str) -> LogLine:
-    try:
-        return LogLine.model_validate_json(line)
-    except ValidationError as error:
-        raise ModelyardError(
-            f"the log of {path} has a line that is not a log line",
-            hint="compare `modelyard version` here with the version of the server",
-        ) from error
+        yield from read_lines(response, LogLine)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -31,6 +31,7 @@ from modelyard.domain.requirements import parse_lines
 from modelyard.domain.search import Page, Search
 from modelyard.domain.signature import PublicKey
 from modelyard.domain.values import Reference
+from modelyard.domain.verification import VerifiedPart
 from modelyard.errors import (
     BuildFailed,
     Conflict,
@@ -45,6 +46,7 @@ from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
 from modelyard.images.launch import Interpreter
 from modelyard.images.preflight import check_inputs
+from modelyard.images.verification import verify
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
 from modelyard.store import Database, Transaction
 
@@ -161,6 +163,21 @@ class Images:
                 hint="restore the blob store from a backup, or build the image again",
             )
         return content
+
+    def verify(self, principal: Principal, reference: Reference) -> Iterator[VerifiedPart]:
+        """Read all that is stored of an image; every part with what is wrong with it.
+
+        Raises:
+            NotFound: There is no such image.
+            Conflict: It is not built.
+        """
+        image = self.get(principal, reference)
+        if image.manifest is None:
+            raise Conflict(
+                f"image `{image.reference}` is not built: {image.state}",
+                hint="verify one that is; `modelyard image list` shows them",
+            )
+        return verify(image, image.manifest, self._blobs, self._builder.trusted)
 
     def search(self, principal: Principal, search: Search) -> Page[Image]:
         """Images that match, newest first."""

@@ -64,7 +64,7 @@ class ImageBuilder:
         self._layers = layers
         self._settings = settings
         self._key = key
-        self._trusted = TrustedKeys(settings.home / "trusted")
+        self.trusted = TrustedKeys(settings.home / "trusted")
         self._environments = Environments(blobs, layers, settings)
         self._known = KnownLayers(settings.home / "cache" / "layers", blobs)
         self._bases = Bases(blobs, layers, self._known)
@@ -267,7 +267,7 @@ class ImageBuilder:
 
     def _refuse(self, manifest: Manifest, signature: Signature | None) -> None:
         """Refuse to start what cannot run here, or what nobody trusted vouches for."""
-        refusal = why_unsuitable(manifest) or self._trusted.why_refused(manifest.digest, signature)
+        refusal = why_unsuitable(manifest) or self.trusted.why_refused(manifest.digest, signature)
         if refusal is not None:
             raise build_failed(refusal)
 

@@ -55,6 +55,24 @@ class TestOne:
     def _image(self, run: Run) -> None:
         run(*BUILD)
 
+    def test_verify_says_what_was_looked_at(self, run: Run, run_json: Callable[..., Any]) -> None:
+        shown = run("image", "verify", "digits")
+        assert [line.split()[:3] for line in shown.stdout.splitlines()] == [
+            ["ok", "layer", "code"],
+            ["ok", "layer", "model"],
+        ]
+        assert "digits:1 is intact" in shown.stderr
+        assert run_json("image", "verify", "digits")["intact"] is True
+
+    def test_verify_fails_when_something_is_wrong(self, run: Run, server: FakeServer) -> None:
+        server.spoiled = True
+        shown = run("image", "verify", "digits", code=1)
+        assert "WRONG  layer model" in shown.stdout
+        assert "it is not stored" in shown.stdout
+        assert "digits:1 is not intact: 1 of 2 parts is wrong" in shown.stderr
+        found = json.loads(run("image", "verify", "digits", "-o", "json", code=1).stdout)
+        assert [part["problem"] for part in found["parts"]] == [None, "it is not stored"]
+
     def test_sbom_goes_into_a_file_as_it_was_signed(self, run: Run) -> None:
         assert run("image", "sbom", "digits").stdout_bytes == SBOM
         assert run("image", "sbom", "digits", "-o", "json").stdout_bytes == SBOM

@@ -40,6 +40,8 @@ class FakeServer:
         self.cause: dict[str, Any] | None = None
         self.build_error: ModelyardError | None = None
         self.deploy_error: ModelyardError | None = None
+        self.spoiled = False
+        """A layer of every image is gone."""
         self.used_models: set[str] = set()
         self.log = [self._line(1, "resolving"), self._line(2, "starting")]
         self.requests: list[httpx2.Request] = []
@@ -101,6 +103,7 @@ class FakeServer:
             ("GET", f"/images{version}", lambda r, n, v: self._version("image", n, v)),
             ("PATCH", f"/images{version}", lambda r, n, v: self._change(r, "image", n, v)),
             ("DELETE", f"/images{version}", lambda r, n, v: httpx2.Response(204)),
+            ("GET", f"/images{version}/verification", lambda r, n, v: self._verify()),
             ("GET", f"/images{version}/sbom", lambda r, n, v: httpx2.Response(200, content=SBOM)),
             ("GET", f"/images{version}/log", lambda r, n, v: self._logs(r)),
             ("POST", f"/images{version}/profiles", self._profile),
@@ -187,6 +190,14 @@ class FakeServer:
         return httpx2.Response(
             202, json={"image": running, "operation": operation, "reused": False}
         )
+
+    def _verify(self) -> httpx2.Response:
+        wrong = {"model": "it is not stored"} if self.spoiled else {}
+        parts = [
+            {"part": f"layer {kind}", "digest": f"sha256:{0:064}", "problem": wrong.get(kind)}
+            for kind in ("code", "model")
+        ]
+        return streamed(200, "".join(f"{json.dumps(part)}\n" for part in parts).encode())
 
     def _manifest(self, body: dict[str, Any]) -> Any:
         buffer = io.BytesIO()

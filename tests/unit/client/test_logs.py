@@ -103,5 +103,5 @@ def test_an_error_is_raised() -> None:
 
 
 def test_something_else_than_lines_is_an_error() -> None:
-    with pytest.raises(ModelyardError, match="not a log line"):
+    with pytest.raises(ModelyardError, match="not a LogLine"):
         Log(Pieces(b"<html>\n")).read()
