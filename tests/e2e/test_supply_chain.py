@@ -58,7 +58,7 @@ def test_the_key_stays_in_its_file(yard: modelyard.Client, breakable: str) -> No
     path = home / "signing" / "default.pem"
     assert path.stat().st_mode & 0o777 == 0o600
     secret = path.read_bytes().splitlines()[1]
-    files = [file for file in home.rglob("*") if file.is_file() and file.suffix in (".db", ".log")]
+    files = [*home.glob("*.db*"), *home.glob("*.log"), *home.glob("agent/*.log")]
     assert files
     assert not [file for file in files if secret in file.read_bytes()]
 
@@ -89,3 +89,17 @@ def test_verify_finds_the_layer_that_was_changed(yard: modelyard.Client, breakab
     finally:
         path.write_bytes(content)
     assert yard.images.verify(breakable).intact
+
+
+def test_packages_are_found_with_the_services_that_use_them(
+    yard: modelyard.Client, breakable: str
+) -> None:
+    yard.services.deploy("uses-it", breakable)
+    try:
+        found = {use.image: use for use in yard.images.find_package("orjson>=3")}
+        assert "uses-it" in found[breakable].services
+        assert not list(yard.images.find_package("orjson<3"))
+        with pytest.raises(modelyard.InvalidRequest):
+            list(yard.images.find_package("orjson <"))
+    finally:
+        yard.services.delete("uses-it")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Owner
@@ -11,6 +13,7 @@ from modelyard.api.streams import BATCH, log_response
 from modelyard.control.images import Images
 from modelyard.control.operations import Operations
 from modelyard.domain.image import Image
+from modelyard.domain.packages import PackageUse
 from modelyard.domain.search import Page
 from modelyard.domain.signature import PublicKey
 from modelyard.images.sbom import MEDIA_TYPE
@@ -44,6 +47,16 @@ def routes(images: Images, operations: Operations) -> APIRouter:
     def search(caller: Owner, query: SearchQuery) -> Page[Image]:
         """Find images, newest first."""
         return images.search(caller, query)
+
+    @router.get("/packages")
+    def packages(
+        caller: Owner,
+        requirement: Annotated[str, Query(max_length=1000)],
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        page: str | None = None,
+    ) -> Page[PackageUse]:
+        """Images with a package, `jinja2` or `jinja2<3.1.4`, and the services that use them."""
+        return images.find_package(caller, requirement, limit, page)
 
     @router.get("/key")
     def key(caller: Owner) -> PublicKey:

@@ -122,7 +122,7 @@ def show(image: parameters.ImageReference, form: output.Output = output.Format.T
 
 @app.command()
 def key(form: output.Output = output.Format.TABLE) -> None:
-    """Print the public key that checks the signatures of images, as PEM.
+    """Print the public key that checks signatures of images.
 
     A host that has it in a .pem file in the folder `trusted` of its home starts what this server
     built.
@@ -137,10 +137,10 @@ def key(form: output.Output = output.Format.TABLE) -> None:
 
 @app.command()
 def sbom(image: parameters.ImageReference, form: output.Output = output.Format.TABLE) -> None:
-    """Print what is inside one version: packages, runtime, base, models, as CycloneDX 1.6.
+    """Print what is inside one version, as CycloneDX 1.6.
 
-    Both forms of output are that JSON document. Into a file or a pipe go the very bytes that were
-    signed with the image.
+    That is packages, runtime, base, code and models. Both forms of output are that JSON document;
+    into a file or a pipe go the very bytes that were signed with the image.
     """
     del form
     with session.client() as yard:
@@ -149,9 +149,10 @@ def sbom(image: parameters.ImageReference, form: output.Output = output.Format.T
 
 @app.command()
 def verify(image: parameters.ImageReference, form: output.Output = output.Format.TABLE) -> None:
-    """Read all that is stored of one version and say what is wrong; exits with 1 if anything is.
+    """Read all that is stored of one version, and say what is wrong.
 
-    Digests of manifest, SBOM and every layer are computed anew, and the signature is checked.
+    Digests of manifest, SBOM and every layer are computed anew, and the signature is checked. Exits
+    with 1 when anything is wrong.
     """
     on_part = None if form is output.Format.JSON else _show_part
     with session.client() as yard:

@@ -33,6 +33,9 @@ COMMANDS = {
     "profile": Entry(
         "modelyard.cli.profile", "Measure an image under load, and say what it needs."
     ),
+    "find-package": Entry(
+        "modelyard.cli.find_package", "Say which images and services contain a package."
+    ),
     "service": Entry("modelyard.cli.service", "Deploy, update, score and delete services."),
     "operation": Entry("modelyard.cli.operation", "Follow what takes its time."),
     "server": Entry("modelyard.cli.server", "Start and stop the local server."),

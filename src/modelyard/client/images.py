@@ -21,6 +21,7 @@ from modelyard.client.transfer import upload
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
 from modelyard.domain.operation import LogLine, Operation
+from modelyard.domain.packages import PackageUse
 from modelyard.domain.profile import Profile
 from modelyard.domain.requirements import parse_lines, read_requirements
 from modelyard.domain.search import Page
@@ -176,6 +177,23 @@ class Images(Collection[Image]):
             interrupt.__notes__ = ["the profile was ended"]
             raise
         return Profile.model_validate(ended.result)
+
+    def find_package(self, requirement: str) -> Iterator[PackageUse]:
+        """Every image with a package, newest first, and the services that use it.
+
+        Args:
+            requirement: A name, or a name with versions, such as `jinja2<3.1.4`.
+
+        Raises:
+            InvalidRequest: It is something else.
+        """
+        params: dict[str, Any] = {"requirement": requirement, "limit": 1000}
+        while True:
+            page = self._connection.get("/images/packages", Page[PackageUse], params)
+            yield from page.items
+            if page.next is None:
+                return
+            params["page"] = page.next
 
     def key(self) -> PublicKey:
         """The public key that checks the signatures of the workspace's images."""

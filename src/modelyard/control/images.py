@@ -26,6 +26,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Image, Layer, LayerKind
 from modelyard.domain.model import Model
 from modelyard.domain.operation import OperationKind, OperationState
+from modelyard.domain.packages import PackageQuery, PackageUse
 from modelyard.domain.principal import Principal
 from modelyard.domain.requirements import parse_lines
 from modelyard.domain.search import Page, Search
@@ -178,6 +179,18 @@ class Images:
                 hint="verify one that is; `modelyard image list` shows them",
             )
         return verify(image, image.manifest, self._blobs, self._builder.trusted)
+
+    def find_package(
+        self, principal: Principal, requirement: str, limit: int, page: str | None
+    ) -> Page[PackageUse]:
+        """Images with a package of these versions, and the services that use them, newest first.
+
+        Raises:
+            InvalidRequest: It is not a name with or without versions.
+        """
+        query = PackageQuery.parse(requirement)
+        with self._database.read() as tx:
+            return tx.packages.find(principal.workspace, query.name, query.matches, limit, page)
 
     def search(self, principal: Principal, search: Search) -> Page[Image]:
         """Images that match, newest first."""

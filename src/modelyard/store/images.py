@@ -20,6 +20,7 @@ from modelyard.store import labels, search, versions
 from modelyard.store.blobs import LEASE, Blobs
 from modelyard.store.contents import images_with, models_inside
 from modelyard.store.labels import Labels
+from modelyard.store.packages import Packages
 from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     DeploymentRow,
@@ -121,6 +122,7 @@ class Images(Repository):
         row = self._running_row(image)
         self._add_layers(row.seq, manifest)
         self._add_sbom(row.seq, signature)
+        Packages(self._session, self._clock).add(row, packages)
         row.state, row.manifest, row.digest = ImageState.SUCCEEDED, manifest, manifest.digest
         row.signature, row.packages = signature, tuple(packages)
         row.report, row.optimization = report, optimization

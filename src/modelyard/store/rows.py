@@ -335,6 +335,20 @@ class ImageSbomRow(Base):
     digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blob.digest"), index=True)
 
 
+class ImagePackageRow(Base):
+    """A package of a built image, by its name in the usual form: what finds images by it."""
+
+    __tablename__ = "image_package"
+    __table_args__ = (Index(None, "workspace", "name", "image", "version"),)
+
+    image: Mapped[int] = mapped_column(
+        ForeignKey("image.seq", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str] = _workspace()
+
+
 class ImageLabelRow(Base):
     """A tag or a property of an image."""
 

@@ -162,19 +162,25 @@ def page(
         InvalidRequest: The cursor is none that this module made.
     """
     if search.page is not None:
-        narrowed = narrowed.where(narrowed.seq < _decode(search.page))
+        narrowed = narrowed.where(narrowed.seq < position(search.page))
     query = narrowed.query.order_by(narrowed.seq.desc()).limit(search.limit + 1)
     rows: list[Found] = list(session.scalars(query))
     shown = rows[: search.limit]
-    following = _encode(shown[-1].seq) if len(rows) > search.limit else None
+    following = cursor(shown[-1].seq) if len(rows) > search.limit else None
     return Page[Any](items=tuple(to_domain(shown)), next=following)
 
 
-def _encode(seq: int) -> str:
+def cursor(seq: int) -> str:
+    """What names the place behind a row to callers, who need not know what it is."""
     return base64.urlsafe_b64encode(f"seq:{seq}".encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> int:
+def position(cursor: str) -> int:
+    """The row that a cursor names.
+
+    Raises:
+        InvalidRequest: It is none that this module made.
+    """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         kind, _, seq = (

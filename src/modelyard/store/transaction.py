@@ -16,6 +16,7 @@ from modelyard.store.locks import Locks
 from modelyard.store.logs import Logs
 from modelyard.store.models import Models
 from modelyard.store.operations import Operations
+from modelyard.store.packages import Packages
 from modelyard.store.principals import Principals
 from modelyard.store.services import Services
 
@@ -41,6 +42,11 @@ class Transaction:
     def images(self) -> Images:
         """Images, their layers and the models inside."""
         return Images(self._session, self._clock)
+
+    @cached_property
+    def packages(self) -> Packages:
+        """Which images carry which packages."""
+        return Packages(self._session, self._clock)
 
     @cached_property
     def locks(self) -> Locks:

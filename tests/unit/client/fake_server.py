@@ -99,6 +99,7 @@ class FakeServer:
             ("DELETE", f"/models{version}", self._delete_model),
             ("POST", "/images", self._build),
             ("GET", "/images", lambda r: self._page(r, self.images)),
+            ("GET", "/images/packages", self._packages),
             ("GET", "/images/key", lambda r: KEY.public.model_dump(mode="json")),
             ("GET", f"/images{version}", lambda r, n, v: self._version("image", n, v)),
             ("PATCH", f"/images{version}", lambda r, n, v: self._change(r, "image", n, v)),
@@ -189,6 +190,20 @@ class FakeServer:
         running = versions[-1] | {"state": "Running"}
         return httpx2.Response(
             202, json={"image": running, "operation": operation, "reused": False}
+        )
+
+    def _packages(self, request: httpx2.Request) -> Any:
+        asked = request.url.params
+        uses = [
+            {"package": "jinja2", "version": "3.1.3", "image": f"digits:{n}", "services": ["a"]}
+            for n in (2, 1)
+        ]
+        if asked["requirement"] != "jinja2<3.1.4":
+            return {"items": [], "next": None}
+        return (
+            {"items": uses[1:], "next": None}
+            if "page" in asked
+            else {"items": uses[:1], "next": "x"}
         )
 
     def _verify(self) -> httpx2.Response:
