@@ -21,6 +21,7 @@ def route(assignment: Assignment) -> ServiceRoute:
         scoring_timeout=service.scoring_timeout,
         max_concurrent_requests=service.max_concurrent_requests,
         max_queue_wait=service.max_queue_wait,
+        cors_origins=service.cors_origins,
         upstreams=tuple(
             Upstream(
                 socket=str(replica.socket),

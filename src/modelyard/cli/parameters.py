@@ -198,6 +198,14 @@ MaxConcurrentRequests = Annotated[
 MaxQueueWait = Annotated[
     str | None, typer.Option(help="Longest wait at the gateway, `10s`.", metavar="TIME")
 ]
+CorsOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        help="Web page whose scripts may read answers, `https://app.example`, or `*`; repeat.",
+        metavar="ORIGIN",
+    ),
+]
 Auth = Annotated[
     str | None, typer.Option(help="`key`, `token`, or `none`: all may score.", metavar="KIND")
 ]

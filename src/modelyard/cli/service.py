@@ -44,6 +44,7 @@ def deploy(
     max_concurrent_requests: parameters.MaxConcurrentRequests = None,
     max_queue_wait: parameters.MaxQueueWait = None,
     auth: parameters.Auth = None,
+    cors_origins: parameters.CorsOrigins = None,
     target: parameters.Target = "local",
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
@@ -61,6 +62,7 @@ def deploy(
         max_concurrent_requests=max_concurrent_requests,
         max_queue_wait=max_queue_wait,
         auth=auth,
+        cors_origins=cors_origins,
     )
     with session.client() as yard:
         service = yard.services.deploy(
@@ -91,6 +93,7 @@ def update(
     max_concurrent_requests: parameters.MaxConcurrentRequests = None,
     max_queue_wait: parameters.MaxQueueWait = None,
     auth: parameters.Auth = None,
+    cors_origins: parameters.CorsOrigins = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
@@ -108,6 +111,7 @@ def update(
         max_concurrent_requests=max_concurrent_requests,
         max_queue_wait=max_queue_wait,
         auth=auth,
+        cors_origins=cors_origins,
     )
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")

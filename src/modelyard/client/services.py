@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from modelyard.client.collection import Collection
@@ -42,6 +42,8 @@ class Settings(TypedDict, total=False):
     """Longest wait at the gateway."""
     auth: str
     """`key`, `token` or `none`."""
+    cors_origins: Sequence[str]
+    """Web pages whose scripts may read answers, such as `https://app.example`; replaces all."""
 
 
 class Services(Collection[Service]):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import Manifest
@@ -37,6 +38,12 @@ class KeySlot(StrEnum):
 
     PRIMARY = "primary"
     SECONDARY = "secondary"
+
+
+Origin = Annotated[
+    str, StringConstraints(max_length=255, pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$")
+]
+"""Where a web page comes from: scheme, host and port, without a path; or `*`."""
 
 
 class ReplicaSettings(Spec):
@@ -82,6 +89,10 @@ class ServiceSettings(ReplicaSettings):
     auth: Authentication = Authentication.KEY
     """`key`: `Authorization: Bearer <key>` is needed; `token`: a signed token that ends by itself,
     in the same place; `none`: everybody may score."""
+
+    cors_origins: tuple[Origin, ...] = Field((), max_length=100)
+    """Web pages whose scripts may call the service and read its answers, `https://app.example`;
+    `*` is any page. Browsers then ask first, which needs no key; the call itself does."""
 
     def for_replica(self) -> ReplicaSettings:
         """The part whose change replaces replicas."""
@@ -204,6 +215,7 @@ class DesiredService(Value):
     replicas: int
     max_concurrent_requests: int
     max_queue_wait: float
+    cors_origins: tuple[str, ...] = ()
     scoring_timeout: float
     auth: Authentication
     keys: tuple[KeyHash, ...]

@@ -144,6 +144,7 @@ class SettingsChange(Spec):
     environment: dict[str, str] | None = None
     max_concurrent_requests: int | None = None
     max_queue_wait: Seconds | None = None
+    cors_origins: tuple[str, ...] | None = None
     auth: str | None = None
 
 

@@ -164,6 +164,7 @@ def _to_desired(
         replicas=settings.replicas,
         max_concurrent_requests=settings.max_concurrent_requests,
         max_queue_wait=settings.max_queue_wait,
+        cors_origins=settings.cors_origins,
         scoring_timeout=settings.scoring_timeout,
         auth=settings.auth,
         keys=keys,

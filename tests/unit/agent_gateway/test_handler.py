@@ -288,3 +288,49 @@ def test_a_token_that_ends_is_refused_on_a_connection_that_lives(
         return [before, code(outcome(gateway.handle(request)))]
 
     assert asyncio.run(run()) == [LET_IN, REFUSED]
+
+
+class TestOrigins:
+    """Calls from web pages of other origins."""
+
+    PAGE = (b"origin", b"https://app.example")
+    ASKS = (b"access-control-request-method", b"POST")
+    ALLOWS = (b"access-control-allow-origin", b"https://app.example")
+
+    @staticmethod
+    def answer(method: str, *fields: tuple[bytes, bytes]) -> Response:
+        async def run() -> Response:
+            gateway = Gateway()
+            route = replace(ROUTE, cors_origins=("https://app.example",))
+            gateway.apply(GatewayConfig(1, (route, OPEN)))
+            headers = Headers([(b"host", b"h"), *fields])
+            return outcome(
+                gateway.handle(Request(method, "/services/digits/score", "", headers, b""))
+            )
+
+        return asyncio.run(run())
+
+    def test_a_browser_may_ask_first_without_a_key(self) -> None:
+        response = self.answer("OPTIONS", self.PAGE, self.ASKS)
+        assert response.status == 200
+        assert self.ALLOWS in response.headers
+
+    def test_the_call_itself_needs_the_key_and_the_page_can_read_that(self) -> None:
+        response = self.answer("POST", self.PAGE)
+        assert code(response) == REFUSED
+        assert self.ALLOWS in response.headers
+
+    def test_every_answer_of_the_service_can_be_read(self) -> None:
+        key = (b"authorization", f"Bearer {ONE.text}".encode())
+        response = self.answer("POST", self.PAGE, key)
+        assert code(response) == LET_IN
+        assert self.ALLOWS in response.headers
+
+    @pytest.mark.parametrize("page", [b"https://app.example.evil", b"null", b"http://app.example"])
+    def test_no_other_page_may(self, page: bytes) -> None:
+        response = self.answer("OPTIONS", (b"origin", page), self.ASKS)
+        assert code(response) == REFUSED
+        assert all(name != b"access-control-allow-origin" for name, _ in response.headers)
+
+    def test_options_that_are_no_question_need_the_key(self) -> None:
+        assert code(self.answer("OPTIONS", self.PAGE)) == REFUSED

@@ -36,6 +36,7 @@ class TestDeploy:
         words = ["--cpu", "2", "--memory", "2GiB", "--scoring-timeout", "5s", "--env", "A=b=c"]
         words += ["--startup-timeout", "1m", "--max-concurrent-requests", "4"]
         words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
+        words += ["--cors-origin", "https://app.example"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -47,6 +48,7 @@ class TestDeploy:
             "max_concurrent_requests": 4,
             "max_queue_wait": 1.0,
             "auth": "none",
+            "cors_origins": ["https://app.example"],
         }
         assert found["tags"] == {"a": "b"}
 

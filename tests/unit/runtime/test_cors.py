@@ -137,3 +137,10 @@ def test_a_refusal_by_the_head_alone_can_be_read_too() -> None:
     assert refusal is not None
     assert refusal.headers == [VARY, ALLOWS]
     assert shared.admitting(lambda _: None)(head) is None
+
+
+def test_what_an_answer_says_in_fields_that_are_written_already_counts() -> None:
+    said = b"Access-Control-Allow-Origin: *\r\n"
+    response = Cors("*", lambda _: Response(200, b"", encoded=said))(request(ORIGIN))
+    assert isinstance(response, Response)
+    assert response.headers == []

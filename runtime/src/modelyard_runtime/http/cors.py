@@ -1,12 +1,13 @@
-"""Cross-origin requests: which web pages' scripts may read the answers of a replica.
+"""Cross-origin requests: which web pages' scripts may read the answers of a replica or a gateway.
 
-Switched on by the environment variable `MODELYARD_CORS_ORIGINS`, or by the original's name for it.
-A worker puts it around its routes, so that every answer carries the fields, refusals too.
+In a replica it is switched on by the environment variable `MODELYARD_CORS_ORIGINS`, or by the
+original's name for it: a worker puts it around its routes, so that every answer carries the fields,
+refusals too. A gateway asks the `Origins` of each service.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from modelyard_runtime.http.messages import Head, Headers, HttpError, Reply, Request, Response
 from modelyard_runtime.http.server import Handler
@@ -30,6 +31,37 @@ def across_origins(handler: Handler, environment: Mapping[str, str]) -> Handler:
     return Cors(origins, handler) if origins else handler
 
 
+class Origins:
+    """Which pages may read the answers of something.
+
+    Args:
+        origins: Such as `https://app.example`; `*` is any.
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        listed = (origin.strip().lower().encode() for origin in origins)
+        self._origins = frozenset(filter(None, listed))
+        self._any = b"*" in self._origins
+
+    def preflight(self, head: Head) -> Response | None:
+        """The answer to a browser that asks first, on behalf of a page that may; else None."""
+        asks = head.headers.get(b"access-control-request-method") is not None
+        fields = self.fields(head.headers) if asks and head.method == "OPTIONS" else []
+        return _preflight(fields, head.headers) if len(fields) > 1 else None
+
+    def share(self, answer: Response | Reply, headers: Headers) -> Response | Reply:
+        """An answer that the page which asked, with these headers, may read if it is listed."""
+        fields = self.fields(headers)
+        return _Shared(answer, fields) if isinstance(answer, Reply) else _share(answer, fields)
+
+    def fields(self, headers: Headers) -> Fields:
+        """What an answer says of it."""
+        origin = headers.get(b"origin")
+        if origin is None or not (self._any or origin.lower() in self._origins):
+            return [_VARY]
+        return [_VARY, (_ALLOW_ORIGIN, origin)]
+
+
 class Cors:
     """A handler around another one.
 
@@ -39,37 +71,28 @@ class Cors:
     """
 
     def __init__(self, origins: str, handler: Handler) -> None:
-        listed = (origin.strip().lower().encode() for origin in origins.split(","))
-        self._origins = frozenset(filter(None, listed))
-        self._any = b"*" in self._origins
+        self._origins = Origins(origins.split(","))
         self._handler = handler
 
     def __call__(self, request: Request) -> Response | Reply:
         """Answer a browser that asks first; let the handler answer all else."""
-        fields = self._fields(request.headers)
-        asks = request.headers.get(b"access-control-request-method") is not None
-        if asks and request.method == "OPTIONS" and len(fields) > 1:
-            return _preflight(fields, request.headers)
+        allowed = self._origins.preflight(request.head)
+        if allowed is not None:
+            return allowed
         try:
             answer = self._handler(request)
         except HttpError as error:
             answer = error.response()
-        return _Shared(answer, fields) if isinstance(answer, Reply) else _share(answer, fields)
+        return self._origins.share(answer, request.headers)
 
     def admitting(self, admit: Admit) -> Admit:
         """What refuses requests by their heads alone, with the fields in its refusals."""
 
         def answer(head: Head) -> Response | None:
             refusal = admit(head)
-            return None if refusal is None else _share(refusal, self._fields(head.headers))
+            return None if refusal is None else _share(refusal, self._origins.fields(head.headers))
 
         return answer
-
-    def _fields(self, headers: Headers) -> Fields:
-        origin = headers.get(b"origin")
-        if origin is None or not (self._any or origin.lower() in self._origins):
-            return [_VARY]
-        return [_VARY, (_ALLOW_ORIGIN, origin)]
 
 
 class _Shared(Reply):
@@ -94,7 +117,8 @@ class _Shared(Reply):
 
 def _share(response: Response, fields: Fields) -> Response:
     """The response with the fields, unless a script has answered for itself who may read it."""
-    if all(name != _ALLOW_ORIGIN for name, _ in response.headers):
+    told = any(name == _ALLOW_ORIGIN for name, _ in response.headers)
+    if not told and _ALLOW_ORIGIN not in response.encoded.lower():
         response.headers = [*response.headers, *fields]
     return response
 

@@ -69,6 +69,8 @@ class ServiceRoute:
     upstreams: tuple[Upstream, ...]
     unavailable: str = ""
     """Why no replica is ready: what callers read when `upstreams` is empty."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages whose scripts may read its answers, such as `https://app.example`; `*` is any."""
     max_queued_requests: int = 1000
     """Requests that may wait for a replica to be free; further ones are refused at once."""
 
@@ -150,7 +152,8 @@ def _config(body: dict[str, Any]) -> GatewayConfig:
 def _service(body: dict[str, Any]) -> ServiceRoute:
     keys = tuple(Key(**key) for key in body["keys"])
     upstreams = tuple(Upstream(**upstream) for upstream in body["upstreams"])
-    return ServiceRoute(**{**body, "keys": keys, "upstreams": upstreams})
+    origins = tuple(body.get("cors_origins", ()))
+    return ServiceRoute(**{**body, "keys": keys, "upstreams": upstreams, "cors_origins": origins})
 
 
 def _checksum(body: dict[str, Any]) -> str:

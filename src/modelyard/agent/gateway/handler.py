@@ -21,6 +21,7 @@ from modelyard.agent.gateway.forwarding import (
     split_path,
 )
 from modelyard.agent.gateway.upstream import Exchange
+from modelyard_runtime.http.cors import Origins
 from modelyard_runtime.http.server import (
     JSON,
     Head,
@@ -52,7 +53,7 @@ _UNKNOWN = ServiceRoute(
 class _Service:
     """One service: who may use it, and what answers for it."""
 
-    __slots__ = ("admission", "balancer", "refusals", "wants")
+    __slots__ = ("admission", "balancer", "origins", "refusals", "wants")
 
     def __init__(self, route: ServiceRoute, loop: asyncio.AbstractEventLoop) -> None:
         self.refusals = Refusals()
@@ -65,21 +66,32 @@ class _Service:
 
     def _follow(self, route: ServiceRoute) -> None:
         self.admission = Admission(route, self.refusals)
+        self.origins = Origins(route.cors_origins) if route.cors_origins else None
         self.wants = _WANTED.get(route.auth, _WANTED["key"])
 
 
 class Passage:
     """What is remembered of a head that was let in: all that follows from it, done once."""
 
-    __slots__ = ("balancer", "bodyless", "epoch", "head", "is_framed", "request_id", "until")
+    __slots__ = (
+        "balancer",
+        "bodyless",
+        "epoch",
+        "head",
+        "is_framed",
+        "origins",
+        "request_id",
+        "until",
+    )
 
     def __init__(
-        self, epoch: int, until: float, balancer: Balancer, head: Head, place: Place
+        self, epoch: int, until: float, service: _Service, head: Head, place: Place
     ) -> None:
         self.epoch = epoch
         self.until = until
         """Seconds since 1970 until which it holds."""
-        self.balancer = balancer
+        self.balancer = service.balancer
+        self.origins = service.origins
         self.bodyless = head.method == "HEAD"
         self.request_id = head.headers.get(b"x-request-id")
         self.is_framed = head.length is not None
@@ -155,10 +167,14 @@ class Gateway:
         if place is None:
             return None
         service = self._services.get(place.service, self._nobody)
+        if service.origins is not None:
+            allowed = service.origins.preflight(head)
+            if allowed is not None:
+                return allowed
         until = service.admission.good_until(head.headers.get(b"authorization"))
         if not until:
-            return self._refuse(service, place.service, self._request_id(head))
-        head.memo = Passage(self._epoch, until, service.balancer, head, place)
+            return self._refuse(service, place.service, head)
+        head.memo = Passage(self._epoch, until, service, head, place)
         return None
 
     def handle(self, request: Request) -> Response | Reply:
@@ -172,6 +188,13 @@ class Gateway:
             passage = self._passage(head)
             if passage is None:
                 return self._own(head.path, self._request_id(head))
+        exchange = self._pass(request, passage)
+        if passage.origins is None:
+            return exchange
+        return passage.origins.share(exchange, head.headers)
+
+    def _pass(self, request: Request, passage: Passage) -> Exchange:
+        """Send a request on its way to a replica."""
         request_id = passage.request_id or self._new_request_id()
         balancer = passage.balancer
         exchange = Exchange(
@@ -232,7 +255,13 @@ class Gateway:
         self._count += 1
         return b"%b%016x" % (self._id_prefix, self._count)
 
-    def _refuse(self, service: _Service, name: str, request_id: bytes) -> Response:
+    def _refuse(self, service: _Service, name: str, head: Head) -> Response:
+        refusal = self._refusal(service, name, self._request_id(head))
+        if service.origins is not None:  # so that the page can read why
+            refusal.headers += service.origins.fields(head.headers)
+        return refusal
+
+    def _refusal(self, service: _Service, name: str, request_id: bytes) -> Response:
         if service is self._nobody:
             message = f"there is no service `{name[:64]}` here"
             return own_answer(404, "not_found", message, request_id)
