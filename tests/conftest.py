@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+from tests.containers.podman import Podman, a_podman
+
+from modelyard.agent.engine.host import Engines
 
 TESTS = Path(__file__).parent
 
@@ -38,3 +41,16 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODELYARD_HOME", str(folder / "home"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """A container engine for the whole run, with storage of its own."""
+    with a_podman(tmp_path_factory.mktemp("podman")) as podman:
+        yield podman
+
+
+@pytest.fixture
+def engines(podman: Podman) -> Engines:
+    """Finds that engine."""
+    return Engines(str(podman.socket))

@@ -45,7 +45,7 @@ from modelyard.images.layers import LayerCache
 from modelyard.images.signing import TrustedKeys
 from modelyard.settings import Settings
 from modelyard.store import Database
-from modelyard.targets.agent import LocalTarget
+from modelyard.targets.agent import ContainerTarget, LocalTarget
 
 WORKSPACE = "default"
 AGENT = "local"
@@ -90,7 +90,8 @@ def compose(settings: Settings) -> Parts:
     operations = Operations(database)
     agents = Agents(database)
     agents.take_over(WORKSPACE, AGENT)
-    targets = {LocalTarget.name: LocalTarget(agents, AGENT)}
+    by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
+    targets = {target.name: target for target in by_agent}
     key = workspace_key(
         database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", TrustedKeys(home / "trusted")
     )
@@ -228,7 +229,7 @@ def serve(settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         parts = compose(settings)
-        agent = LocalAgent(settings.home, url, _access(settings))
+        agent = LocalAgent(settings.home, url, _access(settings), settings.engine)
 
         @asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     base: str = "host"
     """What images stand on in a container, unless a build names another base: `host` is a minimal
     one from this machine's Python, on Linux; `none` builds images that run only as processes."""
+    engine: str | None = None
+    """Address of the container engine for the target `container`, such as
+    `unix:///run/podman/podman.sock`; unset looks at `DOCKER_HOST` and the usual sockets."""
     wheels: Path | None = None
     """Folder of wheels to build environments from instead of the package index (no network)."""
     max_upload: int = Field(64 << 30, gt=0)

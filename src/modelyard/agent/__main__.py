@@ -16,7 +16,12 @@ from pathlib import Path
 
 import modelyard
 from modelyard.agent.desired import DesiredStore
-from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.drivers.by_target import CONTAINERS, PROCESSES, Drivers
+from modelyard.agent.drivers.container import agent_id
+from modelyard.agent.engine.host import Engines
+from modelyard.agent.engine_images import EngineImages
+from modelyard.agent.engine_upkeep import EngineUpkeep
+from modelyard.agent.fetching import BlobCache
 from modelyard.agent.gatekeeper import Access, Gatekeeper
 from modelyard.agent.gateway.config import Certificate
 from modelyard.agent.gateway.files import replace_file
@@ -41,7 +46,7 @@ def main() -> int:
     _log_to_stderr()
     try:
         if arguments.command == "stop-all":
-            stop_everything(arguments.home, arguments.drain)
+            stop_everything(arguments.home, arguments.drain, arguments.engine or None)
         else:
             _run(arguments)
     except ModelyardError as error:
@@ -71,21 +76,34 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     source = ServerSource(arguments.url, arguments.agent, home.read_token())
-    fetcher = LayerFetcher(LayerCache(home.layers), home.fetched, source)
     desired = DesiredStore(home.desired)
     reporter = Reporter(source)
     log_sender = LogSender(Shipper(source))
-    images = ImageProvider(fetcher, TrustedKeys(home.trusted), lambda: loop.wake(), time.monotonic)
+    engines = Engines(arguments.engine or None)
+    drivers = Drivers(home, engines)
+    unpacked = LayerFetcher(LayerCache(home.layers), home.fetched, source)
+    loaded = EngineImages(agent_id(home), engines, BlobCache(home.blobs, source))
+    images = ImageProvider(
+        {PROCESSES: unpacked, CONTAINERS: loaded},
+        TrustedKeys(home.trusted),
+        lambda: loop.wake(),
+        time.monotonic,
+    )
     loop = Loop(
         desired,
-        ProcessDriver(home),
+        drivers,
         images,
         Gatekeeper(home.gateway, _access(arguments), time.monotonic),
         reporter,
         log_sender,
         home.observed,
     )
-    conversations = (Watcher(source, desired, loop.wake), reporter, log_sender)
+    conversations = (
+        Watcher(source, desired, loop.wake),
+        reporter,
+        log_sender,
+        EngineUpkeep(drivers.containers, loaded, desired),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.end())
     for conversation in conversations:
@@ -128,6 +146,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--gateway-name", default="", help="host name callers reach it by")
     parser.add_argument("--gateway-certificate", default="", help="PEM file: its certificate")
     parser.add_argument("--gateway-key", default="", help="PEM file: the certificate's key")
+    parser.add_argument("--engine", default="", help="address of the container engine")
     parser.add_argument("--drain", type=float, default=10.0, help="seconds for requests in flight")
     return parser.parse_args()
 

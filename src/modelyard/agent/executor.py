@@ -9,6 +9,7 @@ from uuid import UUID
 
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.drivers.base import Identity, Replica, ReplicaDriver, ReplicaSpec
+from modelyard.agent.engine.problems import EngineProblem
 from modelyard.agent.gatekeeper import Gatekeeper
 from modelyard.agent.plan import (
     ConfigureGateway,
@@ -18,6 +19,7 @@ from modelyard.agent.plan import (
     StartReplica,
     Step,
     StopReplica,
+    lost_image,
 )
 from modelyard.agent.provision import ImageProvider
 from modelyard.domain.cause import Cause, CauseCode
@@ -45,6 +47,7 @@ class Executor:
         self._log_sent = log_sent
         self._starts: dict[str, Backoff] = {}
         self._ended: dict[str, float] = {}
+        self._looked_for: dict[str, int] = {}
         self.problems: dict[UUID, Cause] = {}
         """Why replicas of a deployment could not be started."""
 
@@ -57,6 +60,9 @@ class Executor:
         for replica in replicas:
             if replica.ready:
                 self._starts.pop(replica.id, None)
+            if lost_image(replica) and self._looked_for.get(replica.id) != replica.failures:
+                self._looked_for[replica.id] = replica.failures
+                self._images.recheck(replica.identity.deployment)
 
     def carry_out(self, step: Step, now: float) -> None:
         """Take one step; what goes wrong is logged, and the next plan has it in it again."""
@@ -101,7 +107,9 @@ class Executor:
         )
         try:
             self._driver.start(
-                ReplicaSpec(identity, deployment.manifest, layers, deployment.settings)
+                ReplicaSpec(
+                    identity, deployment.manifest, layers, deployment.settings, deployment.target
+                )
             )
         except (ModelyardError, OSError) as error:
             self.problems[deployment.id] = _why_not_started(step.replica, error)
@@ -116,6 +124,7 @@ class Executor:
         self._driver.remove(replica)
         del self._ended[replica]
         self._starts.pop(replica, None)
+        self._looked_for.pop(replica, None)
 
     def _attempt(self, replica: str, now: float) -> None:
         self._ended.pop(replica, None)
@@ -125,8 +134,9 @@ class Executor:
 def _why_not_started(replica: str, error: Exception) -> Cause:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = error.hint if isinstance(error, ModelyardError) else ""
+    code = CauseCode(error.cause) if isinstance(error, EngineProblem) else CauseCode.INTERNAL
     return Cause(
-        code=CauseCode.STORAGE_FULL if full else CauseCode.INTERNAL,
+        code=CauseCode.STORAGE_FULL if full else code,
         message=f"Replica {replica} cannot be started: {error}",
         fix=hint or "Make room on the disk of the home folder." if full else hint,
     )

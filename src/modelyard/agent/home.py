@@ -31,12 +31,16 @@ class AgentHome:
         self.desired = self.folder / "desired.json"
         self.observed = self.folder / "observed.json"
         self.replicas = self.folder / "replicas"
+        self.containers = self.folder / "containers"
         self.fetched = self.folder / "fetched"
+        self.blobs = self.folder / "blobs"
         self.gateway = self.folder / "gateway"
 
     def create(self) -> None:
         """Make the folders that are missing, readable by their owner only."""
-        for folder in (self.folder, self.replicas, self.fetched, self.gateway):
+        for folder in (self.folder, self.replicas, self.containers):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.fetched, self.blobs, self.gateway):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read_token(self) -> str:

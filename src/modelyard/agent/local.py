@@ -32,12 +32,15 @@ class LocalAgent:
         home: The home folder of the server.
         url: Address of the server.
         access: How callers come to its gateway.
+        engine: Address of the container engine; None has it looked for.
     """
 
-    def __init__(self, home: Path, url: str, access: Access) -> None:
+    def __init__(self, home: Path, url: str, access: Access, engine: str | None = None) -> None:
         self._home = AgentHome(home)
         self._folder = home
-        self._arguments = ("--home", str(home.absolute()), "--url", url, *_options(access))
+        self._engine = engine
+        named = ("--engine", engine) if engine else ()
+        self._arguments = ("--home", str(home.absolute()), "--url", url, *_options(access), *named)
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
 
@@ -64,7 +67,7 @@ class LocalAgent:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
-        stop_everything(self._folder)
+        stop_everything(self._folder, engine=self._engine)
 
     def _ensure(self) -> None:
         if self._child is not None and self._child.poll() is None:

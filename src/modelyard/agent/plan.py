@@ -16,7 +16,13 @@ from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.config import GatewayConfig
 from modelyard.agent.routes import route
 from modelyard.agent.world import World
-from modelyard.domain.service import DesiredDeployment, DesiredService, DesiredState
+from modelyard.domain.cause import CauseCode
+from modelyard.domain.service import (
+    DesiredDeployment,
+    DesiredService,
+    DesiredState,
+    ReplicaState,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,8 @@ def _configure(config: GatewayConfig, world: World) -> Iterator[Step]:
 def _bring_up(assignment: Assignment, world: World, now: float) -> Iterator[Step]:
     for deployment in assignment.wanted:
         ids = list(_to_start(assignment, deployment.id, world))
-        if ids and deployment.id not in world.images:
+        wanting = ids or any(lost_image(replica) for replica in assignment.kept[deployment.id])
+        if wanting and deployment.id not in world.images:
             yield EnsureImage(deployment)
         elif ids:
             for replica in ids:
@@ -120,6 +127,13 @@ def _to_start(assignment: Assignment, deployment: UUID, world: World) -> Iterato
     ids = (replica_id(assignment.service, deployment, number) for number in count())
     free = (replica for replica in ids if replica not in taken)
     yield from islice(free, assignment.service.replicas - len(kept))
+
+
+def lost_image(replica: Replica) -> bool:
+    """Whether a replica lives and cannot run because its image is gone from the engine."""
+    cause = replica.cause
+    failed = replica.alive and replica.state is ReplicaState.FAILED
+    return failed and cause is not None and cause.code is CauseCode.IMAGE_UNAVAILABLE
 
 
 def _due(replica: str, world: World, now: float) -> bool:

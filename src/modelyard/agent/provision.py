@@ -1,22 +1,22 @@
-"""Brings images to this host: fetches their layers by digest and unpacks them, in the background.
+"""Brings images to this host in the background: unpacked for processes, or into the engine.
 
 What no trusted key has signed is neither fetched nor started.
-
-A fetch that was interrupted goes on where it stopped, also in another life of the agent.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from modelyard.agent.backoff import Backoff
+from modelyard.agent.engine.problems import EngineProblem
+from modelyard.agent.fetching import Blobs, complete, file_chunks
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import Layer, LayerKind
+from modelyard.domain.image import Layer, LayerKind, Manifest
 from modelyard.domain.service import DesiredDeployment
 from modelyard.errors import (
     InsufficientStorage,
@@ -31,16 +31,27 @@ from modelyard.images.signing import TrustedKeys
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20
 _WORKERS = 4
+_UNAVAILABLE = CauseCode.IMAGE_UNAVAILABLE
 _PATIENCE = 3  # attempts after which a server that says "try again" counts as a problem
 
 
-class Blobs(Protocol):
-    """Where the bytes of layers come from."""
+class ImagePlace(Protocol):
+    """Where the images of one target go on this host. Any thread may call it."""
 
-    def blob(self, digest: str, start: int) -> Iterator[bytes]:
-        """The bytes of a blob from `start` on."""
+    def why_unsuitable(self, manifest: Manifest) -> Cause | None:
+        """Why an image cannot run there, or None when it can.
+
+        Raises:
+            ModelyardError: It cannot be found out now.
+        """
+
+    def bring(self, manifest: Manifest) -> Mapping[LayerKind, Path]:
+        """Have an image there, however long it takes; folders of what is unpacked.
+
+        Raises:
+            ModelyardError: It cannot be brought there.
+        """
 
 
 class LayerFetcher:
@@ -51,6 +62,14 @@ class LayerFetcher:
         self._partial = partial
         self._blobs = blobs
         self._locks: dict[str, threading.Lock] = {}
+
+    def why_unsuitable(self, manifest: Manifest) -> Cause | None:
+        """Why this host cannot run an image as processes."""
+        return why_unsuitable(manifest)
+
+    def bring(self, manifest: Manifest) -> Mapping[LayerKind, Path]:
+        """Have every layer of an image here."""
+        return {layer.kind: self.folder(layer) for layer in manifest.layers}
 
     def folder(self, layer: Layer) -> Path:
         """The folder of the unpacked layer, which is fetched when it is not here.
@@ -64,8 +83,8 @@ class LayerFetcher:
     def _unpack(self, layer: Layer) -> Path:
         partial = self._partial / f"{layer.digest.removeprefix('sha256:')}.partial"
         try:
-            self._fetch(layer, partial)
-            folder = self._cache.unpack(layer.digest, _chunks(partial), layer.size)
+            complete(partial, layer.digest, layer.size, self._blobs)
+            folder = self._cache.unpack(layer.digest, file_chunks(partial), layer.size)
         except IntegrityError:
             partial.unlink(missing_ok=True)  # the next attempt begins anew
             raise
@@ -74,35 +93,25 @@ class LayerFetcher:
         partial.unlink(missing_ok=True)
         return folder
 
-    def _fetch(self, layer: Layer, partial: Path) -> None:
-        """Complete the file; unpacking finds out whether it holds the right bytes."""
-        with partial.open("ab") as file:
-            while (start := file.tell()) < layer.size:
-                try:
-                    self._append(layer, file)
-                except ServerUnreachable:
-                    if file.tell() == start:
-                        raise
-                    # The connection broke on the way: what arrived need not be sent again.
-
-    def _append(self, layer: Layer, file: BinaryIO) -> None:
-        for chunk in self._blobs.blob(layer.digest, file.tell()):
-            file.write(chunk)
-            if file.tell() > layer.size:
-                raise IntegrityError(f"layer {layer.digest} is longer than {layer.size} bytes")
-
 
 class ImageProvider:
-    """Has images unpacked, says which are there, and why others are not."""
+    """Has images brought here, says which are there, and why others are not.
+
+    Args:
+        places: Where they go, by target.
+        trusted: Tells what may be started.
+        wake: Called at every change.
+        clock: Monotonic seconds.
+    """
 
     def __init__(
         self,
-        fetcher: LayerFetcher,
+        places: Mapping[str, ImagePlace],
         trusted: TrustedKeys,
         wake: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        self._fetcher = fetcher
+        self._places = places
         self._trusted = trusted
         self._wake = wake
         self._clock = clock
@@ -128,7 +137,7 @@ class ImageProvider:
         return frozenset(self._ready)
 
     def layers(self, deployment: UUID) -> Mapping[LayerKind, Path] | None:
-        """Folders of the layers of an image, or None while it is not here."""
+        """Folders of the unpacked layers of an image, or None while it is not here."""
         with self._lock:
             return self._ready.get(deployment)
 
@@ -164,15 +173,14 @@ class ImageProvider:
             self._wake()
 
     def _attempt(self, deployment: DesiredDeployment) -> None:
-        manifest = deployment.manifest
-        refusal = why_unsuitable(manifest) or self._trusted.why_refused(
+        manifest, place = deployment.manifest, self._places[deployment.target]
+        refusal = place.why_unsuitable(manifest) or self._trusted.why_refused(
             manifest.digest, deployment.signature
         )
         if refusal is not None:
             self._failed(deployment, refusal)
             return
-        layers = {layer.kind: self._fetcher.folder(layer) for layer in manifest.layers}
-        self._succeeded(deployment, layers)
+        self._succeeded(deployment, place.bring(manifest))
 
     def _succeeded(self, deployment: DesiredDeployment, layers: Mapping[LayerKind, Path]) -> None:
         with self._lock:
@@ -196,9 +204,13 @@ class ImageProvider:
         early = attempts is None or attempts.failures < _PATIENCE
         if isinstance(error, ServerUnreachable) or (isinstance(error, Unavailable) and early):
             return None
-        full = isinstance(error, InsufficientStorage)
-        code = CauseCode.STORAGE_FULL if full else CauseCode.IMAGE_UNAVAILABLE
-        return _cause(deployment, code, error.message, error.hint)
+        return _cause(deployment, _code(error), error.message, error.hint)
+
+
+def _code(error: ModelyardError) -> CauseCode:
+    if isinstance(error, InsufficientStorage):
+        return CauseCode.STORAGE_FULL
+    return CauseCode(error.cause) if isinstance(error, EngineProblem) else _UNAVAILABLE
 
 
 def _cause(deployment: DesiredDeployment, code: CauseCode, message: str, hint: str) -> Cause:
@@ -208,9 +220,3 @@ def _cause(deployment: DesiredDeployment, code: CauseCode, message: str, hint: s
         evidence=(f"image: {deployment.manifest.digest}",),
         fix=hint or "The agent tries again by itself; its log says more.",
     )
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk

@@ -24,7 +24,7 @@ def route(assignment: Assignment) -> ServiceRoute:
         cors_origins=service.cors_origins,
         upstreams=tuple(
             Upstream(
-                socket=str(replica.socket),
+                socket=replica.address,
                 deployment=str(replica.identity.deployment),
                 weight=weights.get(replica.identity.deployment, _WHOLE),
                 replica=replica.id,

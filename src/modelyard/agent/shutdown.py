@@ -13,7 +13,9 @@ import psutil
 from pydantic import ValidationError
 
 from modelyard.agent.drivers.base import ReplicaDriver
-from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.drivers.by_target import Drivers
+from modelyard.agent.engine.host import Engines
+from modelyard.agent.engine.problems import EngineProblem
 from modelyard.agent.gatekeeper import MODULE as GATEWAY
 from modelyard.agent.home import AgentHome, is_locked, lock
 from modelyard.domain.values import Value
@@ -62,10 +64,13 @@ def stop_agent(home: AgentHome) -> None:
         time.sleep(_STEP)
 
 
-def stop_everything(home: Path, drain: float = 10.0) -> None:
+def stop_everything(home: Path, drain: float = 10.0, engine: str | None = None) -> None:
     """End the agent, the gateway and all replicas of a home folder.
 
-    Requests in flight get `drain` seconds. What is already gone is not an error.
+    Args:
+        home: The folder. What is already gone there is not an error.
+        drain: Seconds for requests in flight.
+        engine: Address of the container engine, when it was named.
 
     Raises:
         Unavailable: Something does not end.
@@ -76,7 +81,10 @@ def stop_everything(home: Path, drain: float = 10.0) -> None:
     held = _hold(agent_home)
     try:
         stop_gateway(agent_home, drain)
-        _stop_replicas(ProcessDriver(agent_home), drain)
+        drivers = Drivers(agent_home, Engines(engine))
+        _stop_replicas(drivers, drain)
+        with suppress(EngineProblem):  # then the next agent does it
+            drivers.containers.remove_all()
     finally:
         os.close(held)
 

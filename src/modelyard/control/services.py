@@ -69,7 +69,7 @@ class Services:
         Raises:
             NotFound: There is no such image.
             Conflict: The name is taken, or the image is not built.
-            InvalidRequest: There is no such target.
+            InvalidRequest: There is no such target, or it cannot run this image.
         """
         if request.target not in self._targets:
             raise InvalidRequest(
@@ -82,6 +82,7 @@ class Services:
             if earlier is not None:
                 return earlier
             image = _built(tx, principal, request.image)
+            _refuse_unfit(self._targets[request.target], image)
             service = tx.services.add(
                 principal.workspace, request, self._local_agent, image, principal.name
             )
@@ -115,6 +116,7 @@ class Services:
             _refuse_unable(self._targets[service.target], settings)
             # Named in any case: giving up a change on its way must not take its image along.
             image = _built(tx, principal, request.image or service.image)
+            _refuse_unfit(self._targets[service.target], image)
             if settings == service.settings and image.reference == service.image:
                 raise InvalidRequest(
                     f"`{name}` is already as asked: nothing to update",
@@ -300,6 +302,16 @@ def _built(tx: Transaction, principal: Principal, text: str) -> Image:
             hint=f"see `modelyard image log {image.reference}`",
         )
     return image
+
+
+def _refuse_unfit(target: Target, image: Image) -> None:
+    baseless = image.manifest is not None and image.manifest.base is None
+    if baseless and Capability.NEEDS_BASE in target.capabilities:
+        raise InvalidRequest(
+            f"image `{image.reference}` has no base to stand on, which the target "
+            f"`{target.name}` needs",
+            hint="build it again with a base, or deploy it to the target `local`",
+        )
 
 
 def _refuse_unable(target: Target, settings: ServiceSettings) -> None:

@@ -44,6 +44,12 @@ class CauseCode(StrEnum):
     IMAGE_UNAVAILABLE = "image_unavailable"
     WRONG_PLATFORM = "wrong_platform"
     SIGNATURE_INVALID = "signature_invalid"
+    NO_BASE = "no_base"
+    NO_ENGINE = "no_engine"
+    ENGINE_FORBIDDEN = "engine_forbidden"
+    ENGINE_FAILED = "engine_failed"
+    EXEC_FORMAT = "exec_format"
+    ENTRYPOINT_MISSING = "entrypoint_missing"
     STARTING = "starting"
     # recorded by the gateway
     KEY_REFUSED = "key_refused"

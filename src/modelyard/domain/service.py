@@ -51,7 +51,7 @@ class ReplicaSettings(Spec):
 
     cpu: float = Field(1.0, gt=0, le=1024)
     """Cores: the number of worker processes (rounded down, at least 1) and of threads that
-    numerical libraries may use (rounded up). Not a hard cap on the target `local`."""
+    numerical libraries may use (rounded up). A hard cap on the target `container` only."""
     memory: Bytes = Field(1 << 30, ge=64 << 20)
     """Limit for all processes of one replica together, `"1GiB"`; above it the replica is ended."""
     scoring_timeout: Seconds = Field(60.0, gt=0, le=3600)
@@ -198,6 +198,8 @@ class DesiredDeployment(Value):
     """One deployment an agent is to run."""
 
     id: UUID
+    target: str = "local"
+    """`local` for processes, `container` for containers of the host's engine."""
     image: str
     manifest: Manifest
     signature: Signature | None = None

@@ -89,7 +89,7 @@ class ServiceFile(Spec):
     """What the image stands on in a container: `host`, a minimal base of the server's own Python,
     or `none`; unset takes the server's setting."""
     target: str = "local"
-    """Where replicas run."""
+    """Where replicas run: `local` as processes, `container` in the engine of the host."""
     settings: ServiceSettings = ServiceSettings()
     """What is written here is enforced at every deploy; what is not stays as it is."""
     description: Description = ""

@@ -83,6 +83,7 @@ def runtime_command(
     cpu: float,
     environment: Mapping[str, str],
     scratch: Path,
+    python: str | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Command and whole environment of an image's runtime; `--config <path>` is to be appended.
 
@@ -92,8 +93,9 @@ def runtime_command(
         cpu: Cores; numerical libraries get as many threads, rounded up.
         environment: The user's variables; they may change defaults but not what finds the code.
         scratch: Private folder of this replica, for its temporary files and as its home.
+        python: The interpreter; None is the one behind this process.
     """
-    python, _ = base_python()
+    interpreter = python or str(base_python()[0])
     search = (
         layers[LayerKind.RUNTIME] / RUNTIME_ROOT,
         layers[LayerKind.ENVIRONMENT] / ENVIRONMENT_ROOT,
@@ -111,7 +113,7 @@ def runtime_command(
         "PYTHONFAULTHANDLER": "1",  # a crash in a compiled library then shows its lines
     }
     # -s -S keep the host's own packages out, -P whatever lies in the working folder.
-    command = [str(python), "-s", "-S", "-P", "-m", "modelyard_runtime"]
+    command = [interpreter, "-s", "-S", "-P", "-m", "modelyard_runtime"]
     return command, {**defaults, **environment, **fixed}
 
 

@@ -171,6 +171,7 @@ def _to_desired(
         deployments=tuple(
             DesiredDeployment(
                 id=one.id,
+                target=row.target,
                 image=images[one.image].reference,
                 manifest=images[one.image].manifest,
                 signature=images[one.image].signature,

@@ -1,6 +1,6 @@
-"""The target `local`: publishes desired state, which the agent of this host pulls.
+"""The targets `local` and `container`: publish desired state, which the agent of this host pulls.
 
-`edge` and `container` will be the same with another agent or another replica driver.
+They differ in the driver that the agent chooses; `edge` will be the same with another agent.
 """
 
 from __future__ import annotations
@@ -29,13 +29,8 @@ class Mailbox(Protocol):
         """Log lines that agents sent home."""
 
 
-class LocalTarget:
-    """Deployments as processes on the host of the server."""
-
-    name: ClassVar[str] = "local"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.REPLICAS, Capability.MEMORY_LIMIT, Capability.LOGS}
-    )
+class _AgentTarget:
+    """Deployments on the host of the server, however its agent runs them."""
 
     def __init__(self, mailbox: Mailbox, agent: str) -> None:
         self._mailbox = mailbox
@@ -61,3 +56,27 @@ class LocalTarget:
     ) -> Iterator[LogLine]:
         """Log lines that the agent sent home."""
         return self._mailbox.log_lines(service, replica, after, limit)
+
+
+class LocalTarget(_AgentTarget):
+    """Deployments as processes on the host of the server."""
+
+    name: ClassVar[str] = "local"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.REPLICAS, Capability.MEMORY_LIMIT, Capability.LOGS}
+    )
+
+
+class ContainerTarget(_AgentTarget):
+    """Deployments as containers of the engine on the host of the server."""
+
+    name: ClassVar[str] = "container"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.REPLICAS,
+            Capability.MEMORY_LIMIT,
+            Capability.CPU_LIMIT,
+            Capability.NEEDS_BASE,
+            Capability.LOGS,
+        }
+    )

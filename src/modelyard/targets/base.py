@@ -24,6 +24,8 @@ class Capability(StrEnum):
     """Ends a replica above its memory setting."""
     CPU_LIMIT = "cpu_limit"
     """Holds a replica to its cpu setting, not only its worker and thread counts."""
+    NEEDS_BASE = "needs_base"
+    """Runs only images that bring a root file system along."""
     LOGS = "logs"
 
 

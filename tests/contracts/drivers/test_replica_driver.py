@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
+import psutil
 import pytest
+from tests.containers.images import Stored, make_container_image
 from tests.integration.agent.fake_server import wait_for
 from tests.integration.agent.images import make_image, unpack
 from tests.unit.agent.making import an_id
 
 from modelyard.agent.drivers.base import Identity, Replica, ReplicaDriver, ReplicaSpec
+from modelyard.agent.drivers.container import ContainerDriver, agent_id
 from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.engine_images import EngineImages
+from modelyard.agent.fetching import BlobCache
 from modelyard.agent.home import AgentHome
 from modelyard.agent.supervisor.log import log_file, log_files
 from modelyard.domain.cause import CauseCode
+from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.service import ReplicaSettings, ReplicaState
 from modelyard.images.layers import LayerCache
 
@@ -28,12 +35,17 @@ SERVICE, DEPLOYMENT = an_id("digits"), an_id("a")
 class Place:
     """A host with one kind of driver."""
 
-    def __init__(self, make: Callable[[], ReplicaDriver], cache: LayerCache) -> None:
+    def __init__(
+        self,
+        make: Callable[[], ReplicaDriver],
+        manifest: Manifest,
+        layers: Mapping[LayerKind, Path],
+    ) -> None:
         self.make = make
         """A driver without memory, as a new agent has it."""
         self.driver = make()
-        self._manifest, blobs = make_image()
-        self._layers = unpack(self._manifest, blobs, cache)
+        self._manifest = manifest
+        self._layers = layers
 
     def spec(self, replica: str = "digits-0", **environment: str) -> ReplicaSpec:
         settings = ReplicaSettings(
@@ -62,11 +74,25 @@ class Place:
         return wait_for(ended)
 
 
-@pytest.fixture(params=["process"])
+def processes(request: pytest.FixtureRequest, home: AgentHome) -> Place:
+    manifest, blobs = make_image()
+    layers = unpack(manifest, blobs, LayerCache(home.layers))
+    return Place(lambda: ProcessDriver(home), manifest, layers)
+
+
+def containers(request: pytest.FixtureRequest, home: AgentHome) -> Place:
+    engines = request.getfixturevalue("engines")
+    manifest, blobs = make_container_image()
+    images = EngineImages(agent_id(home), engines, BlobCache(home.blobs, Stored(blobs)))
+    layers = images.bring(manifest)
+    return Place(lambda: ContainerDriver(home, engines), manifest, layers)
+
+
+@pytest.fixture(params=[processes, containers])
 def place(request: pytest.FixtureRequest, home: Path) -> Iterator[Place]:
     agent_home = AgentHome(home / "home")
     agent_home.create()
-    place = Place(lambda: ProcessDriver(agent_home), LayerCache(agent_home.layers))
+    place = request.param(request, agent_home)
     yield place
     for replica in place.driver.observe():
         if replica.alive:
@@ -76,7 +102,7 @@ def place(request: pytest.FixtureRequest, home: Path) -> Iterator[Place]:
 
 
 def ask(replica: Replica, path: str = "/") -> Any:
-    transport = httpx2.HTTPTransport(uds=str(replica.socket))
+    transport = httpx2.HTTPTransport(uds=replica.address)
     with httpx2.Client(transport=transport, timeout=20) as client:
         return client.get(f"http://replica{path}").json()
 
@@ -118,18 +144,18 @@ def test_starting_twice_starts_once(place: Place) -> None:
     place.driver.start(place.spec())
     place.driver.start(place.spec())
     replica = place.when(lambda r: r.ready)
-    pid = ask(replica)["pid"]
+    life = ask(replica)["life"]
     place.make().start(place.spec())
-    assert ask(replica)["pid"] == pid
+    assert ask(replica)["life"] == life
     assert place.see().restarts == 0
 
 
 def test_new_driver_adopts_with_identity(place: Place) -> None:
-    pid = ask(place.start())["pid"]
+    life = ask(place.start())["life"]
     [adopted] = place.make().observe()
     assert adopted.identity == place.spec().identity
     assert adopted.ready
-    assert ask(adopted)["pid"] == pid
+    assert ask(adopted)["life"] == life
 
 
 def test_stopped_replica_ends_and_is_remembered(place: Place) -> None:
@@ -137,7 +163,7 @@ def test_stopped_replica_ends_and_is_remembered(place: Place) -> None:
     ended = place.stop()
     assert ended.state is ReplicaState.FAILED
     assert ended.memory == 0
-    assert not ended.socket.exists()
+    assert not Path(ended.address).exists()
     assert ended.identity.deployment == DEPLOYMENT
 
 
@@ -234,12 +260,12 @@ def test_failed_start_has_its_cause(place: Place, misbehave: str, code: CauseCod
 
 def test_ended_runtime_is_started_again_behind_the_same_socket(place: Place) -> None:
     replica = place.start()
-    pid = ask(replica)["pid"]
+    life = ask(replica)["life"]
     with pytest.raises(httpx2.TransportError):
         ask(replica, "/exit?9")
     again = place.when(lambda r: r.ready and r.restarts == 1)
-    assert again.socket == replica.socket
-    assert ask(again)["pid"] != pid
+    assert again.address == replica.address
+    assert ask(again)["life"] != life
     assert again.cause is not None
     assert again.cause.code is CauseCode.EXITED
 
@@ -255,7 +281,14 @@ def test_flood_of_output_is_bounded_and_the_replica_answers(place: Place) -> Non
 
 
 def test_processes_of_the_runtime_end_with_it(place: Place) -> None:
-    replica = place.start()
-    child = ask(replica, "/spawn")["child"]
+    mark = f"child-{uuid4()}"
+    ask(place.start(), f"/spawn?{mark}")
+    wait_for(lambda: processes_with(mark))
     place.stop()
-    wait_for(lambda: not Path(f"/proc/{child}").exists())
+    wait_for(lambda: not processes_with(mark))
+
+
+def processes_with(mark: str) -> list[int]:
+    """Processes of this host whose command line has the mark, also those in containers."""
+    found = psutil.process_iter(["cmdline"])
+    return [process.pid for process in found if mark in (process.info["cmdline"] or ())]

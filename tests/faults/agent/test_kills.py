@@ -80,7 +80,7 @@ class TestSupervisor:
         os.kill(supervisor_of(host, replica), signal.SIGKILL)
         wait_for(lambda: gone(runtime))
         again = wait_for(lambda: next((r for r in host.replicas() if r.ready), None))
-        assert (again.id, again.socket, again.restarts) == (replica.id, replica.socket, 1)
+        assert (again.id, again.address, again.restarts) == (replica.id, replica.address, 1)
         assert host.ask(again)["pid"] != runtime
         host.server.observed.clear()
         host.reached(service)
@@ -120,7 +120,7 @@ class TestSupervisor:
         host.kill_agent()
         os.kill(supervisor, signal.SIGTERM)
         wait_for(lambda: gone(supervisor))
-        assert not replica.socket.exists()
+        assert not Path(replica.address).exists()
 
 
 class TestRuntime:
@@ -130,7 +130,7 @@ class TestRuntime:
         first, second = host.replicas()
         os.kill(host.ask(first)["pid"], signal.SIGKILL)
         back = wait_for(lambda: next((r for r in host.replicas() if r.restarts and r.ready), None))
-        assert (back.id, back.socket) == (first.id, first.socket)
+        assert (back.id, back.address) == (first.id, first.address)
         assert back.cause is not None
         assert back.cause.code is CauseCode.KILLED
         assert host.ask(second)["pid"] == host.runtimes()[second.id]

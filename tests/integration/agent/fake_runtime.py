@@ -2,8 +2,9 @@
 """A scoring runtime that behaves as it is told: what supervisors and drivers are tested with.
 
 `python fake_runtime.py --config <replica.json>`; what it does wrong stands in the variable
-`MISBEHAVE`. It answers every request with its process id, its deployment and the request's path;
-`/sleep?seconds`, `/eat?mebibytes`, `/print?lines`, `/exit?status`, `/spawn` do as they say.
+`MISBEHAVE`. It answers every request with its process id, what tells
+this life from others, its deployment and the request's path;
+`/sleep?seconds`, `/eat?mebibytes`, `/print?lines`, `/exit?status`, `/spawn?mark` do as they say.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from typing import Any
 
 CONFIG = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
 MISBEHAVE = os.environ.get("MISBEHAVE", "")
-IDENTITY = {"pid": os.getpid(), "deployment": os.environ.get("DEPLOYMENT")}
+IDENTITY = {
+    "pid": os.getpid(),
+    "life": os.urandom(8).hex(),
+    "deployment": os.environ.get("DEPLOYMENT"),
+}
 EATEN: list[bytearray] = []
 
 
@@ -59,7 +64,7 @@ class Answer(BaseHTTPRequestHandler):
             case "/exit":
                 os._exit(int(argument))
             case "/spawn":  # a child that leaves the process group
-                sleep = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+                sleep = [sys.executable, "-S", "-c", "import time; time.sleep(600)", argument]
                 return {"child": subprocess.Popen(sleep, start_new_session=True).pid}
             case "/environment":
                 return {"environment": dict(os.environ)}
@@ -76,6 +81,22 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
+def inherited() -> socket.socket:
+    return socket.socket(fileno=CONFIG["fd"])
+
+
+def bound() -> socket.socket:
+    """As the runtime does it in a container, where it inherits nothing."""
+    [address] = CONFIG["listen"]
+    if not address.startswith("unix:"):
+        return socket.create_server(("", int(address.rpartition(":")[2])))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address.removeprefix("unix:"))
+    os.chmod(address.removeprefix("unix:"), 0o666)
+    listener.listen(64)
+    return listener
+
+
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = False
     block_on_close = True
@@ -83,7 +104,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self) -> None:
         super().__init__(("", 0), Answer, bind_and_activate=False)
         self.socket.close()
-        self.socket = socket.socket(fileno=CONFIG["fd"])
+        self.socket = inherited() if "fd" in CONFIG else bound()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, _ = self.socket.accept()

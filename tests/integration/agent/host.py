@@ -125,7 +125,7 @@ class Host:
         }
 
     def ask(self, replica: Replica, path: str = "/") -> Any:
-        transport = httpx2.HTTPTransport(uds=str(replica.socket))
+        transport = httpx2.HTTPTransport(uds=replica.address)
         with httpx2.Client(transport=transport, timeout=10) as client:
             return client.get(f"http://replica{path}").json()
 

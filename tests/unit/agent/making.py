@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -99,7 +98,7 @@ def make_replica(
             deployment=an_id(deployment),
             image=f"{deployment}:1",
         ),
-        "socket": Path("/run") / f"{replica}.s",
+        "address": f"/run/{replica}.s",
         "alive": True,
         "state": state,
     }

@@ -57,7 +57,9 @@ class Host:
         self.woken = threading.Event()
         self.trusted = TrustedKeys(folder / "trusted")
         self.trusted.add(KEY.public)
-        self.provider = ImageProvider(self.fetcher, self.trusted, self.woken.set, lambda: self.now)
+        self.provider = ImageProvider(
+            {"local": self.fetcher}, self.trusted, self.woken.set, lambda: self.now
+        )
 
     def provide(self, deployment: DesiredDeployment) -> Cause | None:
         """Try once; the problem that is left."""

@@ -48,8 +48,10 @@ class ReplicaSpec:
     identity: Identity
     manifest: Manifest
     layers: Mapping[LayerKind, Path]
-    """Folder of every unpacked layer of the image."""
+    """Folder of every unpacked layer of the image; none where an engine has it."""
     settings: ReplicaSettings
+    target: str = "local"
+    """Which kind of replica it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Replica:
     """One replica as its supervisor sees it."""
 
     identity: Identity
-    socket: Path
-    """Where it answers."""
+    address: str
+    """Where it answers: the path of a Unix socket, or `127.0.0.1:port`."""
     alive: bool
     """Somebody supervises it; what is not alive is only a folder with a log."""
     state: ReplicaState

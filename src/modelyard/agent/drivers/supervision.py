@@ -85,9 +85,7 @@ class SupervisedDriver(ABC):
         folder = self._folder(replica)
         with self._ownership(folder) as owned, contextlib.suppress(FileNotFoundError):
             if owned is not None:
-                socket, control = self.sockets(replica)
-                spec = Spec.read(folder)._replace(socket=socket, control=control)
-                self._launch(folder, spec, owned)
+                self._launch(folder, self._placed(Spec.read(folder)), owned)
 
     def stop(self, replica: str, drain: float | None = None) -> None:
         """Tell a replica to drain and end."""
@@ -178,6 +176,11 @@ class SupervisedDriver(ABC):
             restarts=self._restarts,
         )
 
+    def _placed(self, spec: Spec) -> Spec:
+        """With sockets where they belong now: the folder for them may have moved with `TMPDIR`."""
+        socket, control = self.sockets(spec.replica)
+        return spec._replace(socket=spec.socket if spec.contained else socket, control=control)
+
     def sockets(self, replica: str) -> tuple[str, str]:
         """Where the runtime and its supervisor answer; short, whatever the replica's name."""
         name = hashlib.sha256(replica.encode()).hexdigest()[:12]
@@ -226,7 +229,7 @@ def _replica(spec: Spec, state: dict[str, Any], *, alive: bool) -> Replica:
             deployment=UUID(labels["deployment"]),
             image=labels["image"],
         ),
-        socket=Path(spec.socket),
+        address=state.get("address") or spec.socket,
         alive=alive,
         state=_STATES[state["phase"]] if alive else ReplicaState.FAILED,
         restarts=state.get("restarts", 0),

@@ -43,13 +43,18 @@ class Upstream:
     """One ready replica. Its `socket` is what identifies it when the configuration changes."""
 
     socket: str
-    """Path of the Unix socket it listens on."""
+    """Path of the Unix socket it listens on, or `host:port`."""
     deployment: str
     """Id of its deployment; callers see it as `x-modelyard-deployment`."""
     weight: int
     """0: gets no new request; anything above: gets its share."""
     replica: str
     """Id of the replica, for messages."""
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it listens on a Unix socket."""
+        return self.socket.startswith("/")
 
 
 @dataclass(frozen=True, slots=True)

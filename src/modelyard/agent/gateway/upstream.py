@@ -4,7 +4,8 @@ The heart of it is telling apart a request that a replica has not received, whic
 another one, from one that it may have, which must not be sent twice. Nothing has to be guessed: a
 Unix socket has no buffer between its two ends, so the kernel tells what the peer had read when it
 closed. Reset, broken pipe or bytes still unsent: not the whole request, so it was never begun. A
-clean end with everything sent: it was read.
+clean end with everything sent: it was read. A port, where a container shares no socket with its
+host, tells nothing: what was written there counts as received.
 """
 
 from __future__ import annotations
@@ -187,11 +188,8 @@ class Replica:
             self._idle.remove(connection)
 
     async def _connect(self, exchange: Exchange) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_unix_connection(
-                lambda: Connection(self), self.upstream.socket
-            )
+            connection = await self._open(asyncio.get_running_loop())
         except OSError as error:
             if not exchange.over:
                 exchange.owner.unreachable(exchange, str(error))
@@ -204,6 +202,15 @@ class Replica:
             connection.send(exchange)
         else:  # closed by the replica before there was anything to read
             exchange.owner.unread(exchange)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        address = self.upstream.socket
+        if self.upstream.is_unix:
+            _, connection = await loop.create_unix_connection(lambda: Connection(self), address)
+        else:
+            host, _, port = address.rpartition(":")
+            _, connection = await loop.create_connection(lambda: Connection(self), host, int(port))
+        return connection
 
 
 class Connection(asyncio.Protocol):
@@ -311,7 +318,7 @@ class Connection(asyncio.Protocol):
             return
         self._done(exchange)
         unread = self._unsent or isinstance(exc, ConnectionResetError | BrokenPipeError)
-        if unread and not self._begun and not exchange.passed_on:
+        if unread and self._replica.upstream.is_unix and not self._begun and not exchange.passed_on:
             exchange.owner.unread(exchange)
         else:
             exchange.owner.lost(exchange, "replica_lost", "it ended while it had the request")

@@ -19,6 +19,25 @@ SPARING = 50
 """A read that took long is not repeated before this many times its duration."""
 
 
+class ToldMemory:
+    """The memory of a container, as the process that holds it tells."""
+
+    def __init__(self) -> None:
+        self.latest = 0
+        """Bytes at the last look."""
+        self.peak = 0
+
+    def tell(self, used: object) -> None:
+        """Take note of what is told."""
+        if isinstance(used, int):
+            self.latest = used
+            self.peak = max(self.peak, used)
+
+    def look(self, limit: int, now: float) -> int:
+        """Bytes in use."""
+        return self.latest
+
+
 class MemoryWatch:
     """Follows the memory of everything below this process."""
 

@@ -13,7 +13,7 @@ from modelyard.agent.supervisor import system
 from modelyard.agent.supervisor.spec import RUNTIME_CONFIG, SOCKET_FD, Spec
 
 
-def start(spec: Spec, listener: int, output: int) -> int:
+def start(spec: Spec, listener: int | None, output: int) -> int:
     """Start the runtime in a process group of its own; returns its process id.
 
     A command that cannot be run ends with status 127, and the log says why.
@@ -29,6 +29,12 @@ def terminate(pid: int) -> None:
     """Ask the runtime to drain and end."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
+
+
+def kill_container(pid: int) -> None:
+    """Have the process that holds a container kill it and end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
 
 
 def abort(group: int) -> None:
@@ -57,7 +63,7 @@ def kill_leftovers(folder: Path) -> int:
     return len(found)
 
 
-def _become_runtime(spec: Spec, listener: int, output: int, supervisor: int) -> None:
+def _become_runtime(spec: Spec, listener: int | None, output: int, supervisor: int) -> None:
     try:
         os.setsid()
         system.end_with_parent()
@@ -73,9 +79,11 @@ def _become_runtime(spec: Spec, listener: int, output: int, supervisor: int) -> 
         os._exit(127)
 
 
-def _place_descriptors(listener: int, output: int) -> None:
+def _place_descriptors(listener: int | None, output: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    wanted = {0: nothing, 1: output, 2: output, SOCKET_FD: listener}
+    wanted = {0: nothing, 1: output, 2: output}
+    if listener is not None:
+        wanted[SOCKET_FD] = listener
     # Through copies above the wanted numbers, so that no source is overwritten before its turn.
     copies = {n: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for n, fd in wanted.items()}
     for number, copy in copies.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from modelyard.agent.supervisor import causes
-from modelyard.agent.supervisor.memory import MemoryWatch
+from modelyard.agent.supervisor.memory import MemoryWatch, ToldMemory
 from modelyard.agent.supervisor.spec import Spec
 
 _LARGEST_STATUS = 256 << 10
@@ -17,7 +17,7 @@ _LARGEST_STATUS = 256 << 10
 class Run:
     """What is known of a running process of the runtime; all times are monotonic seconds."""
 
-    def __init__(self, pid: int, status: Path, now: float) -> None:
+    def __init__(self, pid: int, status: Path, now: float, *, contained: bool = False) -> None:
         self.pid = pid
         self.phase = "starting"
         """As the runtime itself calls it."""
@@ -28,7 +28,10 @@ class Run:
         self.ended_for: Literal["memory", "startup", "order"] | None = None
         """Why the supervisor ends it, when it does."""
         self.kill_at: float | None = None
-        self.memory = MemoryWatch()
+        self.memory: MemoryWatch | ToldMemory = ToldMemory() if contained else MemoryWatch()
+        self.address: str | None = None
+        """Where it answers, when it says so itself."""
+        self.told_to_kill = False
         self._own_cause: causes.Cause | None = None
         self._status = status
         self._seen: tuple[int, int, int] | None = None
@@ -77,6 +80,10 @@ class Run:
             return
         self.phase = str(document.get("phase"))[:32]
         self._own_cause = causes.checked(document.get("cause"))
+        if isinstance(self.memory, ToldMemory):
+            self.memory.tell(document.get("memory"))
+            address = document.get("address")
+            self.address = address if isinstance(address, str) else None
         workers_lost = document.get("worker_restarts")
         self.workers_lost = workers_lost if isinstance(workers_lost, int) else 0
         if self.phase != "ready":

@@ -50,11 +50,14 @@ class Spec(NamedTuple):
     env: dict[str, str]
     """The whole environment of the runtime; nothing is inherited."""
     socket: str
-    """Path of the Unix socket the runtime answers on."""
+    """Path of the Unix socket the runtime answers on; empty where it says itself where."""
     control: str
     """Path of the Unix socket the supervisor answers on."""
     limits: Limits
     restarts: Restarts = Restarts()
+    contained: bool = False
+    """The command holds a container: what runs in there binds the socket, and its engine measures
+    and limits the memory."""
 
     def to_json(self) -> str:
         """The content of `spec.json`."""

@@ -27,6 +27,7 @@ _OUTPUT_CHUNK = 64 << 10
 _MOST_CHUNKS = 16  # a turn, so that a flood of output does not starve the rest
 _LONGEST_DRAIN = 3600
 _ABORT_GRACE = 1.0  # seconds in which a hung start may write its traceback
+_ENGINE_GRACE = 10.0  # seconds in which an engine has to kill a container
 
 
 class Backoff:
@@ -53,7 +54,7 @@ class Supervisor:
         self._spec = spec
         self._log = LineLog(folder / LOG)
         self._selector = selectors.DefaultSelector()
-        self._listener = control.listen(spec.socket, _BACKLOG)
+        self._listener = None if spec.contained else control.listen(spec.socket, _BACKLOG)
         control.ControlSocket(spec.control, self._selector, self._obey)
         self._output, self._output_end = os.pipe()
         os.set_blocking(self._output, False)
@@ -99,6 +100,7 @@ class Supervisor:
             "failures": self._failures,
             "cause": self._cause,
             "memory": run.memory.latest if run else 0,
+            "address": (run.address if run else None) or self._spec.socket,
             "runtime": run.pid if run else None,
             "runtime_started_at": self._run_started_at if run else None,
         }
@@ -160,8 +162,9 @@ class Supervisor:
         status = self._folder / RUNTIME_STATUS
         status.unlink(missing_ok=True)
         self._log.tail.clear()
-        pid = processes.start(self._spec, self._listener.fileno(), self._output_end)
-        self._run = Run(pid, status, now)
+        listener = None if self._listener is None else self._listener.fileno()
+        pid = processes.start(self._spec, listener, self._output_end)
+        self._run = Run(pid, status, now, contained=self._spec.contained)
         self._run_started_at = stamp(time.time())
         self._restarts += self._started
         self._started = True
@@ -181,6 +184,13 @@ class Supervisor:
             run.ended_for, run.kill_at = "startup", now + _ABORT_GRACE
             processes.abort(run.pid)
         if run.kill_at is not None and now >= run.kill_at:
+            self._kill(run, now)
+
+    def _kill(self, run: Run, now: float) -> None:
+        if self._spec.contained and not run.told_to_kill:
+            run.told_to_kill, run.kill_at = True, now + _ENGINE_GRACE
+            processes.kill_container(run.pid)
+        else:
             processes.kill_everything(run.pid)
 
     def _hold_to_memory(self, run: Run, now: float) -> None:
@@ -190,7 +200,9 @@ class Supervisor:
 
     def _hold_to_files(self) -> None:
         """End when somebody deleted the sockets or the folder: nobody can reach this any more."""
-        needed = (Path(self._spec.socket), Path(self._spec.control), self._folder)
+        needed = [Path(self._spec.control), self._folder]
+        if self._listener is not None:
+            needed.append(Path(self._spec.socket))
         if not all(path.exists() for path in needed):
             self._note("sockets or folder were deleted: ending")
             self._told_to_end = True

@@ -1,0 +1,76 @@
+"""Where container engines listen, and which of them answers here."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from modelyard.errors import InvalidRequest
+
+_PORT = 2375  # of an engine without TLS
+
+
+class Address(NamedTuple):
+    """One place to find an engine at: the path of a Unix socket, or a port of this host."""
+
+    socket: str = ""
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return self.socket or f"tcp://{self.host}:{self.port}"
+
+
+def parse_address(text: str, origin: str) -> Address:
+    """Read `unix:///path`, a path, or `tcp://127.0.0.1:2375`.
+
+    Args:
+        text: What is written there.
+        origin: Where it is written, for the message.
+
+    Raises:
+        InvalidRequest: It is something else, or an engine on another host.
+    """
+    if text.startswith("/"):
+        return Address(socket=text)
+    parts = urlsplit(text)
+    if parts.scheme == "unix" and parts.path.startswith("/"):
+        return Address(socket=parts.path)
+    if parts.scheme in ("tcp", "http") and _is_loopback(parts.hostname or ""):
+        return Address(host=parts.hostname or "", port=parts.port or _PORT)
+    raise InvalidRequest(
+        f"{origin} names the container engine `{text[:200]}`, which is not one of this host",
+        hint="name its Unix socket, such as unix:///run/podman/podman.sock",
+    )
+
+
+def candidates(named: str | None, environment: Mapping[str, str]) -> Iterator[Address]:
+    """Where to look for an engine, first the place that was named, and else only the usual ones.
+
+    Args:
+        named: The setting `MODELYARD_ENGINE`.
+        environment: Of this process; `DOCKER_HOST` and `XDG_RUNTIME_DIR` count.
+
+    Raises:
+        InvalidRequest: What was named is no address.
+    """
+    if named:
+        yield parse_address(named, "MODELYARD_ENGINE")
+        return
+    if host := environment.get("DOCKER_HOST"):
+        yield parse_address(host, "DOCKER_HOST")
+        return
+    yield Address(socket="/var/run/docker.sock")
+    yield Address(socket="/run/podman/podman.sock")
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        yield Address(socket=f"{runtime}/podman/podman.sock")
+        yield Address(socket=f"{runtime}/docker.sock")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

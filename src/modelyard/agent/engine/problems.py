@@ -1,0 +1,45 @@
+"""What can go wrong with a container engine, each with the code of its cause.
+
+The codes are spelled as in `modelyard.domain.cause`, which one process per replica cannot afford
+to import.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from modelyard.errors import ModelyardError, Unavailable
+
+
+class EngineProblem(ModelyardError):
+    """The engine did not do what it was asked."""
+
+    cause: ClassVar[str] = "engine_failed"
+
+
+class NoEngine(EngineProblem, Unavailable):
+    """No engine answers."""
+
+    cause = "no_engine"
+
+
+class EngineForbidden(EngineProblem):
+    """There is an engine, and this user may not talk to it."""
+
+    cause = "engine_forbidden"
+
+
+class NotAnEngine(EngineProblem):
+    """Something answers, and not as an engine does."""
+
+
+class EngineRefused(EngineProblem):
+    """The engine answered with an error; `status` is its HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, hint="The engine's own log may say more.")
+        self.status = status
+
+
+class NoSuchObject(EngineRefused):
+    """The engine has no container or image of this name."""

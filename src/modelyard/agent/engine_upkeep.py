@@ -1,0 +1,35 @@
+"""Keeps the container engine clean: what this agent put there and nothing needs any more."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from modelyard.agent.desired import DesiredStore
+from modelyard.agent.drivers.container import ContainerDriver
+from modelyard.agent.engine.problems import EngineProblem
+from modelyard.agent.engine_images import EngineImages
+from modelyard.agent.threads import Conversation
+
+_EVERY = 20.0  # seconds
+
+
+class EngineUpkeep(Conversation):
+    """Looks at the engine from time to time; a host without one is none of its business."""
+
+    def __init__(
+        self, driver: ContainerDriver, images: EngineImages, desired: DesiredStore
+    ) -> None:
+        super().__init__("engine upkeep")
+        self._driver = driver
+        self._images = images
+        self._desired = desired
+
+    def exchange(self) -> None:
+        """Clean up once, and wait."""
+        desired = self._desired.current
+        if desired is not None:  # before that, everything may be needed
+            wanted = [d.manifest for s in desired.services for d in s.deployments]
+            with suppress(EngineProblem):  # replicas that need the engine say so
+                self._driver.sweep()
+                self._images.keep_only(wanted)
+        self._closed.wait(_EVERY)
