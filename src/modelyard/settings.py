@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     """PEM file with the certificate's private key, without a passphrase."""
     base: str = "host"
     """What images stand on in a container, unless a build names another base: `host` is a minimal
-    one from this machine's Python, on Linux; `none` builds images that run only as processes."""
+    one from this machine's Python, on Linux; `docker.io/library/python:3.11-slim` and the like are
+    fetched from an image registry, best with a digest; the path of an OCI layout, a folder or a
+    tar, is what lies there; `none` builds images that run only as processes."""
     engine: str | None = None
     """Address of the container engine for the target `container`, such as
     `unix:///run/podman/podman.sock`; unset looks at `DOCKER_HOST` and the usual sockets."""

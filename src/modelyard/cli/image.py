@@ -17,10 +17,12 @@ from modelyard.cli.listing import (
     show_labels,
     show_reference,
 )
-from modelyard.domain.image import Base, Image
+from modelyard.domain.image import Base, Image, ImageMark
 from modelyard.domain.verification import Verification, VerifiedPart
 
 app = parameters.commands()
+
+_COLUMNS = ("IMAGE", "STATE", "MODELS", "PLATFORM", "SIZE", "MARKS", "CREATED (UTC)", "TAGS")
 
 
 @app.command()
@@ -45,6 +47,7 @@ def build(
     properties: parameters.Properties = None,
     description: parameters.Description = None,
     base: parameters.Base = None,
+    platform: parameters.Platform = None,
     upgrade: parameters.Upgrade = False,
     optimize: parameters.Optimize = False,
     wait: parameters.Wait = True,
@@ -68,6 +71,7 @@ def build(
             properties=parameters.pairs(properties),
             description=description or "",
             base=base,
+            platform=platform,
             upgrade=upgrade,
             optimize=optimize,
             wait=wait,
@@ -106,7 +110,7 @@ def list_images(
     )
     with session.client() as yard:
         images = yard.images.list(limit=limit or None, **filters)
-    show_all(form, images, ("IMAGE", "STATE", "MODELS", "SIZE", "CREATED (UTC)", "TAGS"), _row)
+    show_all(form, images, _COLUMNS, _row)
 
 
 @app.command()
@@ -221,12 +225,20 @@ def delete(
     show_deleted(found.reference, form)
 
 
+_MARKS = {
+    ImageMark.HOST_BOUND: "its base is made from the host that built it",
+    ImageMark.UNCHECKED: "it was never started, for it is not for the host that built it",
+}
+
+
 def _row(image: Image) -> list[output.Cell]:
     return [
         image.reference,
         image.state,
         ", ".join(image.models),
+        "" if image.manifest is None else str(image.manifest.platform),
         output.size(image.size),
+        ", ".join(image.marks),
         image.created_at,
         output.labels(image.tags),
     ]
@@ -240,6 +252,7 @@ def _facts(image: Image) -> Iterator[tuple[str, output.Cell]]:
         yield from (("evidence", line) for line in image.cause.evidence)
         yield "fix", image.cause.fix
     yield "digest", image.digest
+    yield from (("mark", f"{mark}: {_MARKS[mark]}") for mark in image.marks)
     yield "signed by", image.signature.key if image.signature else None
     yield "models", ", ".join(image.models)
     yield "script", image.script or "none: the model's own methods"
@@ -270,7 +283,8 @@ def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:
         yield "platform", f"{image.manifest.platform}, Python {image.manifest.python}"
         yield from _base(image.manifest.base)
         yield from (
-            ("layer", f"{layer.kind}  {output.size(layer.size)}") for layer in image.manifest.layers
+            ("layer", f"{layer.kind}  {output.size(layer.size)}  {layer.digest}")
+            for layer in image.manifest.layers
         )
     yield from (("package", f"{package.name} {package.version}") for package in image.packages)
 
@@ -279,5 +293,6 @@ def _base(base: Base | None) -> Iterator[tuple[str, output.Cell]]:
     if base is None:
         yield "base", "none: it runs only as processes of a host"
         return
-    tied = ", tied to the host that built it" if base.origin == "host" else ""
-    yield "base", f"{base.origin}  {output.size(base.size)}  {base.digest}{tied}"
+    yield "base", f"{base.origin}  {output.size(base.size)}  {base.digest}"
+    for layer in base.layers:
+        yield "base layer", f"{output.size(layer.size)}  {layer.digest}"

@@ -125,9 +125,17 @@ Base = Annotated[
     str | None,
     typer.Option(
         "--base",
-        help="What the image stands on in a container: `host`, or `none`; unset takes the server's "
-        "setting.",
+        help="What the image stands on in a container: `host`, an image in a registry, the path of "
+        "an OCI layout, or `none`; unset takes the server's setting.",
         metavar="BASE",
+    ),
+]
+Platform = Annotated[
+    str | None,
+    typer.Option(
+        "--platform",
+        help="What the image is for, such as `linux/arm64`; unset takes the server's own.",
+        metavar="PLATFORM",
     ),
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Resolve the requirements anew.")]

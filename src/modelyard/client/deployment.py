@@ -197,7 +197,7 @@ class Deployer:
         if len(references) == len(models):
             sample, base = self._file.sample, base_reference(self._file.base, self._base)
             for image in self._images.page(name=name, limit=20).items:
-                same = _is_from(image, references, code, sample) and base in (None, image.base)
+                same = _is_from(image, references, code, sample) and _is_on(image, base)
                 if same and self._has_code(image, code):
                     self._done("image", name, Action.KEEP, image.reference)
                     return image.reference
@@ -323,6 +323,12 @@ def _is_from(image: Image, models: Sequence[str], code: _Code, sample: JsonValue
         and image.check is not None
         and sample in (None, image.check.sample)
     )
+
+
+def _is_on(image: Image, base: str | None) -> bool:
+    """The image stands on this base, as far as its name says; a tag is taken for what it was."""
+    named = (image.base or "").partition("@")[0]
+    return base in (None, image.base, named) or named.endswith(f"/{base}")
 
 
 _LABEL_WORDS = {"description": "description", "tags": "tags", "add_properties": "properties"}

@@ -62,6 +62,7 @@ class Images(Collection[Image]):
         properties: Mapping[str, str] | None = None,
         description: str = "",
         base: StrPath | None = None,
+        platform: str | None = None,
         upgrade: bool = False,
         optimize: bool = False,
         wait: bool = True,
@@ -83,7 +84,10 @@ class Images(Collection[Image]):
             properties: Facts that never change.
             description: Free text.
             base: What the image stands on in a container: `host`, a minimal base of the server's
-                own Python, or `none`; unset takes the server's setting.
+                own Python; an image in a registry, such as `python:3.11-slim`; the path of an OCI
+                layout; or `none`; unset takes the server's setting.
+            platform: What the image is for, such as `linux/arm64`; unset takes the server's own.
+                It is not checked if the server cannot start it.
             upgrade: Resolve the requirements anew instead of keeping an earlier lock.
             optimize: Serve a faster form of the one model, without a script, if there is one that
                 answers the same; `Image.optimization` tells what was tried and gained.
@@ -106,6 +110,7 @@ class Images(Collection[Image]):
             "description": description,
             "base": base_reference(base),
             "upgrade": upgrade,
+            **({} if platform is None else {"platform": platform}),
             **({"optimize": True} if optimize else {}),
         }
         accepted = self.start_build(fields, collected)

@@ -86,8 +86,8 @@ class Images:
             NotFound: There is no such model, or a file was not uploaded.
         """
         check_inputs(request, self._blobs)
-        base = request.base or self._builder.default_base
-        base_key = self._builder.base_key(base)
+        base = self._builder.pinned_base(request.base)
+        base_key = self._builder.base_key(base, request.platform)
         request = request.model_copy(
             update={"requirements": parse_lines(request.requirements), "base": base}
         )
@@ -245,7 +245,8 @@ class Images:
         def log(text: str, source: str = "build") -> None:
             self._operations.append(image.operation, source, text)
 
-        ground = self._builder.ground(request.base or self._builder.default_base, log)
+        base = self._builder.pinned_base(request.base)
+        ground = self._builder.ground(base, request.platform, log)
         requirements = self._requirements(request, models, log)
         maker = Maker(
             self._builder,

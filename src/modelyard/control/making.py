@@ -15,9 +15,10 @@ from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.optimization import Footprint, Optimization
 from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
-from modelyard.images.bases.choice import Ground
+from modelyard.images.bases.ground import Ground
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.environment import Lock
+from modelyard.images.launch import why_unsuitable
 from modelyard.images.optimizing import Conversion
 from modelyard.schemas import BuildImage
 
@@ -34,7 +35,8 @@ class Made(NamedTuple):
     manifest: Manifest
     signature: Signature
     lock: Lock
-    report: CheckReport
+    report: CheckReport | None
+    """Null: it cannot be started on this host."""
     optimization: Optimization | None = None
 
 
@@ -122,6 +124,9 @@ class Maker:
             problem = f"the converters cannot be installed beside it: {error.message}"
             return self._keep(requirements, Optimization(problem=problem))
         plain = self._make(lock, environment)
+        if plain.report is None:
+            problem = "a faster form can be looked for only where the image can be started"
+            return self._keep(requirements, Optimization(problem=problem))
         try:
             found = self._builder.optimize(plain.manifest, plain.signature, self._sample, self._log)
         except BuildFailed as error:
@@ -139,6 +144,8 @@ class Maker:
             problem = f"the image did not pass its check with it: {error.message}"
             given_up = found.optimization.model_copy(update={"kept": None, "problem": problem})
             return self._keep(requirements, given_up)
+        assert plain.report is not None
+        assert made.report is not None  # for the same host as the plain one
         starts = {"original": _footprint(plain.report), "optimized": _footprint(made.report)}
         return made._replace(optimization=found.optimization.model_copy(update=starts))
 
@@ -153,8 +160,13 @@ class Maker:
         )
         self._hold({**manifest.stored, described.digest: described.size})
         signature = self._builder.sign(manifest, described.digest, self._log)
-        report = self._builder.check(manifest, signature, self._sample, self._log)
-        return Made(manifest, signature, lock, report)
+        return Made(manifest, signature, lock, self._check(manifest, signature))
+
+    def _check(self, manifest: Manifest, signature: Signature) -> CheckReport | None:
+        if (unsuitable := why_unsuitable(manifest)) is not None:
+            self._log(f"not checked: {unsuitable.message}")
+            return None
+        return self._builder.check(manifest, signature, self._sample, self._log)
 
     def _keep(self, requirements: Sequence[str], optimization: Optimization) -> Made:
         """The model as it is, without the converters."""

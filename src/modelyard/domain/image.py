@@ -183,6 +183,24 @@ class CheckReport(Value):
     checked_at: datetime
 
 
+class ImageMark(StrEnum):
+    """What is to be known about an image before it is moved or trusted."""
+
+    HOST_BOUND = "host-bound"
+    """Its base was made from the host that built it; another host makes another one."""
+    UNCHECKED = "unchecked"
+    """It was never started: it is for another platform or another Python than its builder's."""
+
+
+def marks_of(manifest: Manifest | None, report: CheckReport | None) -> tuple[ImageMark, ...]:
+    """The marks of an image that was built; none before that."""
+    if manifest is None:
+        return ()
+    host_bound = manifest.base is not None and manifest.base.origin == "host"
+    marks = {ImageMark.HOST_BOUND: host_bound, ImageMark.UNCHECKED: report is None}
+    return tuple(mark for mark, holds in marks.items() if holds)
+
+
 class Image(Value):
     """One built version of an image."""
 
@@ -205,11 +223,14 @@ class Image(Value):
     packages: tuple[Package, ...] = ()
     """What they were locked to."""
     base: str | None = None
-    """What it was to stand on, as the build was told; `manifest.base` is what came of it."""
+    """What it was to stand on, a tag with its digest; `manifest.base` is what came of it."""
+    marks: tuple[ImageMark, ...] = ()
+    """What is to be known before it is moved or trusted."""
     description: str = ""
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
     check: CheckReport | None = None
+    """What its first start showed; null when it was not started yet."""
     optimization: Optimization | None = None
     """What came of looking for a faster form of the model; null when that was not asked for."""
     cause: Cause | None = None

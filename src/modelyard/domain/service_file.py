@@ -86,8 +86,9 @@ class ServiceFile(Spec):
     image: Name | None = None
     """Name of the image; unset takes the service's."""
     base: str | None = Field(None, min_length=1)
-    """What the image stands on in a container: `host`, a minimal base of the server's own Python,
-    or `none`; unset takes the server's setting."""
+    """What the image stands on in a container: `host`, a minimal base of the server's own Python;
+    an image in a registry; the path of an OCI layout; or `none`; unset takes the server's
+    setting."""
     target: str = "local"
     """Where replicas run: `local` as processes, `container` in the engine of the host."""
     settings: ServiceSettings = ServiceSettings()

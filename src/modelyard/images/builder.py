@@ -19,13 +19,14 @@ from pydantic import JsonValue
 
 from modelyard.blobs.base import BlobStore, Stored
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
+from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, Platform
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.domain.signature import PublicKey, Signature
 from modelyard.errors import InsufficientStorage
 from modelyard.images import parts, sbom
-from modelyard.images.bases.choice import Bases, Ground
+from modelyard.images.bases.choice import Bases, usual_platform
+from modelyard.images.bases.ground import Ground
 from modelyard.images.check import check_start
 from modelyard.images.environment import Environments, Lock, runtime_requirements
 from modelyard.images.failures import build_failed
@@ -74,28 +75,32 @@ class ImageBuilder:
         """What checks the signatures of what is built."""
         return self._key.public
 
-    @property
-    def default_base(self) -> str:
-        """What images stand on when a build does not say."""
-        return self._settings.base
+    def pinned_base(self, base: str | None) -> str:
+        """The base of a build, or the usual one, under a name that always means the same.
 
-    def base_key(self, base: str) -> str:
+        Raises:
+            InvalidRequest: It is no name of a base.
+            BuildFailed: A registry does not have it; `details["cause"]` says why.
+        """
+        return self._bases.pin(self._settings.base if base is None else base)
+
+    def base_key(self, base: str, platform: str | None) -> str:
         """Something that changes when the base does; found fast, and without storing anything.
 
         Raises:
-            InvalidRequest: It is no base.
+            InvalidRequest: It is no base, or none for this platform.
             BuildFailed: No image can stand on it; `details["cause"]` says why.
         """
-        return self._bases.key(base)
+        return self._bases.key(base, _platform(base, platform))
 
-    def ground(self, base: str, log: Log) -> Ground:
+    def ground(self, base: str, platform: str | None, log: Log) -> Ground:
         """What an image is to stand on, stored.
 
         Raises:
             BuildFailed: No image can stand on it; `details["cause"]` says why.
         """
         with _full_disk_as_cause():
-            ground = self._bases.find(base)
+            ground = self._bases.find(base, _platform(base, platform))
         log(f"base: {_base(ground)}")
         return ground
 
@@ -165,14 +170,14 @@ class ImageBuilder:
         with _full_disk_as_cause():
             runtime = self._layer(
                 LayerKind.RUNTIME,
-                self.runtime_digest(),
-                lambda: parts.runtime_layer(self._blobs, self._layers),
+                [self.runtime_digest(), ground.interpreter.python],
+                lambda: parts.runtime_layer(ground.interpreter, self._blobs, self._layers),
                 log,
             )
             code = self._layer(
                 LayerKind.CODE,
-                [[file.path, file.digest] for file in files],
-                lambda: parts.code_layer(files, self._blobs, self._layers),
+                [ground.interpreter.python, [[file.path, file.digest] for file in files]],
+                lambda: parts.code_layer(files, ground.interpreter, self._blobs, self._layers),
                 log,
             )
             model = self._model_layer(models, converted, log)
@@ -317,6 +322,13 @@ def _model_inputs(model: Model) -> JsonValue:
 
 def _size(layer: Layer) -> str:
     return f"{layer.size / (1 << 20):.1f} MiB, {layer.digest}"
+
+
+def _platform(base: str, platform: str | None) -> Platform:
+    if platform is None:
+        return usual_platform(base)
+    system, _, architecture = platform.partition("/")
+    return Platform(os=system, architecture=architecture)
 
 
 def _base(ground: Ground) -> str:

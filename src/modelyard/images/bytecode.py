@@ -15,7 +15,7 @@ from pathlib import Path
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.errors import BuildFailed
 from modelyard.images.failures import build_failed
-from modelyard.images.launch import base_python
+from modelyard.images.launch import Interpreter, base_python
 
 _SHARDS = 8
 """Changing it may change the digest of layers."""
@@ -23,15 +23,21 @@ _SOME_NOT_COMPILED = 1
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
 
 
-def compile_sources(tree: Path, sources: Iterable[str], place: str) -> None:
+def compile_sources(
+    tree: Path, sources: Iterable[str], place: str, interpreter: Interpreter
+) -> None:
     """Write the byte code of `sources`, paths below `tree`, beside them.
 
     What is not valid Python is left out: packages carry such files as test data. The byte code is
-    used without looking at its source again, and says that it stands below `place`.
+    used without looking at its source again, and says that it stands below `place`. Byte code is of
+    one minor version of Python: for any but this host's there is none, and such an image compiles
+    what it imports at every start, for it is read-only.
 
     Raises:
         BuildFailed: The compiler could not be run, or was ended.
     """
+    if interpreter.python != base_python()[1]:
+        return
     # A name with a line break would be two names to the compiler; no layer takes it anyway.
     ordered = sorted(source for source in sources if source.isprintable())
     shards = [ordered[start::_SHARDS] for start in range(min(_SHARDS, len(ordered)))]

@@ -135,8 +135,7 @@ class Environments:
             log(f"installed {len(lock.packages)} packages")
             try:
                 _normalise(root)
-                compiled = _compile(root)
-                log(f"compiled {compiled} modules")
+                log(_compile(root, lock.interpreter))
                 return write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
             except IntegrityError as error:
                 raise build_failed(_unfit_package(error.message)) from error
@@ -222,16 +221,19 @@ def _unfit_package(seen: str) -> Cause:
     )
 
 
-def _compile(root: Path) -> int:
+def _compile(root: Path, interpreter: Interpreter) -> str:
     """Compile all but the packages' own tests: 41 % of the sources of scikit-learn's environment,
-    and nothing imports them. Returns how many were compiled."""
+    and nothing imports them. Returns what was done, in words."""
+    here = base_python()[1]
+    if interpreter.python != here:
+        return f"nothing is compiled: Python {interpreter.python} is not this host's {here}"
     sources = [
         file.path
         for file in files_below(root)
         if file.path.endswith(".py") and "tests" not in file.path.split("/")
     ]
-    compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}")
-    return len(sources)
+    compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}", interpreter)
+    return f"compiled {len(sources)} modules"
 
 
 def _normalise(root: Path) -> None:

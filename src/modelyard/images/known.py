@@ -15,13 +15,14 @@ from typing import TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from modelyard.blobs.base import BlobStore
-from modelyard.domain.image import BaseLayer, Layer, LayerKind
+from modelyard.domain.image import Layer, LayerKind
+from modelyard.images.bases.ground import Ground
 
 _FORMAT = 1
 """Grows when layers are written in another way."""
 _BASE = "base"
 
-Known = TypeVar("Known", Layer, BaseLayer)
+Known = TypeVar("Known", Layer, Ground)
 
 
 class KnownLayers:
@@ -33,32 +34,34 @@ class KnownLayers:
 
     def find(self, kind: LayerKind, inputs: JsonValue) -> Layer | None:
         """The layer of these inputs, if its blob is still stored."""
-        return self._read(self._place(kind, inputs), Layer)
+        layer = self._read(self._place(kind, inputs), Layer)
+        return layer if layer is not None and self._blobs.exists(layer.digest) else None
 
     def remember(self, layer: Layer, inputs: JsonValue) -> None:
         """Keep which layer these inputs gave."""
         self._write(self._place(layer.kind, inputs), layer)
 
-    def find_base(self, inputs: JsonValue) -> BaseLayer | None:
-        """The base layer of these inputs, if its blob is still stored."""
-        return self._read(self._place(_BASE, inputs), BaseLayer)
+    def find_ground(self, inputs: JsonValue) -> Ground | None:
+        """What came of a base, if all of its layers are still stored."""
+        ground = self._read(self._place(_BASE, inputs), Ground)
+        base = () if ground is None or ground.base is None else ground.base.layers
+        return ground if all(self._blobs.exists(layer.digest) for layer in base) else None
 
-    def remember_base(self, layer: BaseLayer, inputs: JsonValue) -> None:
-        """Keep which base layer these inputs gave."""
-        self._write(self._place(_BASE, inputs), layer)
+    def remember_ground(self, ground: Ground, inputs: JsonValue) -> None:
+        """Keep what came of a base."""
+        self._write(self._place(_BASE, inputs), ground)
 
     def _read(self, place: Path, form: type[Known]) -> Known | None:
         try:
-            layer = form.model_validate_json(place.read_bytes())
+            return form.model_validate_json(place.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return layer if self._blobs.exists(layer.digest) else None
 
-    def _write(self, place: Path, layer: BaseModel) -> None:
+    def _write(self, place: Path, known: BaseModel) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = place.with_suffix(f".{secrets.token_hex(4)}")
         try:
-            temporary.write_text(layer.model_dump_json(), encoding="utf-8")
+            temporary.write_text(known.model_dump_json(), encoding="utf-8")
             temporary.replace(place)
         finally:
             temporary.unlink(missing_ok=True)

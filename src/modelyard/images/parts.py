@@ -16,7 +16,7 @@ from modelyard.blobs.base import BlobStore
 from modelyard.domain.image import Layer, LayerKind, ModelMount
 from modelyard.domain.model import Model
 from modelyard.images.bytecode import compile_sources
-from modelyard.images.launch import CODE_ROOT, MODELS_ROOT, RUNTIME_ROOT
+from modelyard.images.launch import CODE_ROOT, MODELS_ROOT, RUNTIME_ROOT, Interpreter
 from modelyard.images.layers import (
     LayerCache,
     LayerFile,
@@ -52,15 +52,17 @@ def runtime_digest() -> str:
     return f"sha256:{hashlib.sha256(json.dumps(entries).encode()).hexdigest()}"
 
 
-def runtime_layer(blobs: BlobStore, layers: LayerCache) -> Layer:
+def runtime_layer(interpreter: Interpreter, blobs: BlobStore, layers: LayerCache) -> Layer:
     """The runtime as it is installed here."""
     files = [
         file_from_bytes(f"{RUNTIME_ROOT}/{path}", content) for path, content in runtime_sources()
     ]
-    return _compiled_layer(LayerKind.RUNTIME, files, blobs, layers)
+    return _compiled_layer(LayerKind.RUNTIME, files, interpreter, blobs, layers)
 
 
-def code_layer(files: Sequence[FileReference], blobs: BlobStore, layers: LayerCache) -> Layer:
+def code_layer(
+    files: Sequence[FileReference], interpreter: Interpreter, blobs: BlobStore, layers: LayerCache
+) -> Layer:
     """The scoring script and the files beside it; an empty folder if there are none.
 
     Raises:
@@ -74,7 +76,7 @@ def code_layer(files: Sequence[FileReference], blobs: BlobStore, layers: LayerCa
     ]
     if not members:
         return write_layer(LayerKind.CODE, members, CODE_ROOT, blobs, layers)
-    return _compiled_layer(LayerKind.CODE, members, blobs, layers)
+    return _compiled_layer(LayerKind.CODE, members, interpreter, blobs, layers)
 
 
 def model_layer(models: Sequence[Model], blobs: BlobStore, layers: LayerCache) -> Layer:
@@ -121,10 +123,14 @@ def mount(model: Model, *, alone: bool, converted: bool = False) -> ModelMount:
 
 
 def _compiled_layer(
-    kind: LayerKind, files: Sequence[LayerFile], blobs: BlobStore, layers: LayerCache
+    kind: LayerKind,
+    files: Sequence[LayerFile],
+    interpreter: Interpreter,
+    blobs: BlobStore,
+    layers: LayerCache,
 ) -> Layer:
     with layers.staging() as tree:
         extract(tar_chunks(files), tree)
         sources = [file.path for file in files if file.path.endswith(".py")]
-        compile_sources(tree, sources, "/")
+        compile_sources(tree, sources, "/", interpreter)
         return write_tree(kind, tree, blobs, layers)

@@ -28,6 +28,7 @@ from modelyard.domain.values import (
 BaseReference = Annotated[
     str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[!-~]+$")
 ]
+ImagePlatform = Annotated[str, StringConstraints(pattern=r"^(linux|darwin)/(amd64|arm64)$")]
 ShortText = Annotated[str, StringConstraints(max_length=128, pattern=r"^[\w .+-]*$")]
 
 
@@ -90,8 +91,11 @@ class BuildImage(Spec):
     upgrade: bool = False
     """Resolve the requirements anew instead of keeping the lock of the same requirements."""
     base: BaseReference | None = None
-    """What the image stands on in a container: `host`, a minimal base of the server's own Python,
-    or `none`; unset takes the server's setting `base`."""
+    """What the image stands on in a container: `host`, a minimal base of the server's own Python;
+    an image in a registry; the path of an OCI layout there; or `none`; unset takes the server's
+    setting `base`. A tag is resolved to a digest, which `Image.base` has."""
+    platform: ImagePlatform | None = None
+    """What the image is for, such as `linux/arm64`; unset takes the server's own."""
     optimize: bool = False
     """Serve a faster form of the one model, if there is one that answers the same."""
     description: Description = ""

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, select, update
 
 from modelyard.domain.cause import Cause
-from modelyard.domain.image import CheckReport, Image, ImageState, Manifest, Package
+from modelyard.domain.image import CheckReport, Image, ImageState, Manifest, Package, marks_of
 from modelyard.domain.model import Model
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.search import Page, Search
@@ -341,6 +341,7 @@ def _to_domain(row: ImageRow, models: tuple[str, ...], entries: Labels) -> Image
         requirements=row.request.requirements,
         packages=row.packages,
         base=row.request.base,
+        marks=marks_of(row.manifest, row.report),
         description=row.description,
         tags=entries.tags,
         properties=entries.properties,

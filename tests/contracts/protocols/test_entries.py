@@ -25,7 +25,7 @@ from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.protocols.infer import ServedModel
 from modelyard_runtime.protocols.inference import InferenceProtocol
 from modelyard_runtime.protocols.mlflow import MlflowProtocol
-from modelyard_runtime.scoring import Call, Scorer, asking
+from modelyard_runtime.scoring import Scorer
 
 ROWS = np.array([[1.5, 2.0], [3.0, 4.0], [-5.0, 6.0]])
 SUMS = [3.5, 7.0, 1.0]
@@ -35,8 +35,9 @@ Ask = Callable[[Entry, dict[str, np.ndarray]], list[float]]
 
 
 def send(entry: Entry, protocol: Protocol, body: bytes, *fields: tuple[bytes, bytes]) -> Response:
-    request = Request("POST", "/", "", Headers(list(fields)), body)
-    call = Call(Scorer(entry, lambda cause: None), request, asking(request.head, protocol))
+    call = Scorer(entry, lambda cause: None).call(
+        Request("POST", "/", "", Headers(list(fields)), body), protocol
+    )
     response = asyncio.run(call.execute_async()) if entry.is_async else call.execute()
     assert response.status == 200, response.body
     return response

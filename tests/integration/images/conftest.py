@@ -12,7 +12,7 @@ from tests.integration.images.making import WHEELHOUSE, make_request, trusted_ke
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import CheckReport, Layer, Manifest
 from modelyard.domain.model import Model
-from modelyard.images.bases.choice import Ground
+from modelyard.images.bases.ground import Ground
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.environment import Lock
 from modelyard.images.launch import current_interpreter
@@ -30,7 +30,7 @@ class Workshop:
         self.key = trusted_key(home)
         self.lines: list[tuple[str, str]] = []
         self.builder = self.with_settings()
-        self.ground = Ground(current_interpreter(), None)
+        self.ground = Ground(interpreter=current_interpreter(), base=None)
         self.lock: Lock = self.builder.lock([], self.ground.interpreter, self.log)
         self.environment: Layer = self.builder.environment(self.lock, self.log)
 

@@ -43,9 +43,10 @@ def write_wheel(
     needs: Iterable[str] = (),
     files: Mapping[str, str] | None = None,
     scripts: str = "",
+    version: str = "1.0",
 ) -> None:
-    info = f"{name}-1.0.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += "".join(f"Requires-Dist: {line}\n" for line in needs)
     members = {
         **(files if files is not None else {f"{name}/__init__.py": "VALUE = {'a', 'b'}\n"}),
@@ -55,7 +56,7 @@ def write_wheel(
     if scripts:
         members[f"{info}/entry_points.txt"] = f"[console_scripts]\n{scripts}\n"
     record = "".join(f"{path},,\n" for path in [*members, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as archive:
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as archive:
         for path, text in {**members, f"{info}/RECORD": record}.items():
             archive.writestr(path, text)
 

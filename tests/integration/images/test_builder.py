@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 from tests.integration.images.conftest import Workshop
-from tests.integration.images.making import WHEELHOUSE, make_model, make_request
+from tests.integration.images.making import (
+    RUNTIME_NEEDS,
+    WHEELHOUSE,
+    make_model,
+    make_request,
+    write_wheel,
+)
 
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.image import LayerKind, Manifest
+from modelyard.domain.image import LayerKind, Manifest, Platform
 from modelyard.errors import BuildFailed, InsufficientStorage
+from modelyard.images.bases.ground import Ground
 from modelyard.images.builder import ImageBuilder
-from modelyard.images.launch import current_interpreter
+from modelyard.images.launch import Interpreter, current_interpreter
 from modelyard.images.layers import LayerCache
 from modelyard.images.signing import SigningKey
 from modelyard.settings import Settings
@@ -58,7 +65,7 @@ def test_the_same_inputs_give_the_same_digest_elsewhere(workshop: Workshop, tmp_
             SigningKey.generate(),
         )
         request = make_request(blobs, requirements=["threadpoolctl"], other="x = {'a', 'b'}\n")
-        ground = builder.ground("host", workshop.log)
+        ground = builder.ground("host", None, workshop.log)
         lock = builder.lock(request.requirements, HERE, workshop.log)
         environment = builder.environment(lock, workshop.log)
         models = [make_model(blobs, weights=b"weights")]
@@ -110,6 +117,39 @@ class TestAssemble:
         )
         signature = workshop.key.sign(manifest.digest)
         assert fresh.check(manifest, signature, 1, workshop.log).answer == 5
+
+
+def test_an_image_for_another_platform_and_python_is_built_from_its_wheels(
+    tmp_path: Path, workshop: Workshop
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for wheel in WHEELHOUSE.glob("*.whl"):
+        name, version, _ = wheel.name.split("-", 2)
+        if name in RUNTIME_NEEDS:
+            tag = "cp313-cp313-manylinux_2_28_aarch64"
+            write_wheel(wheels, name, version=version, tag=tag)
+    write_wheel(wheels, "wrong_system", tag="cp313-cp313-manylinux_2_28_x86_64")
+    builder = ImageBuilder(
+        workshop.blobs,
+        workshop.layers,
+        Settings(home=tmp_path / "home", wheels=wheels),
+        workshop.key,
+    )
+    arm = Interpreter(Platform(os="linux", architecture="arm64"), "3.13")
+    lock = builder.lock([], arm, workshop.log)
+    assert lock.text.startswith("# Python 3.13, linux/arm64\n")
+    environment = builder.environment(lock, workshop.log)
+    ground = Ground(interpreter=arm, base=None)
+    request = make_request(workshop.blobs, other="x = 1\n")
+    manifest = builder.assemble(request, [], ground, lock, environment, workshop.log)
+    assert (str(manifest.platform), manifest.python) == ("linux/arm64", "3.13")
+    for layer in manifest.layers:
+        folder = workshop.layers.path(layer.digest)
+        assert folder is not None
+        assert not list(folder.rglob("*.pyc"))  # this host can only compile for its own version
+    with pytest.raises(BuildFailed, match="`wrong-system` has no wheel"):
+        builder.lock(["wrong_system"], arm, workshop.log)
 
 
 class TestKeys:

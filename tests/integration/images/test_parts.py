@@ -12,10 +12,11 @@ from tests.integration.images.making import make_model, put
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import Layer
 from modelyard.images import parts
-from modelyard.images.launch import base_python
+from modelyard.images.launch import base_python, current_interpreter
 from modelyard.images.layers import LayerCache, files_below
 from modelyard.schemas import FileReference
 
+HERE = current_interpreter()
 TAG = f"cpython-{base_python()[1].replace('.', '')}"
 
 
@@ -34,7 +35,7 @@ class Place:
             FileReference(path=path.replace("__", "/"), digest=put(self.blobs, content))
             for path, content in files.items()
         ]
-        return parts.code_layer(references, self.blobs, self.layers)
+        return parts.code_layer(references, HERE, self.blobs, self.layers)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Place]:
 
 class TestRuntime:
     def test_it_holds_the_sources_and_their_byte_code(self, place: Place) -> None:
-        paths = place.paths(parts.runtime_layer(place.blobs, place.layers))
+        paths = place.paths(parts.runtime_layer(HERE, place.blobs, place.layers))
         root = "opt/modelyard/runtime/modelyard_runtime"
         assert f"{root}/__main__.py" in paths
         assert f"{root}/__pycache__/__main__.{TAG}.pyc" in paths
@@ -61,8 +62,8 @@ class TestRuntime:
         assert len(paths) == 2 * len(sources) + 1
 
     def test_it_is_the_same_everywhere(self, place: Place, elsewhere: Place) -> None:
-        first = parts.runtime_layer(place.blobs, place.layers)
-        assert parts.runtime_layer(elsewhere.blobs, elsewhere.layers) == first
+        first = parts.runtime_layer(HERE, place.blobs, place.layers)
+        assert parts.runtime_layer(HERE, elsewhere.blobs, elsewhere.layers) == first
 
     def test_its_digest_is_stable(self) -> None:
         assert parts.runtime_digest() == parts.runtime_digest()
@@ -97,15 +98,15 @@ class TestCode:
                 path=f"__pycache__/score.{TAG}.pyc", digest=put(place.blobs, b"something else")
             ),
         ]
-        with_it = parts.code_layer(files, place.blobs, place.layers)
-        assert with_it == parts.code_layer(files[:1], place.blobs, place.layers)
+        with_it = parts.code_layer(files, HERE, place.blobs, place.layers)
+        assert with_it == parts.code_layer(files[:1], HERE, place.blobs, place.layers)
 
     def test_other_code_is_another_layer(self, place: Place) -> None:
         assert place.code(a="1") != place.code(a="2") != place.code(b="2")
 
     def test_no_code_is_an_empty_folder(self, place: Place, elsewhere: Place) -> None:
-        layer = parts.code_layer([], place.blobs, place.layers)
-        assert layer == parts.code_layer([], elsewhere.blobs, elsewhere.layers)
+        layer = parts.code_layer([], HERE, place.blobs, place.layers)
+        assert layer == parts.code_layer([], HERE, elsewhere.blobs, elsewhere.layers)
         folder = place.layers.path(layer.digest)
         assert folder is not None
         assert list((folder / "opt/modelyard/code").iterdir()) == []

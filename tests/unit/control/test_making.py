@@ -17,13 +17,13 @@ from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.optimization import Form, Optimization, Speed
 from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
-from modelyard.images.bases.choice import Ground
+from modelyard.images.bases.ground import Ground
 from modelyard.images.environment import Lock
 from modelyard.images.launch import current_interpreter
 from modelyard.images.optimizing import Conversion
 from modelyard.schemas import BuildImage
 
-HERE = Ground(current_interpreter(), None)
+HERE = Ground(interpreter=current_interpreter(), base=None)
 REQUEST = BuildImage(name="iris", models=("iris:1",), optimize=True)
 PINS = "onnxruntime==1.32.0 \\\n    --hash=sha256:0\n"
 FASTER = Optimization(
@@ -55,6 +55,7 @@ class Workshop:
 
     def __init__(self) -> None:
         self.found: Conversion | BuildFailed = Conversion(FASTER, {"model.onnx": b"graph"})
+        self.interpreter = HERE.interpreter
         self.no_tools = False
         self.refuses_converted = False
         self.environments: list[tuple[str, ...]] = []
@@ -72,7 +73,9 @@ class Workshop:
         converted = given[-1]
         assert converted is None or isinstance(converted, dict)
         self.assembled.append(converted)
-        return make_manifest(layer="converted" if converted else "plain")
+        manifest = make_manifest(layer="converted" if converted else "plain")
+        platform, python = self.interpreter
+        return manifest.model_copy(update={"platform": platform, "python": python})
 
     def describe(
         self,
@@ -198,3 +201,25 @@ class TestCheckOptimizable:
 
     def test_nothing_is_asked_of_other_builds(self) -> None:
         check_optimizable(REQUEST.model_copy(update={"optimize": False}), None)
+
+
+class TestMakeForElsewhere:
+    """An image that this host cannot start is built, and not checked."""
+
+    @pytest.fixture
+    def workshop(self) -> Workshop:
+        workshop = Workshop()
+        workshop.interpreter = HERE.interpreter._replace(python="3.99")
+        return workshop
+
+    def test_it_is_not_checked_and_says_so(self, workshop: Workshop) -> None:
+        made = workshop.maker().make(NEEDS)
+        assert made.report is None
+        assert "not checked: The image needs Python 3.99" in workshop.lines[-1]
+
+    def test_a_faster_form_is_not_looked_for(self, workshop: Workshop) -> None:
+        made = workshop.maker().make_optimized(NEEDS)
+        assert made.report is None
+        assert made.optimization is not None
+        assert made.optimization.kept is None
+        assert "only where the image can be started" in str(made.optimization.problem)

@@ -18,7 +18,6 @@ class ScoreProtocol(Protocol):
 
     name = "score"
     streams = True
-    reads_bodies = True
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature

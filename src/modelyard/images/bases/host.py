@@ -21,7 +21,7 @@ from modelyard.errors import IntegrityError
 from modelyard.images.bases.elf import Needs, needs_of
 from modelyard.images.bytecode import compile_sources
 from modelyard.images.failures import build_failed
-from modelyard.images.launch import base_python
+from modelyard.images.launch import base_python, current_interpreter
 from modelyard.images.layers import (
     LayerCache,
     LayerFile,
@@ -139,7 +139,7 @@ def _compiled(members: Iterable[LayerFile], tree: Path) -> list[LayerFile]:
         file for file in members if file.path.startswith(_STDLIB) and file.path.endswith(".py")
     ]
     extract(tar_chunks(sources), tree)
-    compile_sources(tree, [file.path for file in sources], "/")
+    compile_sources(tree, [file.path for file in sources], "/", current_interpreter())
     return [file for file in files_below(tree) if file.path.endswith(".pyc")]
 
 
