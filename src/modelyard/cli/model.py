@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -115,8 +116,21 @@ def show(model: parameters.ModelReference, form: output.Output = output.Format.T
             ("size", output.size(found.size)),
             *(("file", f"{file.path}  {output.size(file.size)}") for file in found.files[:50]),
             ("files", len(found.files) if len(found.files) > 50 else None),
+            *_imports(found),
         ]
     )
+
+
+def _imports(model: Model) -> Iterator[tuple[str, output.Cell]]:
+    """What loading the pickles of a model would import."""
+    if model.imports is None:
+        return
+    yield from (("imports", name) for name in model.imports.names[:50])
+    more = len(model.imports.names) - 50
+    if more > 0:
+        yield "imports", f"… and {more} more; `-o json` shows all"
+    if not model.imports.complete:
+        yield "imports", "… and maybe others: not all could be read"
 
 
 @app.command()

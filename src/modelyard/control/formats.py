@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from modelyard.control import pickle_globals, zip_names
+from modelyard.control import zip_names
+from modelyard.control.pickles import scan
 from modelyard.domain.model import ModelFile, ModelFormat
 
 ReadRange = Callable[[str, int, int], bytes]
@@ -84,7 +85,7 @@ def named_packages(files: Sequence[ModelFile], read: ReadRange) -> list[str]:
     found: list[str] = []
     for file in largest:
         head = _Content(file, read).head
-        found += pickle_globals.modules(_decompress(head) or head) or ()
+        found += scan.modules(_decompress(head) or head) or ()
     return found
 
 
@@ -199,7 +200,7 @@ def _lightgbm(content: _Content) -> Recognised | None:
 
 def _pickle(content: _Content) -> Recognised | None:
     # Before protocol 2 nothing marks a pickle, and much text looks like one: the name must agree.
-    if pickle_globals.has_header(content.head) or content.name.endswith(_PICKLE_NAMES):
+    if scan.has_header(content.head) or content.name.endswith(_PICKLE_NAMES):
         found = _pickled(content.head, joblib=content.name.endswith(_JOBLIB_NAMES))
         if found is not None and found.framework == "scikit-learn":
             return found._replace(version=_sklearn_version(content.head, content.tail))
@@ -209,7 +210,7 @@ def _pickle(content: _Content) -> Recognised | None:
 
 def _compressed(content: _Content) -> Recognised | None:
     data = _decompress(content.head)
-    if data and pickle_globals.has_header(data):
+    if data and scan.has_header(data):
         found = _pickled(data, joblib=True)
         if found is not None and found.framework == "scikit-learn":
             return found._replace(version=_sklearn_version(data))
@@ -220,7 +221,7 @@ def _compressed(content: _Content) -> Recognised | None:
 
 
 def _pickled(data: bytes, *, joblib: bool) -> Recognised | None:
-    modules = pickle_globals.modules(data)
+    modules = scan.modules(data)
     if modules is None:
         return None
     packages = [module.partition(".")[0] for module in modules]

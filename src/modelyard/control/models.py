@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from modelyard.blobs.base import BlobStore
 from modelyard.control.formats import Recognised, recognise
 from modelyard.control.idempotency import earlier_answer, remember_answer
+from modelyard.control.pickles.scan import scan
 from modelyard.domain.model import Model, ModelFile
 from modelyard.domain.principal import Principal
 from modelyard.domain.search import Page, Search
@@ -96,7 +97,7 @@ class Models:
         files: Sequence[ModelFile],
         key: str | None,
     ) -> Model:
-        recognised = recognise(files, self._read)
+        recognised, imports = recognise(files, self._read), scan(files, self._read)
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, Model)
             if earlier is not None:
@@ -109,6 +110,7 @@ class Models:
                 format=recognised.format,
                 framework=request.framework or recognised.framework,
                 created_by=principal.name,
+                imports=imports,
             )
             remember_answer(tx, principal, key, request, model)
         return model

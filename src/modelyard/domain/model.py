@@ -37,6 +37,18 @@ class ModelFile(Value):
     """Bytes."""
 
 
+class Imports(Value):
+    """What the pickles among a model's files would import: read from them, never loaded.
+
+    A label, not a barrier: a pickle with harmless names may do harm.
+    """
+
+    names: tuple[str, ...]
+    """`module.name`, sorted; `?` for a part that is only known when the pickle is loaded."""
+    complete: bool
+    """Every pickle was read to its end; else there may be more names."""
+
+
 class Model(Value):
     """One registered version of a model."""
 
@@ -52,6 +64,8 @@ class Model(Value):
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
     files: tuple[ModelFile, ...]
+    imports: Imports | None = None
+    """What loading its pickles would import; null when it has none."""
     sample_input: JsonValue = None
     """A request body that the model can score; the check of an image uses it."""
     created_at: datetime

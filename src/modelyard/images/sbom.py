@@ -135,7 +135,15 @@ def _files(model: Model, kind: str, digests: Mapping[str, str]) -> Part:
     facts = {"format": str(model.format)}
     if model.framework is not None:
         facts["framework"] = model.framework
-    return {**part, "components": files, "properties": _properties(facts)}
+    imports = [{"name": "modelyard:imports", "value": name} for name in _imports(model)]
+    return {**part, "components": files, "properties": [*_properties(facts), *imports]}
+
+
+def _imports(model: Model) -> list[str]:
+    """What loading its pickles would import."""
+    if model.imports is None:
+        return []
+    return [*model.imports.names, *([] if model.imports.complete else ["…"])]
 
 
 def _tool() -> Part:

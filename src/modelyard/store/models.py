@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import delete, select
 
-from modelyard.domain.model import Model, ModelFile, ModelFormat
+from modelyard.domain.model import Imports, Model, ModelFile, ModelFormat
 from modelyard.domain.search import Page, Search
 from modelyard.domain.values import Reference
 from modelyard.errors import InUse
@@ -39,6 +39,7 @@ class Models(Repository):
         format: ModelFormat,
         framework: str | None,
         created_by: str,
+        imports: Imports | None = None,
     ) -> Model:
         """Register the next version. `files` are the request's, with their sizes.
 
@@ -55,6 +56,7 @@ class Models(Repository):
             format=format,
             framework=framework,
             framework_version=request.framework_version,
+            imports=imports,
             description=request.description,
             sample_input=request.sample_input,
             words=labels.words(request.name, request.description, entries),
@@ -162,6 +164,7 @@ def _to_domain(row: ModelRow, files: tuple[ModelFile, ...], entries: Labels) -> 
         format=row.format,
         framework=row.framework,
         framework_version=row.framework_version,
+        imports=row.imports,
         description=row.description,
         tags=entries.tags,
         properties=entries.properties,

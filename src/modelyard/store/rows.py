@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import CheckReport, ImageState, LayerKind, Manifest, Package
-from modelyard.domain.model import ModelFormat
+from modelyard.domain.model import Imports, ModelFormat
 from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.principal import Role
@@ -130,6 +130,7 @@ class ModelRow(Base):
     format: Mapped[ModelFormat] = mapped_column(one_of(ModelFormat, "format"))
     framework: Mapped[str | None]
     framework_version: Mapped[str | None]
+    imports: Mapped[Imports | None] = mapped_column(Document(Imports))
     description: Mapped[str]
     sample_input: Mapped[Any] = mapped_column(Json(), nullable=True)
     words: Mapped[str]

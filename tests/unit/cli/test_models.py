@@ -76,6 +76,21 @@ class TestFind:
         assert "file        model.pkl  7 B\n" in shown
         assert run_json("model", "show", "digits:1")["version"] == 1
 
+    def test_show_names_what_loading_it_would_import(
+        self, run: Run, server: FakeServer, model: str
+    ) -> None:
+        names = [f"a.n{number:02}" for number in range(52)]
+        server.models["digits"][0]["imports"] = {"names": names, "complete": False}
+        shown = [
+            line.split(maxsplit=1) for line in run("model", "show", "digits").stdout.split("\n")
+        ]
+        listed = [line[1] for line in shown if line and line[0] == "imports"]
+        assert listed[:50] == names[:50]
+        assert listed[50:] == [
+            "… and 2 more; `-o json` shows all",
+            "… and maybe others: not all could be read",
+        ]
+
     def test_show_unknown(self, run: Run) -> None:
         assert "not found" in run("model", "show", "digits", code=1).stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from tests.factories import add_image
 
 from modelyard.blobs import LocalBlobs
 from modelyard.control.models import Models, refuse_collisions
-from modelyard.domain.model import ModelFormat
+from modelyard.domain.model import Imports, ModelFormat
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.search import Search
 from modelyard.domain.values import Reference
@@ -71,6 +72,18 @@ class TestRegister:
         assert model.files[0].size == len(pickle.dumps({"a": 1}))
         assert (model.created_by, model.workspace) == ("ada", "default")
         assert models.get(PRINCIPAL, LATEST) == model
+
+    def test_says_what_its_pickles_would_import(
+        self, models: Models, database: Database, blobs: LocalBlobs
+    ) -> None:
+        content = pickle.dumps({"read": os.path.join})
+        file = FileReference(path="m.pkl", digest=upload(database, blobs, content))
+        model = models.register(PRINCIPAL, RegisterModel(name="iris", files=(file,)))
+        assert model.imports == Imports(names=("posixpath.join",), complete=True)
+        assert models.get(PRINCIPAL, LATEST).imports == model.imports
+        text = FileReference(path="m.txt", digest=upload(database, blobs, b"text"))
+        plain = models.register(PRINCIPAL, RegisterModel(name="plain", files=(text,)))
+        assert plain.imports is None
 
     def test_believes_a_framework_that_is_given(
         self, models: Models, request_: RegisterModel

@@ -14,7 +14,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from tests.factories import digest_of, make_manifest
 
 from modelyard.domain.image import Base, BaseLayer, LayerKind, Manifest, Platform
-from modelyard.domain.model import Model, ModelFile, ModelFormat
+from modelyard.domain.model import Imports, Model, ModelFile, ModelFormat
 from modelyard.images.environment import Lock
 from modelyard.images.launch import Interpreter
 from modelyard.images.sbom import describe
@@ -102,6 +102,13 @@ class TestDescribe:
         assert {file["name"]: file["hashes"][0]["content"] for file in found["components"]} == {
             path: digest_of(path).removeprefix("sha256:") for path in ("a", "b/c")
         }
+
+    def test_models_say_what_loading_them_imports(self) -> None:
+        imports = Imports(names=("numpy.ndarray", "os.system"), complete=False)
+        model = make_model().model_copy(update={"imports": imports})
+        found = parts(describe("digits", make_manifest([model]), LOCK, [model]))["model:iris@3"]
+        named = [one["value"] for one in found["properties"] if one["name"] == "modelyard:imports"]
+        assert named == ["numpy.ndarray", "os.system", "…"]
 
     def test_a_faster_form_names_the_model_that_it_was_made_from(self) -> None:
         model = make_model()

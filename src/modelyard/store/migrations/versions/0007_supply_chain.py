@@ -1,4 +1,4 @@
-"""What is attached to images so that others can trust and search them."""
+"""What is known of models and images so that others can trust and search them."""
 
 import json
 
@@ -18,6 +18,7 @@ IMAGE = sa.table(
 
 
 def upgrade() -> None:
+    op.add_column("model", sa.Column("imports", sa.Text(), nullable=True))
     op.add_column("image", sa.Column("signature", sa.Text(), nullable=True))
     op.create_table(
         "image_sbom",
