@@ -93,9 +93,13 @@ def array_of(name: str, values: Any, dtype: np.dtype[Any] | None) -> NDArray[Any
 def narrowed(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Numbers as floats of a type that may not hold them all.
 
+    Integers are rounded to doubles first, as they are beside numbers with a fraction.
+
     Raises:
         HttpError: 422, a finite number would become an infinity.
     """
+    if array.dtype.kind != "f":
+        array = array.astype(_DOUBLE)
     with np.errstate(over="ignore"):
         cast = array.astype(dtype, copy=False)
     if not np.isfinite(cast).all():

@@ -105,7 +105,7 @@ class Guard:
 
         What was right once is remembered with the head: the same head again costs nothing.
         """
-        memo = memo_of(head)
+        memo = head.memo or memo_of(head)
         if memo.access is self:
             return None
         if self._is_open(head) or self.allows(head.headers.get_all(b"authorization")):

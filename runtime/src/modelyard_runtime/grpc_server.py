@@ -34,7 +34,7 @@ from modelyard_runtime.protocols.inference import (
     SERVER_NAME,
     InferenceProtocol,
 )
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 from modelyard_runtime.signature import Signature
 from modelyard_runtime.tensors import TensorSpec
 
@@ -107,7 +107,7 @@ def serve(
     allows = guard.allows if guard is not None else None
 
     def submit(request: Request) -> Reply | Response:
-        return lane.submit(scorer.call(request, protocol))
+        return lane.submit(Call(scorer, request, asking(request.head, protocol)))
 
     return GrpcServer(config, model, submit, allows, unready)
 

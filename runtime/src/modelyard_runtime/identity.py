@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 
+from modelyard_runtime.http.encoding import encode_fields
 from modelyard_runtime.http.messages import Headers
 
 Fields = list[tuple[bytes, bytes]]
@@ -20,13 +21,14 @@ _CLIENTS_TOO_LONG = (
 class Identity:
     """The identifying fields of an answer, as far as the headers of the request tell them."""
 
-    __slots__ = ("_aliased", "_fields", "_fresh", "refusal")
+    __slots__ = ("_aliased", "_fields", "_fresh", "_lines", "refusal")
 
     def __init__(self, headers: Headers) -> None:
         found = {name: value for name, value in headers if name in _NAMES}
         request_id = found.get(b"x-request-id")
         client = found.get(b"x-ms-client-request-id")
         legacy = found.get(b"x-ms-request-id")
+        self._lines: bytes | None = None
         self.refusal = ""
         """Why the request is answered with 431; an id that is too long is not echoed."""
         if len(request_id or b"") > _LONGEST:
@@ -52,6 +54,26 @@ class Identity:
             alias = (b"x-ms-request-id", request_id)
             return [(b"x-request-id", request_id), alias, *self._fields]
         return [(b"x-request-id", request_id), *self._fields]
+
+    def lines(self, ids: Ids) -> bytes:
+        """The same fields as they are written.
+
+        Raises:
+            ValueError: One of them holds a line break.
+        """
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = encode_fields(self._fields)
+        if not self._fresh:
+            return lines
+        request_id = ids.new()
+        if self._aliased:
+            return b"x-request-id: %b\r\nx-ms-request-id: %b\r\n%b" % (
+                request_id,
+                request_id,
+                lines,
+            )
+        return b"x-request-id: %b\r\n%b" % (request_id, lines)
 
 
 class Ids:

@@ -11,11 +11,13 @@ from modelyard_runtime.identity import Identity
 class Memo:
     """What follows from a head alone; each part is filled in by whoever needs it first."""
 
-    __slots__ = ("access", "identity", "page", "protocol")
+    __slots__ = ("access", "identity", "is_plain", "page", "protocol")
 
     def __init__(self) -> None:
-        self.identity: Identity | None = None
-        """For `scoring`: which request it is."""
+        self.identity: Identity
+        """For `scoring`, if it asks for a score: which request it is."""
+        self.is_plain = False
+        """For `scoring`: nothing but the body tells one such request from another."""
         self.protocol: Any = None
         """For `routes`: the protocol in which it asks for a score. It has this or a `page`: to ask
         each time which kind of object answers takes longer than to look here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -184,29 +184,39 @@ class Observations:
     Sorting many values at once takes half the time of finding the bucket of each.
     """
 
-    __slots__ = ("_bounds", "_start", "_values", "add", "extend")
+    __slots__ = ("_bounds", "_slots", "_start", "_values", "add")
 
-    def __init__(self, start: int, bounds: tuple[float, ...]) -> None:
+    def __init__(self, slots: list[float], start: int, bounds: tuple[float, ...]) -> None:
+        self._slots = slots
         self._start = start
         self._bounds = bounds
         self._values: list[float] = []
         self.add: Callable[[float], None] = self._values.append
-        self.extend: Callable[[list[float]], None] = self._values.extend
 
-    def fold(self, slots: list[float]) -> None:
-        """Add to the buckets and the sum."""
-        values = self._values
+    def repeat(self, value: float, count: int) -> None:
+        """The same was measured several times."""
+        slots, start, bounds = self._slots, self._start, self._bounds
+        slots[start + bisect_left(bounds, value)] += count
+        slots[start + len(bounds) + 1] += value * count
+
+    def extend(self, values: list[float]) -> None:
+        """Several were measured at once; the list is sorted."""
         if not values:
             return
         values.sort()
-        at, below = self._start, 0
-        for bound in self._bounds:
-            count = bisect_right(values, bound, below)
-            slots[at] += count - below
+        slots, start, bounds = self._slots, self._start, self._bounds
+        at, below = bisect_left(bounds, values[0]), 0
+        while below < len(values) and at < len(bounds):
+            count = bisect_right(values, bounds[at], below)
+            slots[start + at] += count - below
             at, below = at + 1, count
-        slots[at] += len(values) - below
-        slots[at + 1] += sum(values)
-        values.clear()
+        slots[start + len(bounds)] += len(values) - below
+        slots[start + len(bounds) + 1] += sum(values)
+
+    def fold(self) -> None:
+        """Add to the buckets and the sum what was measured one by one."""
+        self.extend(self._values)
+        self._values.clear()
 
 
 class Metrics:
@@ -241,6 +251,12 @@ class Metrics:
         self._codes.append(number * _SPAN + status)
         self._durations[number].add(seconds)
 
+    def answered_together(self, protocol: str, status: int, seconds: list[float]) -> None:
+        """As `answered`, for several requests with one protocol and status."""
+        number = _PROTOCOL[protocol]
+        self._codes += [number * _SPAN + status] * len(seconds)
+        self._durations[number].extend(seconds)
+
     def scored(self, wait: float, decode: float, encode: float) -> None:
         """A request was scored, alone or with others, after `wait` seconds; times of its own."""
         self._waits.add(wait)
@@ -249,9 +265,9 @@ class Metrics:
 
     def scored_together(self, waits: list[float], decode: float, encode: float) -> None:
         """As `scored`, for several requests at once; what decoding and encoding took on average."""
+        self._decode.repeat(decode, len(waits))
+        self._encode.repeat(encode, len(waits))
         self._waits.extend(waits)
-        self._decode.extend([decode] * len(waits))
-        self._encode.extend([encode] * len(waits))
 
     def ran(self, seconds: float) -> None:
         """`run` was called, for however many requests."""
@@ -275,7 +291,7 @@ class Metrics:
         """Let the other workers see the figures."""
         self._count_codes()
         for observations in self._all:
-            observations.fold(self._values)
+            observations.fold()
         in_flight, waiting = self.gauges()
         self._values[_BY_NAME["modelyard_requests_in_flight"].start] = in_flight
         self._values[_BY_NAME["modelyard_queue_length"].start] = waiting
@@ -289,7 +305,7 @@ class Metrics:
     def _observe(self, name: str) -> list[Observations]:
         family = _BY_NAME[name]
         ends = range(family.start, family.start + family.size, family.width)
-        found = [Observations(start, family.bounds) for start in ends]
+        found = [Observations(self._values, start, family.bounds) for start in ends]
         self._all += found
         return found
 

@@ -16,7 +16,7 @@ from modelyard_runtime.lanes.base import Lane
 from modelyard_runtime.memo import memo_of
 from modelyard_runtime.openapi import describe, own_documents
 from modelyard_runtime.protocols.base import Page, Protocol, Surface
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _PREFIX = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+")
@@ -47,7 +47,7 @@ class Routes:
         unready: Callable[[], str],
     ) -> None:
         self._submit = lane.submit
-        self._call = scorer.call
+        self._scorer = scorer
         self._unready = unready
         pages: dict[str, Page] = {
             "/": self._root,
@@ -65,16 +65,15 @@ class Routes:
 
     def __call__(self, request: Request) -> Response | Reply:
         """Answer a request; a score is computed elsewhere, all else at once."""
-        memo = memo_of(request.head)
-        protocol: Protocol | None = memo.protocol
-        if protocol is not None:
-            return self._submit(self._call(request, protocol))
+        memo = request.head.memo or memo_of(request.head)
+        if memo.protocol is not None:
+            return self._submit(Call(self._scorer, request, memo))
         page: Page | None = memo.page
         if page is not None:
             return page(request)
         answer = self._find(request.head)
         if isinstance(answer, Protocol):
-            memo.protocol = answer
+            asking(request.head, answer)
         else:
             memo.page = answer
         return self(request)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import sys
 import traceback
 from asyncio import CancelledError, Task
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
 from typing import Any
 
 from modelyard_runtime import causes
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.http.server import JSON, HttpError, Reply, Request, Response
+from modelyard_runtime.http.server import JSON, Head, HttpError, Reply, Request, Response
 from modelyard_runtime.identity import Fields, Identity, Ids
-from modelyard_runtime.memo import memo_of
+from modelyard_runtime.memo import Memo, memo_of
 from modelyard_runtime.non_finite import has_non_finite
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.request_headers import PARAMETER, RequestHeaders
@@ -34,10 +34,20 @@ _NOT_SENDABLE = "The scoring script returned what JSON cannot hold. Check the lo
 OUTCOME = b"x-ms-run-function-failed"
 """The field that tells whether `run` has failed. Where the last header of a response is this one,
 the script has told it itself."""
-_SUCCEEDED, _FAILED = (OUTCOME, b"False"), (OUTCOME, b"True")
+SUCCEEDED, _FAILED = (OUTCOME, b"False"), (OUTCOME, b"True")
 Times = tuple[tuple[bytes, bytes], ...]
 """The header fields that tell how long the stages of a request took."""
 _NOT_READ = "The request could not be read. The log has the details."
+
+
+def asking(head: Head, protocol: Protocol) -> Memo:
+    """The memo of a head that asks for a score."""
+    memo = memo_of(head)
+    memo.identity = Identity(head.headers)
+    posted = head.method == "POST" and not head.query
+    memo.is_plain = protocol.reads_bodies and posted and not memo.identity.refusal
+    memo.protocol = protocol
+    return memo
 
 
 class Scorer:
@@ -57,10 +67,6 @@ class Scorer:
         self.ids = Ids()
         self._report = report
 
-    def call(self, request: Request, protocol: Protocol) -> Call:
-        """A request on its way."""
-        return Call(self, request, protocol)
-
     def failed(self, error: BaseException) -> None:
         """`run` has raised: report the cause."""
         self._report(causes.scoring_failed(error, self.entry.scene))
@@ -70,12 +76,15 @@ class Call(Reply):
     """One request on its way through a lane: whatever happens, it has a response.
 
     Its methods never raise, but for the cancellation of `execute_async`.
+
+    Args:
+        scorer: What it shares with all calls.
+        request: The request.
+        memo: What is remembered of its head, as `asking` has made it.
     """
 
     __slots__ = (
-        "_identity",
         "_ids",
-        "_scorer",
         "arguments",
         "arrived",
         "cancelled",
@@ -83,21 +92,25 @@ class Call(Reply):
         "decoding",
         "encoding",
         "finished",
+        "memo",
         "non_finite",
         "parts",
         "protocol",
         "request",
         "response",
         "running",
+        "scorer",
         "started",
         "task",
         "waited",
     )
 
-    def __init__(self, scorer: Scorer, request: Request, protocol: Protocol) -> None:
-        super().__init__()
+    def __init__(self, scorer: Scorer, request: Request, memo: Memo) -> None:
+        self.settled = self.abandoned = False  # as `Reply` does: this is made for every request
+        self._receiver = self._early = None
         self.request = request
-        self.protocol = protocol
+        self.memo = memo
+        self.protocol: Protocol = memo.protocol
         self.arguments = UNDECODED
         self.parts: Parts | AsyncParts | None = None
         """The body, where it is made while it is sent: the response then comes without one."""
@@ -106,27 +119,26 @@ class Call(Reply):
         long the call waited for its turn."""
         self.non_finite = False
         """The answer has null where the result had a NaN or an infinity."""
-        self._scorer = scorer
-        self._identity: Identity | None = None
+        self.scorer = scorer
         self._ids: Fields | None = None
         # For lanes, which alone set and read them:
         self.arrived: float
-        self.deadline: float
+        self.deadline = 0.0
         self.started: bool
         self.finished: bool
         self.cancelled: bool
-        self.response: Response | None
+        self.response: Response | None = None
         self.task: Task[None] | None
 
     def decode(self) -> Response | None:
         """Fill `arguments`; a response is the refusal of what cannot be scored."""
         began = perf_counter()
-        identity = self._identify()
-        if identity.refusal:
-            return self.refuse(431, identity.refusal)
+        refusal = self.memo.identity.refusal
+        if refusal:
+            return self.refuse(431, refusal)
         try:
             arguments = self.protocol.decode(self.request)
-            if self._scorer.takes_headers:
+            if self.scorer.takes_headers:
                 arguments[PARAMETER] = RequestHeaders(self.request.headers)
         except HttpError as error:
             return self.refuse(error.status, error.message)
@@ -145,8 +157,8 @@ class Call(Reply):
                 return refusal
         began = perf_counter()
         try:
-            result = self._scorer.run(**self.arguments)
-            if self._scorer.streams:
+            result = self.scorer.run(**self.arguments)
+            if self.scorer.streams:
                 result = self._begun(result)
         except BaseException as error:
             return self.failed(error, perf_counter() - began)
@@ -160,10 +172,10 @@ class Call(Reply):
                 return refusal
         began = perf_counter()
         try:
-            if self._scorer.streams:
-                result = await self._begun_async(self._scorer.run(**self.arguments))
+            if self.scorer.streams:
+                result = await self._begun_async(self.scorer.run(**self.arguments))
             else:
-                result = await self._scorer.run(**self.arguments)
+                result = await self.scorer.run(**self.arguments)
         except CancelledError:
             raise
         except BaseException as error:
@@ -173,19 +185,19 @@ class Call(Reply):
     def encode(self, result: Any, seconds: float) -> Response:
         """The answer to what `run` returned, after the seconds that it took."""
         began = perf_counter()
-        response = self._respond(result)
+        response = self.respond(result)
         self.running = seconds
         self.encoding = perf_counter() - began
-        return self._told(response, _SUCCEEDED, self._times())
+        return self.tell(response, SUCCEEDED, self._times())
 
     def failed(self, error: BaseException, seconds: float) -> Response:
         """The answer where `run` raised: only an `HttpError` is meant for the caller."""
         self.running = seconds
         if isinstance(error, HttpError):
             response = self.protocol.error(error.status, error.message)
-            return self._told(response, _SUCCEEDED, self._times())
+            return self.tell(response, SUCCEEDED, self._times())
         self.blame(error)
-        return self._told(self.protocol.error(500, self._scorer.failure), _FAILED, self._times())
+        return self.tell(self.protocol.error(500, self.scorer.failure), _FAILED, self._times())
 
     def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
         """An answer without a call of `run`, for whatever reason."""
@@ -193,23 +205,22 @@ class Call(Reply):
         headers = response.headers
         headers += fields
         headers += self.ids()
-        headers.append(_SUCCEEDED)
+        headers.append(SUCCEEDED)
         return response
 
     def ids(self) -> Fields:
         """What identifies the request in its answer: `x-request-id`, then others."""
         ids = self._ids
         if ids is None:
-            identity = self._identity or self._identify()
-            ids = self._ids = identity.fields(self._scorer.ids)
+            ids = self._ids = self.memo.identity.fields(self.scorer.ids)
         return ids
 
     def blame(self, error: BaseException) -> None:
         """Log and report what `run`, or what it returned, has raised."""
         self._log(f"`run()` raised\n{_traceback(error)}")
-        self._scorer.failed(error)
+        self.scorer.failed(error)
 
-    def _respond(self, result: Any) -> Response:
+    def respond(self, result: Any) -> Response:
         """What a result is answered with, before what is told of every answer."""
         try:
             return self._encoded(result)
@@ -242,16 +253,10 @@ class Call(Reply):
         self.parts = await AsyncParts.begin(items, self.blame)
         return None
 
-    def _identify(self) -> Identity:
-        memo = memo_of(self.request.head)
-        identity = self._identity = memo.identity or Identity(self.request.headers)
-        memo.identity = identity
-        return identity
-
     def _times(self) -> Times:
-        return _times(self.decoding, self.running, self.encoding)
+        return times_told(self.decoding, self.running, self.encoding)
 
-    def _told(self, response: Response, outcome: tuple[bytes, bytes], times: Times) -> Response:
+    def tell(self, response: Response, outcome: tuple[bytes, bytes], times: Times) -> Response:
         """The response with all that is told of the request beside its answer."""
         headers = response.headers
         if not headers or headers[-1][0] != OUTCOME:  # else the script has told it itself
@@ -267,28 +272,8 @@ class Call(Reply):
         sys.stderr.write(f"request {request_id}: {text}\n")
 
 
-def encode_joined(calls: Sequence[Call], results: Sequence[Any], seconds: float) -> None:
-    """Give the calls that one call of `run` has scored their responses.
-
-    The clock is read, and the times are written, once for all of them: each call has the mean of
-    what it took to decode and to encode them.
-
-    Args:
-        calls: The calls.
-        results: One for each.
-        seconds: That the call of `run` took.
-    """
-    began = perf_counter()
-    responses = [call._respond(result) for call, result in zip(calls, results, strict=True)]
-    encoding = (perf_counter() - began) / len(calls)
-    decoding = sum([call.decoding for call in calls]) / len(calls)
-    times = _times(decoding, seconds, encoding)
-    for call, response in zip(calls, responses, strict=True):
-        call.decoding, call.running, call.encoding = decoding, seconds, encoding
-        call.response = call._told(response, _SUCCEEDED, times)
-
-
-def _times(decoding: float, running: float, encoding: float) -> Times:
+def times_told(decoding: float, running: float, encoding: float) -> Times:
+    """The header fields for seconds of each stage."""
     run = b"%.3f" % (running * 1000)
     stages = (decoding * 1000, run, encoding * 1000)
     return (

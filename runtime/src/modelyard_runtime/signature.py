@@ -113,3 +113,27 @@ class Batching(ABC):
         The default is for signatures whose arguments always fit together.
         """
         return None
+
+    def read(self, bodies: Sequence[bytes]) -> tuple[Arguments, list[int]] | None:
+        """Arguments for several `POST` to `/score` at once, and how many rows each brings.
+
+        They are what reading each and joining them would make, in a fraction of the time.
+
+        Returns:
+            None: they are to be read one by one.
+
+        Raises:
+            Exception: As None; what is wrong, and with which, is found when each is read.
+        """
+        return None
+
+    def write(self, result: Any, rows: Sequence[int]) -> list[bytes] | None:
+        """The JSON answers to them: what splitting the result and writing each would make.
+
+        Returns:
+            None: they are to be written one by one.
+
+        Raises:
+            Exception: As None.
+        """
+        return None

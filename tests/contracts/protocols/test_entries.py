@@ -25,7 +25,7 @@ from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.protocols.infer import ServedModel
 from modelyard_runtime.protocols.inference import InferenceProtocol
 from modelyard_runtime.protocols.mlflow import MlflowProtocol
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 
 ROWS = np.array([[1.5, 2.0], [3.0, 4.0], [-5.0, 6.0]])
 SUMS = [3.5, 7.0, 1.0]
@@ -35,9 +35,8 @@ Ask = Callable[[Entry, dict[str, np.ndarray]], list[float]]
 
 
 def send(entry: Entry, protocol: Protocol, body: bytes, *fields: tuple[bytes, bytes]) -> Response:
-    call = Scorer(entry, lambda cause: None).call(
-        Request("POST", "/", "", Headers(list(fields)), body), protocol
-    )
+    request = Request("POST", "/", "", Headers(list(fields)), body)
+    call = Call(Scorer(entry, lambda cause: None), request, asking(request.head, protocol))
     response = asyncio.run(call.execute_async()) if entry.is_async else call.execute()
     assert response.status == 200, response.body
     return response

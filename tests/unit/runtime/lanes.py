@@ -17,7 +17,7 @@ from modelyard_runtime.lanes.base import Lane, Surroundings
 from modelyard_runtime.lanes.mainthread import MainThread
 from modelyard_runtime.metrics import Metrics, Slots
 from modelyard_runtime.protocols.base import Protocol
-from modelyard_runtime.scoring import Call, Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 from modelyard_runtime.signature import Arguments
 
 LONG = 60.0
@@ -31,6 +31,7 @@ class Raw(Protocol):
 
     name = "score"
     streams = True
+    reads_bodies = True
 
     def decode(self, request: Request) -> Arguments:
         if request.body == b"unreadable":
@@ -79,9 +80,9 @@ class Stage:
     def surroundings(self) -> Surroundings:
         return Surroundings(self.timeout, self.admission, self.metrics, self._note_stuck)
 
-    def call(self, body: bytes) -> Call:
-        request = Request("POST", "/score", "", Headers([]), body)
-        return self._scorer.call(request, Raw())
+    def call(self, body: bytes, *headers: tuple[bytes, bytes]) -> Call:
+        request = Request("POST", "/score", "", Headers([*headers]), body)
+        return Call(self._scorer, request, asking(request.head, Raw()))
 
     def has(self, lane: Any) -> Any:
         """Remember a lane, so that it is closed."""

@@ -19,6 +19,7 @@ from tests.unit.runtime.replies import answered
 from tests.unit.runtime.test_lanes import Always
 from tests.unit.runtime.test_lanes import Script as Blocking
 
+from modelyard_runtime.http.encoding import encode_head
 from modelyard_runtime.http.server import Response
 from modelyard_runtime.lanes.batching import Batcher
 from modelyard_runtime.lanes.main import BatchLane
@@ -49,6 +50,21 @@ class Lines(Batching):
             parts.append(b"\n".join(lines[start : start + count]))
             start += count
         return parts
+
+
+class Bodies(Lines):
+    """As `Lines`, but plain bodies of whatever lengths are read, and their answers written, at
+    once."""
+
+    def read(self, bodies: Sequence[bytes]) -> tuple[Arguments, list[int]] | None:
+        if b"odd" in bodies or b"unreadable" in bodies:
+            raise ValueError
+        if b"alone" in bodies:
+            return None
+        return {"data": b"\n".join(bodies)}, [len(body.split(b"\n")) for body in bodies]
+
+    def write(self, result: Any, rows: Sequence[int]) -> list[bytes] | None:
+        return None if b"rednu" in result else self.split(result, rows)
 
 
 class Script:
@@ -100,7 +116,7 @@ def outcomes(answers: list[Response]) -> list[tuple[int, Any]]:
 
 
 BODIES = st.sampled_from(
-    [b"raise", b"exit", b"swallow", b"unreadable", b"alone", b"odd"]
+    [b"raise", b"exit", b"swallow", b"unreadable", b"alone", b"odd", b"under"]
 ) | st.lists(
     st.binary(min_size=1, max_size=3).filter(lambda line: b"\n" not in line), min_size=1, max_size=4
 ).map(b"\n".join)
@@ -112,15 +128,17 @@ BODIES = st.sampled_from(
     st.booleans(),
     st.integers(min_value=1, max_value=20),
     st.sampled_from([0.0, 0.001]),
+    st.sampled_from([Lines(), Bodies()]),
 )
 def test_every_request_gets_what_it_would_alone(
-    turns: list[list[bytes]], fast: bool, most_rows: int, wait: float
+    turns: list[list[bytes]], fast: bool, most_rows: int, wait: float, batching: Batching
 ) -> None:
     script = Script()
     bodies = [body for turn in turns for body in turn]
 
     async def scenario(stage: Stage) -> None:
-        lane = lane_of(stage, script.run, fast=fast, most_rows=most_rows, wait=wait)
+        settings = {"fast": fast, "most_rows": most_rows, "wait": wait}
+        lane = lane_of(stage, script.run, batching=batching, **settings)
         pending = []
         for turn in turns:
             pending += [lane.submit(stage.call(body)) for body in turn]
@@ -145,6 +163,60 @@ def test_what_arrives_in_one_turn_is_scored_in_one_call() -> None:
         figures = stage.figures()
         assert "modelyard_batch_requests_sum 31\n" in figures
         assert "modelyard_batch_requests_count 2\n" in figures
+
+    Stage(script.run).play(scenario)
+
+
+def test_what_is_answered_together_is_told_like_any_other() -> None:
+    script = Script()
+
+    def told(response: Response) -> dict[bytes, bytes]:
+        lines = encode_head(response, b"", b"").split(b"\r\n")[1:-2]
+        return dict(line.split(b": ", 1) for line in lines)  # type: ignore[misc]
+
+    async def scenario(stage: Stage) -> None:
+        lane = lane_of(stage, script.run, batching=Bodies())
+        await answered(lane.submit(stage.call(b"first")))
+        calls = [stage.call(b"a"), stage.call(b"b", (b"x-request-id", b"mine")), stage.call(b"c")]
+        own, mine, other = map(told, await asyncio.gather(*map(answered, map(lane.submit, calls))))
+        alone = told(await answered(lane.submit(stage.call(b"last"))))
+        assert script.sizes == [1, 3, 1]
+        assert own.keys() == mine.keys() == alone.keys() | {b"content-type"}
+        assert mine[b"x-request-id"] == mine[b"x-ms-request-id"] == b"mine"
+        assert own[b"x-request-id"] == own[b"x-ms-request-id"] != other[b"x-request-id"]
+        assert own[b"x-ms-run-function-failed"] == b"False"
+        figures = stage.figures()
+        assert 'modelyard_requests_total{protocol="score",status="200"} 5\n' in figures
+        assert 'modelyard_stage_duration_seconds_count{stage="decode"} 5\n' in figures
+        assert 'modelyard_stage_duration_seconds_count{stage="run"} 3\n' in figures
+
+    Stage(script.run).play(scenario)
+
+
+def test_an_id_that_is_too_long_is_refused_alone() -> None:
+    script = Script()
+
+    async def scenario(stage: Stage) -> None:
+        lane = lane_of(stage, script.run, batching=Bodies())
+        calls = [stage.call(b"ab"), stage.call(b"cd", (b"x-request-id", b"i" * 101))]
+        answers = await asyncio.gather(*map(answered, map(lane.submit, calls)))
+        assert [answer.status for answer in answers] == [200, 431]
+
+    Stage(script.run).play(scenario)
+
+
+def test_what_nobody_waits_for_is_not_read_with_others() -> None:
+    script = Script()
+
+    async def scenario(stage: Stage) -> None:
+        lane = lane_of(stage, script.run, batching=Bodies())
+        await answered(lane.submit(stage.call(b"first")))
+        calls = [stage.call(b"a"), stage.call(b"b"), stage.call(b"c")]
+        pending = [lane.submit(call) for call in calls]
+        calls[1].forsake()
+        await asyncio.gather(answered(pending[0]), answered(pending[2]))
+        assert script.sizes == [1, 2]
+        assert stage.admission.gauges() == (0, 0)
 
     Stage(script.run).play(scenario)
 

@@ -174,21 +174,33 @@ def test_a_process_that_has_gone_is_left_out() -> None:
 @given(
     st.lists(st.floats(min_value=0, max_value=1e4) | st.sampled_from(SECONDS), max_size=50),
     st.sampled_from([SECONDS, SIZES]),
+    st.booleans(),
 )
 def test_every_observation_is_in_the_bucket_it_fits(
-    values: list[float], bounds: tuple[float, ...]
+    values: list[float], bounds: tuple[float, ...], at_once: bool
 ) -> None:
-    observations = Observations(1, bounds)
-    for value in values:
-        observations.add(value)
     slots = [0.0] * (len(bounds) + 3)
-    observations.fold(slots)
-    observations.fold(slots)
+    observations = Observations(slots, 1, bounds)
+    if at_once:
+        observations.extend([*values])
+    else:
+        for value in values:
+            observations.add(value)
+    for _ in range(2):
+        observations.fold()
     assert slots[0] == 0
     edges = [-1.0, *bounds, float("inf")]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
         assert slots[1 + number] == sum(low < value <= high for value in values)
     assert slots[-1] == pytest.approx(sum(values))
+
+
+@given(st.floats(min_value=0, max_value=1e4) | st.sampled_from(SECONDS), st.integers(0, 9))
+def test_what_was_measured_several_times_counts_as_often(value: float, count: int) -> None:
+    slots, others = [0.0] * (len(SECONDS) + 2), [0.0] * (len(SECONDS) + 2)
+    Observations(slots, 0, SECONDS).repeat(value, count)
+    Observations(others, 0, SECONDS).extend([value] * count)
+    assert slots == pytest.approx(others)
 
 
 def families(text: str) -> list[Any]:

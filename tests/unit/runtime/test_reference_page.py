@@ -10,7 +10,7 @@ from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.http.server import Headers, Request
 from modelyard_runtime.protocols.score import ScoreProtocol
-from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "scoring.md"
 SCRIPTS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -20,7 +20,9 @@ def score(load_script: Load, script: str, body: bytes) -> bytes:
     entry = load_script(script)
     scorer = Scorer(entry, lambda cause: None)
     request = Request("POST", "/score", "", Headers([]), body)
-    body = scorer.call(request, ScoreProtocol(entry.signature)).execute().body
+    body = (
+        Call(scorer, request, asking(request.head, ScoreProtocol(entry.signature))).execute().body
+    )
     assert isinstance(body, bytes)
     return body
 

@@ -15,7 +15,7 @@ from modelyard_runtime.entry import Entry
 from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.request_headers import RequestHeaders
-from modelyard_runtime.scoring import Call, Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -45,7 +45,7 @@ class Script:
         self._protocol = ScoreProtocol(entry.signature)
 
     def call(self, request: Request) -> Call:
-        return self._script.call(request, self._protocol)
+        return Call(self._script, request, asking(request.head, self._protocol))
 
     def answer(self, request: Request) -> Response:
         return self.call(request).execute()

@@ -14,7 +14,7 @@ from modelyard_runtime.http.sending import Broken
 from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.protocols.score import ScoreProtocol
-from modelyard_runtime.scoring import Call, Scorer
+from modelyard_runtime.scoring import Call, Scorer, asking
 from modelyard_runtime.signature import Arguments
 from modelyard_runtime.streaming import AsyncParts, Parts
 
@@ -41,7 +41,11 @@ class Script:
 
     def call(self, protocol: Protocol | None = None) -> Call:
         request = Request("POST", "/score", "", Headers([]), b"")
-        return self._scorer.call(request, protocol or ScoreProtocol(self.entry.signature))
+        return Call(
+            self._scorer,
+            request,
+            asking(request.head, protocol or ScoreProtocol(self.entry.signature)),
+        )
 
 
 def begun(call: Call) -> tuple[Response, Parts]:

@@ -78,7 +78,7 @@ def _entry(adapter: ModuleType, model: Model, folder: str, scene: Scene) -> Entr
         signature.scoring(served.methods),
         signature.ModelSignature(served),
         scene,
-        batching=signature.RowBatching(served.inputs) if served.batches else None,
+        batching=signature.RowBatching(served) if served.batches else None,
         model_name=model.name,
         model_versions=(model.version,),
         platform=_PLATFORMS.get(model.format or "", f"{model.framework or 'model'}_{model.format}"),

@@ -38,6 +38,17 @@ class Inputs(ABC):
             return self.from_rows(table.rows)
         return self.from_rows([dict(zip(table.columns, row, strict=True)) for row in table.rows])
 
+    def from_joined_rows(self, rows: list[Any]) -> Any:
+        """What `join` would make of the rows of several requests, without booleans among them.
+
+        Returns:
+            None: not known to be the same as reading each request's rows for themselves.
+
+        Raises:
+            HttpError: Some request's rows do not fit, or not those of all together.
+        """
+        return None
+
     @abstractmethod
     def count(self, value: Any) -> int:
         """How many rows there are."""

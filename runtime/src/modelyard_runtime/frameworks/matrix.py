@@ -75,6 +75,11 @@ class Matrix(Inputs):
             raise wrong_width(0, array.shape[1], self.width)
         return self._cast(array)
 
+    def from_joined_rows(self, rows: list[Any]) -> Array | None:
+        """One array, unless there is text in it: that changes the type of all."""
+        array = self.from_rows(rows)
+        return array if array.dtype == self.dtype else None
+
     def from_tensors(self, tensors: Sequence[Tensor]) -> Array:
         """One tensor of rows and features, or one of a column for each feature, by name."""
         if len(tensors) > 1 and self.names is not None:
@@ -115,6 +120,8 @@ class Matrix(Inputs):
         """The array in the model's type, in which every finite number must stay one."""
         if not self._narrow:
             return array.astype(self.dtype, copy=False)
+        if array.dtype.kind != "f":  # as beside numbers with a fraction
+            array = array.astype(np.float64)
         with np.errstate(over="ignore"):
             cast = array.astype(self.dtype, copy=False)
         lost = np.argwhere(np.isinf(cast) & np.isfinite(array))

@@ -39,6 +39,7 @@ class Named(Inputs):
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields = tuple(fields)
         self._names = [field.name for field in fields]
+        self._are_floats = all(field.dtype.kind == "f" and field.shape for field in fields)
         self.specs = _specs(fields)
         self.row_schema = self._schema()
 
@@ -54,6 +55,10 @@ class Named(Inputs):
             field.name: self._fitting(field, [row[at] for row in rows])
             for at, field in enumerate(self._fields)
         }
+
+    def from_joined_rows(self, rows: list[Any]) -> dict[str, Array] | None:
+        """Arrays of floats; of integers and texts some are refused only where no others are by."""
+        return self.from_rows(rows) if self._are_floats else None
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> dict[str, Array]:
         """One tensor for each input; the only one may have any name."""

@@ -311,17 +311,19 @@ class Connection(asyncio.Protocol):
             self._answer(outcome)
             return
         response = outcome.promise_to(self)
-        if response is None:
-            self._await(outcome, request)
-        else:
+        if response is not None:
             self._answer(response)
-
-    def _await(self, reply: Reply, request: Request) -> None:
-        self._reply = reply
+            return
+        self._reply = outcome
         self._engaged, self._free = self._free, False
         self._deadline = _NEVER
+        if request.stream is not None:
+            self._await_body()
+
+    def _await_body(self) -> None:
+        """The body of the request may still be on its way."""
         stream = self._reader.stream
-        if stream is not None and stream is request.stream:
+        if stream is not None and stream is self._request.stream:
             self._body_left = self._server.limits.body_time
             stream.on_room(self._advance)
 

@@ -100,19 +100,24 @@ def encode_head(response: Response, date: bytes, framed: bytes) -> bytes:
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if not headers:
         return b"".join((line, date, framed, response.encoded, b"\r\n"))
-    fields = _only_field(headers[0]) if len(headers) == 1 else _encode_fields(headers)
-    return b"".join((line, date, framed, response.encoded, fields))
+    fields = _only_field(headers[0]) if len(headers) == 1 else encode_fields(headers)
+    return b"".join((line, date, framed, response.encoded, fields, b"\r\n"))
 
 
-def _encode_fields(headers: Sequence[Field]) -> bytes:
-    fields = b"\r\n".join(map(b": ".join, headers))
-    breaks = len(headers) - 1
+def encode_fields(headers: Sequence[Field]) -> bytes:
+    """Header fields as they are written, each with its line break.
+
+    Raises:
+        ValueError: One of them holds a line break: it would forge fields or a whole response.
+    """
+    fields = b"".join([b"%b: %b\r\n" % field for field in headers])
+    breaks = len(headers)
     if fields.count(b"\n") != breaks or fields.count(b"\r") != breaks or b"\0" in fields:
         raise ValueError("a header field of the response holds a line break")
-    return fields + b"\r\n\r\n"
+    return fields
 
 
 @lru_cache(maxsize=256)
 def _only_field(header: Field) -> bytes:
     """Most answers say what type they are, and no more."""
-    return _encode_fields((header,))
+    return encode_fields((header,))

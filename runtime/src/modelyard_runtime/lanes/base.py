@@ -77,8 +77,6 @@ class WatchedLane(Lane):
 
     def _take(self, call: Call) -> Response | None:
         """Take a call, or refuse it for want of room."""
-        call.response = None
-        call.deadline = 0.0
         refusal = self._admission.take(call)
         if refusal is not None:
             self._metrics.answered(call.protocol.name, refusal.status, 0.0)
@@ -111,11 +109,33 @@ class WatchedLane(Lane):
     def _settle(self, group: Group) -> None:
         """Answer the calls of a group; those that were given up meanwhile are only counted."""
         self._admission.over += len(group.calls) + group.dropped
-        metrics = self._metrics
         if group.joined:
             self._count_joined(group)
-        if group.joined or (group.total and len(group.calls) == 1):
-            metrics.batched(len(group.calls), group.total)
+        elif group.total and len(group.calls) == 1:
+            self._metrics.batched(1, group.total)
+        if group.responses is None:
+            self._settle_each(group)
+        else:
+            self._settle_together(group, group.responses)
+
+    def _count_joined(self, group: Group) -> None:
+        """Note the times of all calls at once, as far as somebody still waits for them."""
+        metrics = self._metrics
+        metrics.batched(len(group.calls), group.total)
+        metrics.ran(group.joined)
+        waits = [call.waited for call in group.calls if not call.settled]
+        metrics.scored_together(waits, group.decoding, group.encoding)
+
+    def _settle_together(self, group: Group, responses: list[Response]) -> None:
+        now = perf_counter()
+        took = [now - call.arrived for call in group.calls if not call.settled]
+        self._metrics.answered_together(group.calls[0].protocol.name, 200, took)
+        for call, response in zip(group.calls, responses, strict=True):
+            call.finished = True
+            call.send(response)  # or not, if nobody waits for it any more
+
+    def _settle_each(self, group: Group) -> None:
+        metrics = self._metrics
         for call in group.calls:
             if call.parts is None:
                 call.finished = True
@@ -124,19 +144,12 @@ class WatchedLane(Lane):
             if call.response is None or call.settled:
                 self._drop(call)
                 continue
-            if call.running and not group.joined:
+            if call.running:
                 metrics.scored(call.waited, call.decoding, call.encoding)
                 metrics.ran(call.running)
             if call.non_finite:
                 metrics.non_finite()
             self._answer(call, call.response)
-
-    def _count_joined(self, group: Group) -> None:
-        """Note the times of all calls at once, as far as somebody still waits for them."""
-        self._metrics.ran(group.joined)
-        waits = [call.waited for call in group.calls if not call.settled]
-        one = group.calls[0]
-        self._metrics.scored_together(waits, one.decoding, one.encoding)
 
     def _drop(self, call: Call) -> None:
         """Nobody takes the answer: neither shall its parts be made."""
@@ -217,7 +230,7 @@ class LoopLane(WatchedLane):
     def _spawn(self, call: Call) -> None:
         self._admission.begun += 1
         if call.settled:
-            self._finish(Group(call))
+            self._finish(Group.alone(call))
             return
         call.waited = perf_counter() - call.arrived
         call.task = self._inner.create_task(self._work(call))
@@ -234,7 +247,7 @@ class LoopLane(WatchedLane):
             if not call.cancelled:  # not the call, but something that the script awaits
                 call.response = call.failed(error, perf_counter() - began)
         finally:
-            self._finish(Group(call))
+            self._finish(Group.alone(call))
 
     def _relay(self, call: Call, parts: Parts | AsyncParts) -> Relay:
         over = partial(self._all_made, call)

@@ -1,7 +1,8 @@
 """Scores the requests that wait together in as few calls of `run` as can be.
 
-Lanes use it, in whatever thread they score. Whatever goes wrong with a joined call, each of its
-requests is then scored alone: no request fails for another one's sake.
+Lanes use it, in whatever thread they score. Plain requests are also read together and answered
+together, where the model's signature can do that. Whatever goes wrong with a joined call, each of
+its requests is then read and scored alone: no request fails for another one's sake.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from modelyard_runtime.scoring import Call, encode_joined
-from modelyard_runtime.signature import Batching
+from modelyard_runtime.http.server import Response
+from modelyard_runtime.lanes.joined import answer_each, answer_plain
+from modelyard_runtime.scoring import Call
+from modelyard_runtime.signature import Arguments, Batching
 
 
 class Group:
@@ -20,18 +23,41 @@ class Group:
     Attributes:
         rows: How many rows each call brings; 0 when it must be alone.
         total: Their sum.
+        arguments: Of all calls, where they were read together; the calls then have none.
         dropped: How many calls were left out because nobody waits for them any more.
         joined: Seconds that the one call of `run` for all of them took; 0: there was none.
+        decoding, encoding: Seconds of reading and writing for one call, on average, where joined.
+        responses: One for each call, with status 200, where all were answered together; the calls
+            then have none.
     """
 
-    __slots__ = ("calls", "dropped", "joined", "rows", "total")
+    __slots__ = (
+        "arguments",
+        "calls",
+        "decoding",
+        "dropped",
+        "encoding",
+        "joined",
+        "responses",
+        "rows",
+        "total",
+    )
 
-    def __init__(self, call: Call, rows: int = 0) -> None:
-        self.calls = [call]
-        self.rows = [rows]
-        self.total = rows
+    def __init__(
+        self, calls: list[Call], rows: list[int], arguments: Arguments | None = None
+    ) -> None:
+        self.calls = calls
+        self.rows = rows
+        self.total = sum(rows)
+        self.arguments = arguments
         self.dropped = 0
-        self.joined = 0.0
+        self.joined = self.decoding = self.encoding = 0.0
+        self.responses: list[Response] | None = None
+
+    @classmethod
+    def alone(cls, call: Call, rows: int = 0) -> Group:
+        """A call that nothing has been joined to."""
+        return cls([call], [rows])
 
     def add(self, call: Call, rows: int) -> None:
         """One more call, that fits."""
@@ -41,14 +67,19 @@ class Group:
 
     def drop_unwanted(self, now: float) -> None:
         """Leave out the calls that nobody waits for any more, or not for long enough."""
-        if not any([c.settled or 0 < c.deadline <= now for c in self.calls]):
-            return  # as nearly always, and several times cheaper than what follows
+        if self.arguments is not None or not any([is_unwanted(c, now) for c in self.calls]):
+            return
         pairs = zip(self.calls, self.rows, strict=True)
-        wanted = [(c, rows) for c, rows in pairs if not (c.settled or 0 < c.deadline <= now)]
+        wanted = [(c, rows) for c, rows in pairs if not is_unwanted(c, now)]
         self.dropped = len(self.calls) - len(wanted)
         self.calls = [call for call, _ in wanted]
         self.rows = [rows for _, rows in wanted]
         self.total = sum(self.rows)
+
+
+def is_unwanted(call: Call, now: float) -> bool:
+    """Whether nobody waits for the call any more, or not for long enough."""
+    return call.settled or 0 < call.deadline <= now
 
 
 def score_alone(group: Group) -> None:
@@ -77,6 +108,36 @@ class Batcher:
 
         One that cannot be scored has its response already, and is a group of its own.
         """
+        group = self._read_together(calls)
+        return self._arrange_each(calls) if group is None else [group]
+
+    def score(self, group: Group) -> None:
+        """Give every call of a group its response."""
+        if len(group.calls) > 1 and self._score_joined(group):
+            return
+        score_alone(group)
+
+    def _read_together(self, calls: Sequence[Call]) -> Group | None:
+        """All as one group, if each is plain and still wanted, and nothing is wrong with any."""
+        began = perf_counter()
+        bodies = [
+            call.request.body
+            for call in calls
+            if call.memo.is_plain and not call.settled and not 0 < call.deadline <= began
+        ]
+        if not 1 < len(bodies) == len(calls):
+            return None
+        try:
+            found = self._batching.read(bodies)
+        except Exception:  # reading each for itself tells what is wrong, and with which
+            return None
+        if found is None or sum(found[1]) > self.most_rows:
+            return None
+        group = Group(list(calls), found[1], found[0])
+        group.decoding = (perf_counter() - began) / len(calls)
+        return group
+
+    def _arrange_each(self, calls: Sequence[Call]) -> list[Group]:
         groups: list[Group] = []
         growing: dict[Any, Group] = {}
         for call in calls:
@@ -85,17 +146,11 @@ class Batcher:
             if group is not None and group.total + rows <= self.most_rows:
                 group.add(call, rows)
                 continue
-            group = Group(call, rows)
+            group = Group.alone(call, rows)
             groups.append(group)
             if rows:
                 growing[key] = group
         return groups
-
-    def score(self, group: Group) -> None:
-        """Give every call of a group its response."""
-        if len(group.calls) > 1 and self._score_joined(group):
-            return
-        score_alone(group)
 
     def _measure(self, call: Call) -> tuple[int, Any]:
         call.started = True  # so that one that does not come back is noticed
@@ -112,15 +167,29 @@ class Batcher:
         return rows, key
 
     def _score_joined(self, group: Group) -> bool:
-        began = perf_counter()
         try:
-            arguments = self._batching.join([call.arguments for call in group.calls])
-            result = self._run(**arguments)
-            parts = self._batching.split(result, group.rows)
-            if len(parts) != len(group.calls):
-                return False
+            self._run_joined(group)
         except BaseException:  # whoever is to blame is found when each is scored alone
             return False
-        group.joined = perf_counter() - began
-        encode_joined(group.calls, parts, group.joined)
         return True
+
+    def _run_joined(self, group: Group) -> None:
+        batching, calls = self._batching, group.calls
+        began = perf_counter()
+        if group.arguments is None:
+            arguments = batching.join([call.arguments for call in calls])
+            group.decoding = sum([call.decoding for call in calls]) / len(calls)
+        else:
+            arguments = group.arguments
+        result = self._run(**arguments)
+        ran = perf_counter()
+        running = ran - began
+        bodies = None if group.arguments is None else batching.write(result, group.rows)
+        if bodies is not None:
+            group.encoding = (perf_counter() - ran) / len(calls)
+            times = group.decoding, running, group.encoding
+            group.responses = answer_plain(calls, bodies, times)
+        else:
+            parts = batching.split(result, group.rows)
+            group.encoding = answer_each(calls, parts, group.decoding, running)
+        group.joined = running

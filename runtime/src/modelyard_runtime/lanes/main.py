@@ -62,7 +62,7 @@ class MainLane(WatchedLane):
         self._over.set()
 
     def _arrange(self, calls: list[Call]) -> list[Group]:
-        return [Group(call) for call in calls]
+        return [Group.alone(call) for call in calls]
 
     def _score(self, group: Group) -> None:
         score_alone(group)
@@ -96,7 +96,7 @@ class MainLane(WatchedLane):
         call.response = response
         call.deadline = 0.0
         call.settled = True
-        self._add_relays(Group(call))
+        self._add_relays(Group.alone(call))
         self._step_aside()
 
     def _score_here(self, calls: list[Call]) -> None:

@@ -26,6 +26,10 @@ class Protocol(ABC):
     """What a generator yields is answered in parts; else the protocol encodes all of it as a list.
     """
 
+    reads_bodies: bool = False
+    """A `POST` without a query is read by the signature, from its body alone, and answered with
+    JSON: `Batching` may then read several at once."""
+
     name: ClassVar[str]
     """What metrics call it: one of `metrics.PROTOCOLS`."""
 

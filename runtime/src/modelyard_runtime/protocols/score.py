@@ -18,6 +18,7 @@ class ScoreProtocol(Protocol):
 
     name = "score"
     streams = True
+    reads_bodies = True
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
