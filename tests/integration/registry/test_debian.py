@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.factories import KEY, digest_of
 from tests.integration.registry.debian import DebianRegistry, debian_registry
 
 from modelyard.domain.image import Platform
 from modelyard.errors import InvalidRequest, NotFound
+from modelyard.images.oci.attachments import artifact, attachments
 from modelyard.images.oci.documents import (
     CONFIG,
     INDEX,
@@ -24,6 +26,7 @@ from modelyard.images.oci.documents import (
 )
 from modelyard.images.registry import uploads
 from modelyard.images.registry.client import Repository
+from modelyard.images.registry.referrers import pull_attachments, push_artifacts
 from modelyard.images.registry.uploads import push_blob, push_manifest
 
 AMD, ARM = (Platform(os="linux", architecture=name) for name in ("amd64", "arm64"))
@@ -147,3 +150,16 @@ def test_wants_to_know_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         document = {"auths": {registry.host: {"auth": auth}}}
         (tmp_path / "config.json").write_text(json.dumps(document))
         push_image(name, b"layer")
+
+
+def test_attachments_are_found_again_although_it_lists_none_itself(
+    registry: DebianRegistry,
+) -> None:
+    name = f"{registry.host}/team/signed:1"
+    subject = push_image(name, b"signed")
+    kept = attachments(digest_of("image"), KEY.sign(digest_of("image")), b"{}")
+    with Repository(name, "pull,push") as repository:
+        assert pull_attachments(repository, subject) == []
+        push_artifacts(repository, subject, [artifact(one, subject) for one in kept])
+        assert pull_attachments(repository, subject) == list(kept)
+        assert repository.pull_manifest().descriptor.digest == subject.digest

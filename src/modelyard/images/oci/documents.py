@@ -19,6 +19,7 @@ from modelyard.errors import IntegrityError, InvalidRequest
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 LAYER_GZIP = f"{LAYER}+gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -71,6 +72,8 @@ class Descriptor(_Document):
     digest: Digest
     size: int = Field(ge=0, le=_MAX_BLOB)
     platform: OciPlatform | None = None
+    artifact_type: MediaType | None = None
+    """In an index: it is no image but an artifact of this type."""
     annotations: dict[Text, Text] | None = None
 
 
@@ -79,8 +82,11 @@ class OciManifest(_Document):
 
     schema_version: int = Field(2, ge=2, le=2)
     media_type: MediaType | None = None
+    artifact_type: MediaType | None = None
     config: Descriptor
     layers: list[Descriptor] = Field(max_length=MAX_LAYERS)
+    subject: Descriptor | None = None
+    """Of an artifact: the manifest that it refers to."""
     annotations: dict[Text, Text] | None = None
 
 
@@ -143,7 +149,11 @@ def choose(index: OciIndex, platform: Platform | None, where: str) -> Descriptor
     Raises:
         InvalidRequest: There is none, or several could be meant.
     """
-    listed = [one for one in index.manifests if one.media_type in (*MANIFESTS, *INDEXES)]
+    listed = [
+        one
+        for one in index.manifests
+        if one.media_type in (*MANIFESTS, *INDEXES) and one.artifact_type is None
+    ]
     fitting = [one for one in listed if _fits(one, platform)]
     if len(fitting) == 1:
         return fitting[0]

@@ -71,7 +71,7 @@ class Repository:
             NotFound: The registry does not have it.
             IntegrityError: It sends another one than the digest in the name.
         """
-        return self._manifest(self.image.selector)[0]
+        return self.manifest(self.image.selector)[0]
 
     def pull_manifest(self, platform: Platform | None = None) -> Found:
         """The image that the name stands for, on a platform; None: the only one there is.
@@ -93,7 +93,7 @@ class Repository:
             Unavailable: The registry fails again and again.
         """
         if descriptor.media_type in (*MANIFESTS, *INDEXES):
-            chunks: Iterator[bytes] = iter((self._manifest(descriptor.digest)[1],))
+            chunks: Iterator[bytes] = iter((self.manifest(descriptor.digest)[1],))
         else:
             chunks = self._received(descriptor)
         return verified(chunks, descriptor.digest, descriptor.size, self.image.host)
@@ -114,7 +114,8 @@ class Repository:
         except NotFound:
             return False
 
-    def _manifest(self, selector: str) -> tuple[Descriptor, bytes]:
+    def manifest(self, selector: str) -> tuple[Descriptor, bytes]:
+        """The manifest or index under a tag or a digest. Raises as `root` does."""
         url = self.session.url(f"manifests/{selector}")
         response: httpx2.Response = self.session.retrying(
             lambda: self.session.request("GET", url, headers=_ACCEPT)

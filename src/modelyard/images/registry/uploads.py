@@ -51,14 +51,22 @@ def push_blob(
     return "uploaded"
 
 
-def push_manifest(repository: Repository, descriptor: Descriptor, body: bytes) -> None:
-    """Put a manifest under the tag of the repository's name, and under its digest.
+def push_manifest(
+    repository: Repository, descriptor: Descriptor, body: bytes, selector: str | None = None
+) -> bool:
+    """Put a manifest into the repository; whether the registry itself lists what refers to what.
+
+    Args:
+        repository: Where to.
+        descriptor: The manifest.
+        body: Its bytes.
+        selector: Tag or digest that it gets; unset: the tag of the repository's name.
 
     Raises:
         IntegrityError: The registry has made something else of it.
     """
     session = repository.session
-    selector = repository.image.tag or descriptor.digest
+    selector = selector or repository.image.tag or descriptor.digest
     response: httpx2.Response = session.retrying(
         lambda: session.request(
             "PUT",
@@ -70,6 +78,7 @@ def push_manifest(repository: Repository, descriptor: Descriptor, body: bytes) -
     kept = response.headers.get("docker-content-digest", descriptor.digest)
     if kept != descriptor.digest:
         raise IntegrityError(f"{session.image.host} keeps {descriptor.digest} as {kept[:100]}")
+    return "oci-subject" in response.headers
 
 
 def _begin(repository: Repository, descriptor: Descriptor, mount_from: str | None) -> str | None:

@@ -1,0 +1,122 @@
+"""What goes with an image to others: its signature and its SBOM, as OCI artifacts that refer to it.
+
+Pure: `registry.referrers` moves artifacts. What comes from outside is read strictly; whether its
+signer is trusted is asked of `images.signing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from modelyard.domain.signature import STATEMENT_TYPE, Signature, statement
+from modelyard.domain.values import DIGEST_PATTERN
+from modelyard.errors import IntegrityError
+from modelyard.images.oci.documents import EMPTY, MANIFEST, Descriptor, to_json
+
+SIGNATURE = "application/vnd.modelyard.image.signature.v1+json"
+SBOM = "application/vnd.cyclonedx+json"
+MAX_CONTENT = {SIGNATURE: 64 << 10, SBOM: 64 << 20}
+"""Bytes of one attachment, by its type; others are left alone."""
+
+
+class Attachment(NamedTuple):
+    """One thing that is kept beside an image."""
+
+    type: str
+    """Its artifact type, which is the media type of its content as well."""
+    content: bytes
+    annotations: Mapping[str, str]
+
+
+class Blob(NamedTuple):
+    """Some bytes and the promise of them."""
+
+    descriptor: Descriptor
+    content: bytes
+
+
+class Artifact(NamedTuple):
+    """An attachment as an image registry keeps it."""
+
+    manifest: Blob
+    blobs: tuple[Blob, ...]
+    """What the manifest refers to."""
+
+
+def attachments(
+    image: str, signature: Signature | None, sbom: bytes | None
+) -> tuple[Attachment, ...]:
+    """What is kept beside the image of this digest.
+
+    Args:
+        image: Digest of the image: of its own manifest, not of the OCI one.
+        signature: Who vouches for it.
+        sbom: The document that was signed with it.
+    """
+    kept = []
+    if signature is not None:
+        said = statement(image, signature.key, signature.sbom).decode("ascii")
+        content = to_json({"statement": said, "signature": signature.value})
+        kept.append(Attachment(SIGNATURE, content, {"io.modelyard.key": signature.key}))
+    if sbom is not None:
+        kept.append(Attachment(SBOM, sbom, {"io.modelyard.digest": image}))
+    return tuple(kept)
+
+
+def artifact(attachment: Attachment, subject: Descriptor) -> Artifact:
+    """An attachment as an artifact that refers to an OCI manifest."""
+    content = blob_of(attachment.type, attachment.content)
+    config = blob_of(EMPTY, b"{}")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": attachment.type,
+        "config": _wire(config.descriptor),
+        "layers": [_wire(content.descriptor)],
+        "subject": _wire(_bare(subject)),
+        "annotations": dict(attachment.annotations),
+    }
+    manifest = blob_of(MANIFEST, to_json(document))
+    descriptor = manifest.descriptor.model_copy(
+        update={"artifact_type": attachment.type, "annotations": dict(attachment.annotations)}
+    )
+    return Artifact(Blob(descriptor, manifest.content), (config, content))
+
+
+def read_signature(content: bytes) -> tuple[str, Signature]:
+    """The digest that a signature says it is for, and the signature; nothing is checked by a key.
+
+    Raises:
+        IntegrityError: It is no signature as they are written.
+    """
+    try:
+        document = json.loads(content)
+        said = json.loads(document["statement"])
+        signature = Signature(key=said["key"], sbom=said.get("sbom"), value=document["signature"])
+        written = statement(said["image"], signature.key, signature.sbom).decode("ascii")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise IntegrityError("a signature that came with the image cannot be read") from error
+    fits = written == document["statement"] and said["type"] == STATEMENT_TYPE
+    if not fits or re.fullmatch(DIGEST_PATTERN, str(said["image"])) is None:
+        raise IntegrityError("a signature that came with the image says something else")
+    return said["image"], signature
+
+
+def blob_of(media_type: str, content: bytes) -> Blob:
+    """Bytes at hand, with the promise of them."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return Blob(Descriptor(media_type=media_type, digest=digest, size=len(content)), content)
+
+
+def _bare(descriptor: Descriptor) -> Descriptor:
+    return Descriptor(
+        media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size
+    )
+
+
+def _wire(descriptor: Descriptor) -> dict[str, object]:
+    return descriptor.model_dump(by_alias=True, exclude_none=True)
