@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = [sys.executable, "-m", "modelyard.cli"]
 GUIDE = ROOT / "docs" / "guides" / "first-service.md"
+SUPPLY_CHAIN = ROOT / "docs" / "concepts" / "supply-chain.md"
 OPTIMIZING = ROOT / "docs" / "guides" / "profile-and-optimize.md"
 
 
@@ -51,7 +54,7 @@ def write_files(page: Path, folder: Path) -> None:
 def commands(page: Path) -> list[list[str]]:
     """Every `$ modelyard …` line."""
     return [
-        shlex.split(line.removeprefix("$ modelyard "))
+        shlex.split(line.removeprefix("$ modelyard "), comments=True)
         for language, text in BLOCK.findall(page.read_text())
         if language == "console"
         for line in text.replace("\\\n", "").splitlines()
@@ -60,6 +63,12 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def run(words: list[str], folder: Path, variables: dict[str, str]) -> str:
+    """Run a command; what it prints goes into the file behind `>`, if there is one."""
+    if ">" in words:
+        *words, _, target = words
+        printed = run(words, folder, variables)
+        (folder / target).write_text(printed)
+        return printed
     done = subprocess.run(
         [*COMMAND, *words], cwd=folder, env=variables, capture_output=True, text=True, check=False
     )
@@ -96,6 +105,25 @@ def test_profile_and_optimize(tmp_path: Path, variables: dict[str, str]) -> None
     assert len(outputs) == 6
     assert "kept ONNX, 32 bits" in outputs[4]
     assert "<svg " in (tmp_path / "curve.html").read_text()
+
+
+def test_supply_chain(tmp_path: Path, variables: dict[str, str]) -> None:
+    train(tmp_path)
+    write_files(SUPPLY_CHAIN, tmp_path)
+    outputs = {
+        " ".join(words[:2]): run(words, tmp_path, variables) for words in commands(SUPPLY_CHAIN)
+    }
+    assert len(outputs) == 8
+    assert "imports     sklearn." in outputs["model show"]
+    assert "digits:" in outputs["find-package scikit-learn<2"]
+    check = [sys.executable, "check.py"]
+    subprocess.run(check, cwd=tmp_path, check=True)
+    image = json.loads((tmp_path / "image.json").read_text())
+    sbom = (tmp_path / "sbom.json").read_bytes()
+    assert image["signature"]["sbom"] == f"sha256:{hashlib.sha256(sbom).hexdigest()}"
+    (tmp_path / "image.json").write_text(json.dumps({**image, "digest": "sha256:" + "0" * 64}))
+    refused = subprocess.run(check, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert "InvalidSignature" in refused.stderr
 
 
 def test_readme_shows_the_two_commands_and_a_block_on_its_first_screen() -> None:
