@@ -4,6 +4,7 @@ set -euo pipefail
 
 packages=(
     bubblewrap                       # sandbox of replicas
+    python3-minimal                  # a Python that is not in the home folder of root
     podman runc netavark aardvark-dns containernetworking-plugins # the target `container`
     skopeo umoci                     # readers of images that are not ours
     docker-registry                  # images on the move

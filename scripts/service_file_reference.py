@@ -60,6 +60,7 @@ _NAMED = {
     "Authentication": "text",
     "JsonValue": "any JSON",
     "ModelSource": "a model",
+    "Network": "text",
     "ServiceSettings": "settings",
 }
 _TYPES = {

@@ -229,7 +229,7 @@ def serve(settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         parts = compose(settings)
-        agent = LocalAgent(settings.home, url, _access(settings), settings.engine)
+        agent = LocalAgent(settings.home, url, _access(settings), settings.engine, settings.sandbox)
 
         @asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SandboxMode(StrEnum):
+    """What is done about a host without a sandbox."""
+
+    AUTO = "auto"
+    REQUIRED = "required"
+    OFF = "off"
 
 
 class Settings(BaseSettings):
@@ -49,6 +58,9 @@ class Settings(BaseSettings):
     """Folder of wheels to build environments from instead of the package index (no network)."""
     max_upload: int = Field(64 << 30, gt=0)
     """Largest single file accepted, in bytes; 64 GiB unless told otherwise."""
+    sandbox: SandboxMode = SandboxMode.AUTO
+    """Where scripts and models run: `auto` takes the best sandbox this host has and starts them
+    without one where there is none, `required` starts nothing then, `off` never uses one."""
     check_timeout: float = Field(300.0, gt=0)
     """Longest time in seconds that the check start of an image may take."""
     check_memory: int = Field(4 << 30, gt=0)

@@ -17,6 +17,7 @@ BREAKABLE = """
 import os, sys, time
 
 BREAK = os.environ.get("BREAK", "")
+LIFE = os.urandom(8).hex()
 if BREAK == "import":
     raise ValueError("the moon is wrong")
 if BREAK == "package":
@@ -41,7 +42,7 @@ def init():
 def run(data: dict):
     if data.get("sleep"):
         time.sleep(data["sleep"])
-    return {"answer": answer, "pid": os.getpid(), "got": data}
+    return {"answer": answer, "life": LIFE, "got": data}
 """
 """A script that works, and breaks in a way that an environment variable chooses."""
 

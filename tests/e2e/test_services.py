@@ -30,8 +30,8 @@ def scores_until(
 def test_replicas_share_the_load(yard: modelyard.Client, breakable: str) -> None:
     service = yard.services.deploy("spread", breakable, replicas=2)
     assert service.status.state is ServiceState.HEALTHY
-    pids = {yard.services.score("spread", {})["pid"] for _ in range(20)}
-    assert len(pids) == 2
+    lives = {yard.services.score("spread", {})["life"] for _ in range(20)}
+    assert len(lives) == 2
     assert len(service.status.replicas) == 2
     yard.services.delete("spread")
     with pytest.raises(modelyard.NotFound):

@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from modelyard_runtime.offline import reached_for_network
+
 IMPORT_FAILED = "import_failed"
 PACKAGE_MISSING = "package_missing"
 NO_RUN_FUNCTION = "no_run_function"
 MODEL_FILE_MISSING = "model_file_missing"
 INIT_RAISED = "init_raised"
 INIT_EXITED = "init_exited"
+NETWORK_NOT_ALLOWED = "network_not_allowed"
 SAMPLE_FAILED = "sample_failed"
 NEEDS_SCRIPT = "needs_script"
 MODEL_NOT_LOADED = "model_not_loaded"
@@ -72,6 +75,8 @@ class Scene:
     code: str
     script: str
     models_root: str
+    network: bool = True
+    """Other hosts can be reached."""
 
     def evidence(self, error: BaseException) -> tuple[str, ...]:
         """The traceback's lines that belong to the user's own files, then the error itself."""
@@ -109,6 +114,7 @@ def import_failed(error: BaseException, scene: Scene) -> Cause:
         return _exited(error, scene, f"{scene.script} was imported")
     return (
         package_missing(error, scene)
+        or _network_not_allowed(error, scene, scene.script)
         or _model_file_missing(error, scene)
         or Cause(
             IMPORT_FAILED,
@@ -125,6 +131,7 @@ def init_failed(error: BaseException, scene: Scene) -> Cause:
         return _exited(error, scene, "`init()` ran")
     return (
         package_missing(error, scene)
+        or _network_not_allowed(error, scene, "`init()`")
         or _model_file_missing(error, scene)
         or Cause(
             INIT_RAISED,
@@ -157,11 +164,24 @@ def scoring_failed(error: BaseException, scene: Scene) -> Cause:
             scene.evidence(error),
             "Send what the model takes, or serve it with a scoring script (--script).",
         )
-    return Cause(
+    return _network_not_allowed(error, scene, "`run()`") or Cause(
         SAMPLE_FAILED,
         f"`run()` raised {_brief(error)}{scene.place(error)}.",
         scene.evidence(error),
         "Correct `run()`, or send what it expects.",
+    )
+
+
+def _network_not_allowed(error: BaseException, scene: Scene, who: str) -> Cause | None:
+    if scene.network or not reached_for_network(error):
+        return None
+    return Cause(
+        NETWORK_NOT_ALLOWED,
+        f"{who} reaches for the network, which it may not here{scene.place(error)}.",
+        scene.evidence(error),
+        "Put what it fetches into a model or among the files of the image. Or allow it, for the "
+        "build as for the service: `--network outbound`, or `network: outbound` among the settings "
+        "in a service file.",
     )
 
 

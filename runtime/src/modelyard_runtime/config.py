@@ -96,6 +96,8 @@ class Config:
     interface."""
     grpc_listen: str | None = None
     """Like `listen`, for gRPC: TCP only."""
+    network: bool = True
+    """Scripts may reach other hosts. False only says that they cannot, so that causes name it."""
     status: str | None = None
     """Path of the status file; None: nobody reads one."""
     grpc_fd: Descriptor | None = None

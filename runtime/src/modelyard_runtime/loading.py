@@ -37,7 +37,9 @@ def load(config: Config, enter: Callable[[str], None]) -> Entry:
     Raises:
         StartFailed: With the cause.
     """
-    scene = Scene(os.path.abspath(config.code), config.script or "", config.models_root)
+    scene = Scene(
+        os.path.abspath(config.code), config.script or "", config.models_root, config.network
+    )
     _set_up(config, scene)
     if config.script is None:
         enter(status.INITIALISING)

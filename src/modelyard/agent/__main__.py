@@ -34,8 +34,10 @@ from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
 from modelyard.agent.threads import LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
+from modelyard.images.choosing import host_sandbox, why_refused
 from modelyard.images.layers import LayerCache
 from modelyard.images.signing import TrustedKeys
+from modelyard.settings import SandboxMode
 
 log = logging.getLogger("modelyard.agent")
 
@@ -80,8 +82,9 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     reporter = Reporter(source)
     log_sender = LogSender(Shipper(source))
     engines = Engines(arguments.engine or None)
-    drivers = Drivers(home, engines)
-    unpacked = LayerFetcher(LayerCache(home.layers), home.fetched, source)
+    drivers = Drivers(home, engines, host_sandbox(arguments.sandbox))
+    refusal = why_refused(arguments.sandbox)
+    unpacked = LayerFetcher(LayerCache(home.layers), home.fetched, source, refusal)
     loaded = EngineImages(agent_id(home), engines, BlobCache(home.blobs, source))
     images = ImageProvider(
         {PROCESSES: unpacked, CONTAINERS: loaded},
@@ -147,6 +150,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--gateway-certificate", default="", help="PEM file: its certificate")
     parser.add_argument("--gateway-key", default="", help="PEM file: the certificate's key")
     parser.add_argument("--engine", default="", help="address of the container engine")
+    parser.add_argument(
+        "--sandbox",
+        type=SandboxMode,
+        choices=list(SandboxMode),
+        default=SandboxMode.AUTO,
+        help="what is done about a host without a sandbox",
+    )
     parser.add_argument("--drain", type=float, default=10.0, help="seconds for requests in flight")
     return parser.parse_args()
 

@@ -18,6 +18,7 @@ from modelyard.agent.gatekeeper import Access
 from modelyard.agent.home import AgentHome, is_locked
 from modelyard.agent.shutdown import AGENT, running_agent, stop_agent, stop_everything
 from modelyard.errors import ModelyardError
+from modelyard.settings import SandboxMode
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,23 @@ class LocalAgent:
         url: Address of the server.
         access: How callers come to its gateway.
         engine: Address of the container engine; None has it looked for.
+        sandbox: What is done about a host without a sandbox.
     """
 
-    def __init__(self, home: Path, url: str, access: Access, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        url: str,
+        access: Access,
+        engine: str | None = None,
+        sandbox: SandboxMode = SandboxMode.AUTO,
+    ) -> None:
         self._home = AgentHome(home)
         self._folder = home
         self._engine = engine
         named = ("--engine", engine) if engine else ()
         self._arguments = ("--home", str(home.absolute()), "--url", url, *_options(access), *named)
+        self._arguments += ("--sandbox", sandbox)
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
 
@@ -77,7 +87,7 @@ class LocalAgent:
             wanted = (self._arguments, modelyard.__version__)
             if agent is None or (agent.arguments, agent.version) == wanted:
                 return
-            log.info("the agent has another server, version or gateway: replacing it")
+            log.info("the agent has another server, version or setting: replacing it")
             stop_agent(self._home)
         self._start()
 

@@ -55,9 +55,19 @@ class ImagePlace(Protocol):
 
 
 class LayerFetcher:
-    """Fetches and unpacks single layers; safe in several threads."""
+    """Fetches and unpacks single layers; safe in several threads.
 
-    def __init__(self, cache: LayerCache, partial: Path, blobs: Blobs) -> None:
+    Args:
+        cache: Where they are unpacked.
+        partial: Folder of what is being fetched.
+        blobs: Where they come from.
+        refusal: Why this host may run no image at all; None: it may.
+    """
+
+    def __init__(
+        self, cache: LayerCache, partial: Path, blobs: Blobs, refusal: Cause | None = None
+    ) -> None:
+        self._refusal = refusal
         self._cache = cache
         self._partial = partial
         self._blobs = blobs
@@ -65,7 +75,7 @@ class LayerFetcher:
 
     def why_unsuitable(self, manifest: Manifest) -> Cause | None:
         """Why this host cannot run an image as processes."""
-        return why_unsuitable(manifest)
+        return self._refusal or why_unsuitable(manifest)
 
     def bring(self, manifest: Manifest) -> Mapping[LayerKind, Path]:
         """Have every layer of an image here."""

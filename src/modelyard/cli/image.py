@@ -50,6 +50,7 @@ def build(
     platform: parameters.Platform = None,
     upgrade: parameters.Upgrade = False,
     optimize: parameters.Optimize = False,
+    network: parameters.Network = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
@@ -74,6 +75,7 @@ def build(
             platform=platform,
             upgrade=upgrade,
             optimize=optimize,
+            network=network or "none",
             wait=wait,
             on_log=progress.log_line,
         )

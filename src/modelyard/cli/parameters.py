@@ -206,6 +206,12 @@ MaxConcurrentRequests = Annotated[
 MaxQueueWait = Annotated[
     str | None, typer.Option(help="Longest wait at the gateway, `10s`.", metavar="TIME")
 ]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        help="What it may reach by itself: `none` (the default), or `outbound`.", metavar="KIND"
+    ),
+]
 CorsOrigins = Annotated[
     list[str] | None,
     typer.Option(

@@ -31,6 +31,7 @@ def profile(
     max_concurrency: Annotated[
         int, typer.Option(help="Most requests in flight that are tried.", metavar="N")
     ] = 64,
+    network: parameters.Network = None,
     plot: Annotated[
         Path | None,
         typer.Option(help="Draw the curve into this `.svg` or `.html` file.", metavar="FILE"),
@@ -54,6 +55,7 @@ def profile(
             cpu=cpu,
             duration=duration,
             max_concurrency=max_concurrency,
+            network=network or "none",
             on_log=progress.log_line,
         )
     if form is output.Format.JSON:

@@ -23,7 +23,7 @@ from modelyard.client.services import Services
 from modelyard.client.transfer import Progress, digest
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
-from modelyard.domain.service import Service, ServiceState
+from modelyard.domain.service import Network, Service, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Value
@@ -185,12 +185,21 @@ class Deployer:
             "requirements": code.requirements,
             "sample": self._file.sample,
             "base": base_reference(self._file.base, self._base),
+            "network": self._network(),
         }
         accepted = self._images.start_build(fields, code.files)
         image = self._images.wait(accepted, self._listener.on_log)
         action = Action.KEEP if accepted.reused else Action.BUILD
         self._done("image", name, action, image.reference)
         return image.reference
+
+    def _network(self) -> Network:
+        """What the image may reach during its check: the same as in the service."""
+        wanted = self._file.settings
+        service = _or_none(lambda: self._services.get(self._file.name))
+        if service is None or "network" in wanted.model_fields_set:
+            return wanted.network
+        return service.settings.network
 
     def _planned_build(self, name: str, models: Sequence[str | None], code: _Code) -> str | None:
         references = [model for model in models if model is not None]

@@ -65,6 +65,7 @@ class Images(Collection[Image]):
         platform: str | None = None,
         upgrade: bool = False,
         optimize: bool = False,
+        network: str = "none",
         wait: bool = True,
         on_log: OnLog | None = None,
     ) -> Image:
@@ -91,6 +92,8 @@ class Images(Collection[Image]):
             upgrade: Resolve the requirements anew instead of keeping an earlier lock.
             optimize: Serve a faster form of the one model, without a script, if there is one that
                 answers the same; `Image.optimization` tells what was tried and gained.
+            network: What the image may reach during its check: `none`, or `outbound` for an
+                `init()` that downloads.
             wait: Return when the image is built; otherwise at once, in the state Running.
             on_log: Called with every line of the build log while waiting.
 
@@ -111,6 +114,7 @@ class Images(Collection[Image]):
             "base": base_reference(base),
             "upgrade": upgrade,
             **({} if platform is None else {"platform": platform}),
+            "network": network,
             **({"optimize": True} if optimize else {}),
         }
         accepted = self.start_build(fields, collected)
@@ -145,6 +149,7 @@ class Images(Collection[Image]):
         cpu: float = 1.0,
         duration: float | str = 2.0,
         max_concurrency: int = 64,
+        network: str = "none",
         on_log: OnLog | None = None,
     ) -> Profile:
         """Measure an image under rising concurrency on the server's machine, and wait for it.
@@ -157,6 +162,7 @@ class Images(Collection[Image]):
             cpu: Cores of the replica, as in the settings of a service.
             duration: How long each level is measured, `"2s"` or seconds.
             max_concurrency: Most requests in flight that are tried.
+            network: What the replica may reach, as in the settings of a service.
             on_log: Called with a line for every level.
 
         Raises:
@@ -171,6 +177,7 @@ class Images(Collection[Image]):
             "cpu": cpu,
             "duration": duration,
             "max_concurrency": max_concurrency,
+            "network": network,
         }
         request = compose(ProfileImage, fields, "the profile")
         path = f"{self._path(reference)}/profiles"

@@ -36,6 +36,8 @@ class Settings(TypedDict, total=False):
     """Longest time until a replica is ready."""
     environment: dict[str, str]
     """Environment variables; replaces all that were set before."""
+    network: str
+    """What a replica may reach by itself: `none` or `outbound`."""
     max_concurrent_requests: int
     """Requests in flight at one replica."""
     max_queue_wait: float | str

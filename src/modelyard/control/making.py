@@ -166,7 +166,9 @@ class Maker:
         if (unsuitable := why_unsuitable(manifest)) is not None:
             self._log(f"not checked: {unsuitable.message}")
             return None
-        return self._builder.check(manifest, signature, self._sample, self._log)
+        return self._builder.check(
+            manifest, signature, self._sample, self._log, self._request.network
+        )
 
     def _keep(self, requirements: Sequence[str], optimization: Optimization) -> Made:
         """The model as it is, without the converters."""

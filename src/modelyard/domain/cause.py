@@ -30,6 +30,7 @@ class CauseCode(StrEnum):
     MODEL_FILE_MISSING = "model_file_missing"
     INIT_RAISED = "init_raised"
     INIT_EXITED = "init_exited"
+    NETWORK_NOT_ALLOWED = "network_not_allowed"
     SAMPLE_FAILED = "sample_failed"
     NEEDS_SCRIPT = "needs_script"
     MODEL_NOT_LOADED = "model_not_loaded"
@@ -50,6 +51,7 @@ class CauseCode(StrEnum):
     ENGINE_FAILED = "engine_failed"
     EXEC_FORMAT = "exec_format"
     ENTRYPOINT_MISSING = "entrypoint_missing"
+    NO_SANDBOX = "no_sandbox"
     STARTING = "starting"
     # recorded by the gateway
     KEY_REFUSED = "key_refused"
@@ -66,6 +68,7 @@ OF_THE_SCRIPT = frozenset(
         CauseCode.MODEL_FILE_MISSING,
         CauseCode.INIT_RAISED,
         CauseCode.INIT_EXITED,
+        CauseCode.NETWORK_NOT_ALLOWED,
         CauseCode.INIT_HUNG,
         CauseCode.NEEDS_SCRIPT,
         CauseCode.MODEL_NOT_LOADED,

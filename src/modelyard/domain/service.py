@@ -46,6 +46,13 @@ Origin = Annotated[
 """Where a web page comes from: scheme, host and port, without a path; or `*`."""
 
 
+class Network(StrEnum):
+    """What a replica may reach by itself; requests reach it either way."""
+
+    NONE = "none"
+    OUTBOUND = "outbound"
+
+
 class ReplicaSettings(Spec):
     """What one replica gets; a change replaces the replicas, one beside the other."""
 
@@ -58,6 +65,9 @@ class ReplicaSettings(Spec):
     """Longest time for one request, `"60s"`; then the caller gets 504."""
     startup_timeout: Seconds = Field(300.0, gt=0, le=3600)
     """Longest time until a replica is ready, `"5m"`; then its start counts as hung."""
+    network: Network = Network.NONE
+    """`none`: what runs in the replica reaches nothing; `outbound`: it uses the host's network,
+    as for a download in `init()`. Holds where the host has a sandbox."""
     environment: dict[str, str] = {}
     """Environment variables of the replica. Readable by everybody who may see the service."""
 

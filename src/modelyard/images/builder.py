@@ -22,12 +22,14 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, Platform
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
+from modelyard.domain.service import Network
 from modelyard.domain.signature import PublicKey, Signature
 from modelyard.errors import InsufficientStorage
 from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, usual_platform
 from modelyard.images.bases.ground import Ground
 from modelyard.images.check import check_start
+from modelyard.images.choosing import host_sandbox, why_refused
 from modelyard.images.environment import Environments, Lock, runtime_requirements
 from modelyard.images.failures import build_failed
 from modelyard.images.known import KnownLayers
@@ -217,7 +219,12 @@ class ImageBuilder:
         return signature
 
     def check(
-        self, manifest: Manifest, signature: Signature, sample: JsonValue, log: Log
+        self,
+        manifest: Manifest,
+        signature: Signature,
+        sample: JsonValue,
+        log: Log,
+        network: Network = Network.NONE,
     ) -> CheckReport:
         """Start the image once, score the sample if there is one, and end it.
 
@@ -226,9 +233,10 @@ class ImageBuilder:
         """
         self._refuse(manifest, signature)
         log("starting the image once, to check it")
+        log(host_sandbox(self._settings.sandbox).describe(network))
         with _full_disk_as_cause():
             folders = self._unpacked(manifest)
-            report = check_start(manifest, folders, sample, self._settings, log)
+            report = check_start(manifest, folders, sample, network, self._settings, log)
         log(f"ready after {report.cold_start:.2f} s, using {report.memory / (1 << 20):.0f} MiB")
         if report.scoring_time is None:
             log("there is no sample input, so nothing was scored")
@@ -272,7 +280,11 @@ class ImageBuilder:
 
     def _refuse(self, manifest: Manifest, signature: Signature | None) -> None:
         """Refuse to start what cannot run here, or what nobody trusted vouches for."""
-        refusal = why_unsuitable(manifest) or self.trusted.why_refused(manifest.digest, signature)
+        refusal = (
+            why_unsuitable(manifest)
+            or why_refused(self._settings.sandbox)
+            or self.trusted.why_refused(manifest.digest, signature)
+        )
         if refusal is not None:
             raise build_failed(refusal)
 

@@ -19,8 +19,11 @@ import httpx2
 from pydantic import JsonValue
 
 from modelyard.domain.image import CheckReport, LayerKind, Manifest
+from modelyard.domain.service import Network
+from modelyard.images.choosing import host_sandbox
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.trial import Trial, scratch_of, trial_folder
+from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.trial import Trial, trial_folder
 from modelyard.images.watch import Watch
 from modelyard.settings import Settings
 
@@ -36,6 +39,7 @@ def check_start(
     manifest: Manifest,
     layers: Mapping[LayerKind, Path],
     sample: JsonValue,
+    network: Network,
     settings: Settings,
     log: Callable[[str, str], None],
 ) -> CheckReport:
@@ -45,15 +49,18 @@ def check_start(
         manifest: The image.
         layers: Folder of every unpacked layer.
         sample: Body of a scoring request, or None.
+        network: What the image may reach.
         settings: Its limits on time and memory.
         log: Takes a line of output and the source `check`.
 
     Raises:
         BuildFailed: It did not get ready or did not score; `details["cause"]` says why.
     """
+    limits = KernelLimits.of(settings.check_memory, WORKERS)
+    sandbox = host_sandbox(settings.sandbox)
     with trial_folder() as folder, ThreadPoolExecutor(1) as requests:
         began = time.monotonic()
-        trial = _start(manifest, layers, folder, settings)
+        trial = _start(manifest, Cell(sandbox, folder, layers, network, limits), settings)
         try:
             watch = Watch(trial, began + settings.check_timeout, settings, "check", log)
             watch.until_ready()
@@ -76,19 +83,19 @@ def check_start(
     )
 
 
-def _start(
-    manifest: Manifest, layers: Mapping[LayerKind, Path], folder: Path, settings: Settings
-) -> Trial:
-    command, environment = runtime_command(manifest, layers, _CPU, {}, scratch_of(folder))
+def _start(manifest: Manifest, cell: Cell, settings: Settings) -> Trial:
+    inside = cell.inside
+    command, environment = runtime_command(manifest, inside.layers, _CPU, {}, inside.scratch)
     config = replica_config(
         manifest,
-        layers,
+        inside.layers,
         service="check",
         workers=WORKERS,
         scoring_timeout=settings.check_timeout,
         drain_timeout=1.0,
+        network=not cell.is_offline,
     )
-    return Trial(folder, command, environment, config)
+    return Trial(cell, command, environment, config)
 
 
 @dataclass(frozen=True, slots=True)

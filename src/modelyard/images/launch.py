@@ -103,6 +103,7 @@ def runtime_command(
     defaults = {
         "PATH": os.defpath,
         "HOME": str(scratch),
+        "USER": "modelyard",  # whose number nobody could look up
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         **dict.fromkeys(standalone.THREADS, str(math.ceil(cpu))),
@@ -126,6 +127,7 @@ def replica_config(
     scoring_timeout: float,
     drain_timeout: float,
     max_body: int = MAX_BODY,
+    network: bool = True,
 ) -> dict[str, Any]:
     """The runtime's configuration, except `fd` and `status`, which whoever starts it knows.
 
@@ -137,6 +139,7 @@ def replica_config(
         scoring_timeout: Longest time for one request, in seconds.
         drain_timeout: Time in seconds that requests in flight get at the end.
         max_body: Largest request body, in bytes.
+        network: It may reach other hosts; false lets it say so when a script tries.
     """
     return {
         "service": service,
@@ -148,4 +151,5 @@ def replica_config(
         "scoring_timeout": scoring_timeout,
         "drain_timeout": drain_timeout,
         "max_body": max_body,
+        "network": network,
     }

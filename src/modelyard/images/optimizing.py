@@ -6,8 +6,6 @@ back is read as a stranger's: plain files of limited size, and a report that is 
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +16,12 @@ from pydantic import JsonValue, ValidationError
 
 from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.optimization import Optimization
+from modelyard.domain.service import Network
+from modelyard.images import foreign_file
+from modelyard.images.choosing import host_sandbox
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.trial import Trial, scratch_of, trial_folder
+from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.trial import Trial, trial_folder
 from modelyard.images.watch import Watch
 from modelyard.settings import Settings
 
@@ -54,16 +56,15 @@ def convert(
         manifest: The image, whose environment has the converters.
         layers: Folder of every unpacked layer.
         sample: A scoring request, or None.
-        settings: Limits on time and memory.
+        settings: KernelLimits on time and memory.
         log: Takes a line of output and its source.
 
     Raises:
         BuildFailed: The search failed, ended or passed a limit; `details["cause"]` says why.
     """
     with trial_folder() as folder:
-        out = folder / "out"
-        out.mkdir()
-        trial = _start(manifest, layers, sample, folder, out)
+        cell = _cell(layers, folder, settings)
+        trial = _start(manifest, cell, sample)
         try:
             deadline = time.monotonic() + settings.check_timeout
             Watch(trial, deadline, settings, _PURPOSE, log).until_ready()
@@ -71,48 +72,38 @@ def convert(
             trial.end()
             for line in trial.output():
                 log(line, _PURPOSE)
-        return _read_all(out)
+        return _read_all(cell.outside.scratch)
 
 
-def _start(
-    manifest: Manifest,
-    layers: Mapping[LayerKind, Path],
-    sample: JsonValue,
-    folder: Path,
-    out: Path,
-) -> Trial:
-    command, environment = runtime_command(manifest, layers, _CPU, {}, scratch_of(folder))
+def _start(manifest: Manifest, cell: Cell, sample: JsonValue) -> Trial:
+    inside = cell.inside
+    command, environment = runtime_command(manifest, inside.layers, _CPU, {}, inside.scratch)
     config = replica_config(
         manifest,
-        layers,
+        inside.layers,
         service=_PURPOSE,
         workers=1,
         scoring_timeout=1.0,
         drain_timeout=1.0,
     )
-    config |= {"sample": sample, "out": str(out), "cores": psutil.cpu_count() or 1}
-    return Trial(folder, [*command[:-1], _PROGRAM], environment, config)
+    config |= {"sample": sample, "out": str(inside.scratch), "cores": psutil.cpu_count() or 1}
+    return Trial(cell, [*command[:-1], _PROGRAM], environment, config)
+
+
+def _cell(layers: Mapping[LayerKind, Path], folder: Path, settings: Settings) -> Cell:
+    sandbox = host_sandbox(settings.sandbox)
+    limits = KernelLimits.of(settings.check_memory, workers=1)
+    return Cell(sandbox, folder, layers, Network.NONE, limits)
 
 
 def _read_all(out: Path) -> Conversion:
     try:
-        report = Optimization.model_validate_json(_read(out / _REPORT, _LARGEST_REPORT))
+        report = Optimization.model_validate_json(foreign_file.read(out / _REPORT, _LARGEST_REPORT))
         if report.kept is None:
             return Conversion(report, None)
-        return Conversion(report, {name: _read(out / name, _LARGEST_FILE) for name in _FILES})
+        return Conversion(
+            report, {name: foreign_file.read(out / name, _LARGEST_FILE) for name in _FILES}
+        )
     except (OSError, ValidationError) as error:
         said = error.strerror if isinstance(error, OSError) else "the report cannot be read"
         return Conversion(Optimization(problem=f"the search left nothing behind: {said}"), None)
-
-
-def _read(path: Path, most: int) -> bytes:
-    """A plain file of limited size.
-
-    Raises:
-        OSError: It is none.
-    """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-            raise OSError(0, f"`{path.name}` is no file of at most {most} bytes")
-        return file.read(most)

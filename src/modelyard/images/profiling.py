@@ -35,8 +35,10 @@ from modelyard.domain.profile import (
 )
 from modelyard.domain.service import ReplicaSettings
 from modelyard.errors import OperationFailed
+from modelyard.images.choosing import host_sandbox
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.trial import Trial, scratch_of, trial_folder
+from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.trial import Trial, trial_folder
 from modelyard.images.watch import Watch
 from modelyard.schemas import ProfileImage
 from modelyard.settings import Settings
@@ -70,7 +72,7 @@ def profile_image(
         layers: Folder of every unpacked layer.
         sample: Body of the scoring request.
         request: What is to be measured, and the goal.
-        settings: Limits on the time to start and on memory.
+        settings: KernelLimits on the time to start and on memory.
         log: Takes a line and its source.
         cancelled: Asked all the time; True ends the profile.
 
@@ -126,17 +128,20 @@ def _started(
     cancelled: Callable[[], bool],
 ) -> Iterator[Watch]:
     """The image, ready; its output goes to the log, and it is ended with the context."""
-    command, environment = runtime_command(manifest, layers, request.cpu, {}, scratch_of(folder))
+    limits = KernelLimits.of(settings.check_memory, _workers(request.cpu))
+    cell = Cell(host_sandbox(settings.sandbox), folder, layers, request.network, limits)
+    inside = cell.inside
+    command, environment = runtime_command(manifest, inside.layers, request.cpu, {}, inside.scratch)
     config = replica_config(
         manifest,
-        layers,
+        inside.layers,
         service=_PURPOSE,
         workers=_workers(request.cpu),
         scoring_timeout=ReplicaSettings().scoring_timeout,
         drain_timeout=1.0,
+        network=not cell.is_offline,
     )
-
-    trial = Trial(folder, command, environment, config)
+    trial = Trial(cell, command, environment, config)
     try:
         deadline = time.monotonic() + settings.check_timeout
         watch = Watch(trial, deadline, settings, _PURPOSE, log, cancelled)

@@ -22,10 +22,12 @@ from typing import Any
 
 import psutil
 
+from modelyard.images import foreign_file
 from modelyard.images.claims import abandoned_folders, claimed_folder
+from modelyard.images.sandbox import SCRATCH, Cell
 
 _PREFIX = "modelyard-check-"
-_SCRATCH = "scratch"
+_LARGEST_STATUS = 256 << 10
 _LONGEST_LINE = 8192
 _MOST_LINES = 2000
 _TAIL = 30
@@ -41,7 +43,7 @@ class Trial:
     """A running replica.
 
     Args:
-        folder: Private folder for its socket, configuration, status and temporary files.
+        cell: Where it runs; its folder is private, and there is nothing in it yet.
         command: The runtime's command, without its configuration.
         environment: All of its variables.
         config: Its configuration, without what only this class knows.
@@ -49,19 +51,18 @@ class Trial:
 
     def __init__(
         self,
-        folder: Path,
+        cell: Cell,
         command: Sequence[str],
         environment: Mapping[str, str],
         config: Mapping[str, Any],
     ) -> None:
-        self._folder = folder
-        self.socket = folder / "socket"
-        self._status = folder / "status.json"
+        self._cell = cell
+        self.socket = cell.folder / "socket"
         self._lines: deque[str] = deque()
         self._lines_left = _MOST_LINES
         self.tail: deque[str] = deque(maxlen=_TAIL)
         """The last lines of its output."""
-        self._process = self._start(folder, command, environment, config)
+        self._process = self._start(command, environment, config)
         self._root = psutil.Process(self._process.pid)
         self._reader = Thread(target=self._read, name="check-output", daemon=True)
         self._reader.start()
@@ -69,8 +70,9 @@ class Trial:
     def status(self) -> dict[str, Any]:
         """What the runtime says of itself; empty before it says anything."""
         try:
-            document = json.loads(self._status.read_bytes())
-        except (FileNotFoundError, ValueError):
+            written = foreign_file.read(self._cell.outside.status, _LARGEST_STATUS)
+            document = json.loads(written)
+        except (OSError, ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 
@@ -121,29 +123,28 @@ class Trial:
             for process in family:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            _end_leftovers(self._folder)
-        status = self._process.wait()
+            _end_leftovers(self._cell.folder)
+        self._process.wait()
         # Not for ever: what has hidden from us may still hold the pipe.
         self._reader.join(_LAST_WORDS)
-        return status
+        return self._cell.exit_code(self._process.returncode)
 
     def _start(
         self,
-        folder: Path,
         command: Sequence[str],
         environment: Mapping[str, str],
         config: Mapping[str, Any],
     ) -> subprocess.Popen[bytes]:
-        path = folder / "replica.json"
+        cell = self._cell
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(self.socket))
             listener.listen(128)
-            document = {**config, "fd": listener.fileno(), "status": str(self._status)}
-            path.write_text(json.dumps(document), encoding="utf-8")
+            document = {**config, "fd": listener.fileno(), "status": str(cell.inside.status)}
+            cell.prepare(json.dumps(document))
             return subprocess.Popen(
-                [*command, "--config", str(path)],
+                cell.command([*command, "--config", str(cell.inside.config)]),
                 env=dict(environment),
-                cwd=folder,
+                cwd=cell.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -181,13 +182,7 @@ def trial_folder() -> Iterator[Path]:
     for folder in abandoned_folders(parent, _PREFIX):
         _end_leftovers(folder)
     with claimed_folder(parent, _PREFIX) as folder:
-        (folder / _SCRATCH).mkdir()
         yield folder
-
-
-def scratch_of(folder: Path) -> Path:
-    """Where a trial's processes have their home and their temporary files."""
-    return folder / _SCRATCH
 
 
 def _short_parent() -> Path:
@@ -205,8 +200,15 @@ def _end_leftovers(folder: Path) -> None:
     """End every process of a trial, also those that have left their family."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get("TMPDIR") == str(scratch_of(folder)):
+            if _is_of(process, folder):
                 process.kill()
+
+
+def _is_of(process: psutil.Process, folder: Path) -> bool:
+    """Whether it belongs to a trial: by its temporary folder, or as the sandbox around it."""
+    if process.environ().get("TMPDIR") == str(folder / SCRATCH):
+        return True
+    return str(folder / SCRATCH) in process.cmdline()
 
 
 def _is_alive(process: psutil.Process) -> bool:

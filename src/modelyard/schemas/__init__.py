@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
 from modelyard.domain.profile import Goal
-from modelyard.domain.service import Service, ServiceSettings
+from modelyard.domain.service import Network, Service, ServiceSettings
 from modelyard.domain.values import (
     Bytes,
     Description,
@@ -98,6 +98,8 @@ class BuildImage(Spec):
     """What the image is for, such as `linux/arm64`; unset takes the server's own."""
     optimize: bool = False
     """Serve a faster form of the one model, if there is one that answers the same."""
+    network: Network = Network.NONE
+    """What the image may reach during its check, as in the settings of a service."""
     description: Description = ""
     tags: Labels = {}
     properties: Labels = {}
@@ -114,6 +116,8 @@ class ProfileImage(Goal):
     """How long each level is measured, `"2s"`."""
     max_concurrency: int = Field(64, ge=1, le=1024)
     """Most requests in flight that are tried."""
+    network: Network = Network.NONE
+    """What the replica may reach, as in the settings of a service."""
 
 
 class AcceptedImage(Value):

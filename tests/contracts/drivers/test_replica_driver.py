@@ -27,7 +27,9 @@ from modelyard.agent.supervisor.log import log_file, log_files
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.service import ReplicaSettings, ReplicaState
+from modelyard.images.choosing import host_sandbox
 from modelyard.images.layers import LayerCache
+from modelyard.settings import SandboxMode
 
 SERVICE, DEPLOYMENT = an_id("digits"), an_id("a")
 
@@ -80,6 +82,14 @@ def processes(request: pytest.FixtureRequest, home: AgentHome) -> Place:
     return Place(lambda: ProcessDriver(home), manifest, layers)
 
 
+def processes_in_a_sandbox(request: pytest.FixtureRequest, home: AgentHome) -> Place:
+    place, sandbox = processes(request, home), host_sandbox(SandboxMode.AUTO)
+    assert sandbox.sound, sandbox.missing
+    place.make = lambda: ProcessDriver(home, sandbox)
+    place.driver = place.make()
+    return place
+
+
 def containers(request: pytest.FixtureRequest, home: AgentHome) -> Place:
     engines = request.getfixturevalue("engines")
     manifest, blobs = make_container_image()
@@ -88,7 +98,7 @@ def containers(request: pytest.FixtureRequest, home: AgentHome) -> Place:
     return Place(lambda: ContainerDriver(home, engines), manifest, layers)
 
 
-@pytest.fixture(params=[processes, containers])
+@pytest.fixture(params=[processes, processes_in_a_sandbox, containers])
 def place(request: pytest.FixtureRequest, home: Path) -> Iterator[Place]:
     agent_home = AgentHome(home / "home")
     agent_home.create()

@@ -12,16 +12,25 @@ import psutil
 import pytest
 
 from modelyard.images.trial import trial_folder
+from modelyard.settings import SandboxMode
 
 KILLED = """
 import sys, time
-from modelyard.images.trial import Trial, scratch_of, trial_folder
+from modelyard.domain.service import Network
+from modelyard.images.launch import base_python
+from modelyard.images.choosing import host_sandbox
+from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.trial import Trial, trial_folder
+from modelyard.settings import SandboxMode
 
 with trial_folder() as folder:
     code = "import subprocess, sys, time\\n"
     code += "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
     code += " start_new_session=True)\\nprint('up', flush=True)\\ntime.sleep(600)"
-    Trial(folder, [sys.executable, "-c", code], {"TMPDIR": str(scratch_of(folder))}, {})
+    sandbox = host_sandbox(SandboxMode(sys.argv[1]))
+    cell = Cell(sandbox, folder, {}, Network.NONE, KernelLimits(1 << 20, 100))
+    python = str(base_python()[0])
+    Trial(cell, [python, "-c", code], {"TMPDIR": str(cell.inside.scratch)}, {})
     while not list(psutil.Process().children(recursive=True)[1:]):
         time.sleep(0.01)
     print(folder, flush=True)
@@ -30,19 +39,41 @@ with trial_folder() as folder:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
+    """Of a trial, and of the sandbox around it."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("TMPDIR", "").startswith(str(folder)):
+            words = [process.environ().get("TMPDIR", ""), *process.cmdline()]
+            if any(word.startswith(str(folder)) for word in words):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
     return found
 
 
+def gone(folder: Path) -> None:
+    """Nothing of a trial runs any longer."""
+    give_up = time.monotonic() + 10
+    while processes_of(folder) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert processes_of(folder) == []
+
+
+def test_a_sandbox_ends_with_its_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    command = [sys.executable, "-c", KILLED, SandboxMode.REQUIRED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        folder = Path(server.stdout.readline().decode().strip())
+        assert len(processes_of(folder)) >= 2
+        server.send_signal(signal.SIGKILL)
+    gone(folder)
+
+
 def test_the_next_check_ends_what_was_left(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
-    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE) as server:
+    command = [sys.executable, "-c", KILLED, SandboxMode.OFF]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         folder = Path(server.stdout.readline().decode().strip())
         assert folder.parent == home
@@ -52,8 +83,5 @@ def test_the_next_check_ends_what_was_left(home: Path, monkeypatch: pytest.Monke
     assert len(processes_of(folder)) == 2
     with trial_folder() as other:
         assert other.is_dir()
-    give_up = time.monotonic() + 10
-    while processes_of(folder) and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert processes_of(folder) == []
+    gone(folder)
     assert list(home.iterdir()) == []

@@ -51,7 +51,9 @@ class Host:
     def arguments(self) -> list[str]:
         """Of an agent's command line, as a server on this host would start it."""
         gateway = ("--gateway-host", "127.0.0.1", "--gateway-port", "0")
-        return ["--home", str(self.folder), "--url", self.server.url, *gateway]
+        # Outside of a sandbox, so that a process has the same id for itself and for the test.
+        outside = ("--sandbox", "off")
+        return ["--home", str(self.folder), "--url", self.server.url, *gateway, *outside]
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Start an agent and wait until it is at work."""

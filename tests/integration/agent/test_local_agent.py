@@ -14,11 +14,12 @@ from tests.integration.agent.host import Host
 from modelyard.agent.gatekeeper import Access
 from modelyard.agent.local import LocalAgent
 from modelyard.agent.shutdown import RunningAgent, running_agent, stop_agent, stop_everything
+from modelyard.settings import SandboxMode
 
 
 @contextmanager
 def kept_running(host: Host, url: str) -> Iterator[LocalAgent]:
-    agent = LocalAgent(host.folder, url, Access())
+    agent = LocalAgent(host.folder, url, Access(), sandbox=SandboxMode.OFF)
     watch = threading.Thread(target=agent.keep_running)
     watch.start()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import JsonValue
@@ -12,6 +13,7 @@ from tests.integration.images.making import WHEELHOUSE, make_request, trusted_ke
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import CheckReport, Layer, Manifest
 from modelyard.domain.model import Model
+from modelyard.domain.service import Network
 from modelyard.images.bases.ground import Ground
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.environment import Lock
@@ -34,7 +36,7 @@ class Workshop:
         self.lock: Lock = self.builder.lock([], self.ground.interpreter, self.log)
         self.environment: Layer = self.builder.environment(self.lock, self.log)
 
-    def with_settings(self, **settings: float) -> ImageBuilder:
+    def with_settings(self, **settings: Any) -> ImageBuilder:
         return ImageBuilder(
             self.blobs,
             self.layers,
@@ -59,11 +61,13 @@ class Workshop:
         sample: JsonValue = None,
         models: Sequence[Model] = (),
         files: dict[str, str] | None = None,
-        **settings: float,
+        network: Network = Network.NONE,
+        **settings: Any,
     ) -> CheckReport:
         manifest = self.assemble(script, models, **(files or {}))
         builder = self.with_settings(**settings)
-        return builder.check(manifest, self.key.sign(manifest.digest), sample, self.log)
+        signature = self.key.sign(manifest.digest)
+        return builder.check(manifest, signature, sample, self.log, network)
 
 
 @pytest.fixture(scope="session")

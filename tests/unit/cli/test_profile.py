@@ -44,6 +44,7 @@ class TestProfile:
             "cpu": 2.0,
             "duration": 1.0,
             "max_concurrency": 64,
+            "network": "none",
         }
 
     def test_json_has_the_rate_of_every_level(self, run_json: Callable[..., Any]) -> None:

@@ -36,7 +36,7 @@ class TestDeploy:
         words = ["--cpu", "2", "--memory", "2GiB", "--scoring-timeout", "5s", "--env", "A=b=c"]
         words += ["--startup-timeout", "1m", "--max-concurrent-requests", "4"]
         words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
-        words += ["--cors-origin", "https://app.example"]
+        words += ["--cors-origin", "https://app.example", "--network", "outbound"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -44,6 +44,7 @@ class TestDeploy:
             "scoring_timeout": 5.0,
             "startup_timeout": 60.0,
             "environment": {"A": "b=c"},
+            "network": "outbound",
             "replicas": 1,
             "max_concurrent_requests": 4,
             "max_queue_wait": 1.0,

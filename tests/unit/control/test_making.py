@@ -15,6 +15,7 @@ from modelyard.control.making import Maker, check_optimizable
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest
 from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.optimization import Form, Optimization, Speed
+from modelyard.domain.service import Network
 from modelyard.domain.signature import Signature
 from modelyard.errors import BuildFailed, InvalidRequest
 from modelyard.images.bases.ground import Ground
@@ -93,7 +94,12 @@ class Workshop:
         return KEY.sign(manifest.digest, described)
 
     def check(
-        self, manifest: Manifest, signature: Signature, sample: JsonValue, log: object
+        self,
+        manifest: Manifest,
+        signature: Signature,
+        sample: JsonValue,
+        log: object,
+        network: Network,
     ) -> CheckReport:
         converted = self.assembled[-1] is not None
         if converted and self.refuses_converted:

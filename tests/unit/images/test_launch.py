@@ -53,7 +53,7 @@ class TestRuntimeCommand:
         _, environment = self.command()
         assert "secret" not in environment.values()
         assert set(environment) == {
-            "PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
+            "PATH", "HOME", "USER", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
             "PYTHONFAULTHANDLER", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
             "NUMEXPR_NUM_THREADS",
         }  # fmt: skip
@@ -86,6 +86,7 @@ def test_the_configuration_has_what_the_runtime_reads() -> None:
         "scoring_timeout": 60.0,
         "drain_timeout": 5.0,
         "max_body": 100 << 20,
+        "network": True,
     }
 
 

@@ -11,6 +11,7 @@ from modelyard.agent.drivers.process import ProcessDriver
 from modelyard.agent.drivers.supervision import SupervisedDriver
 from modelyard.agent.engine.host import Engines
 from modelyard.agent.home import AgentHome
+from modelyard.images.sandbox import Sandbox
 
 PROCESSES = "local"
 CONTAINERS = "container"
@@ -22,16 +23,17 @@ class Drivers:
     Args:
         home: The agent's files.
         engines: Finds the container engine.
+        sandbox: What processes are started in; None starts them as they are.
     """
 
     capabilities: ClassVar[frozenset[DriverCapability]] = (
         ProcessDriver.capabilities & ContainerDriver.capabilities
     )
 
-    def __init__(self, home: AgentHome, engines: Engines) -> None:
+    def __init__(self, home: AgentHome, engines: Engines, sandbox: Sandbox | None = None) -> None:
         self.containers = ContainerDriver(home, engines)
         self._drivers: dict[str, SupervisedDriver] = {
-            PROCESSES: ProcessDriver(home),
+            PROCESSES: ProcessDriver(home, sandbox),
             CONTAINERS: self.containers,
         }
 

@@ -26,16 +26,25 @@ from modelyard.agent.detached import reap, start_detached
 from modelyard.agent.drivers.base import DriverCapability, Identity, Replica, ReplicaSpec
 from modelyard.agent.drivers.supervised import NoAnswer, TooSlow, ask
 from modelyard.agent.home import AgentHome, is_locked, lock
-from modelyard.agent.supervisor.spec import LOCK, LOG, SPEC, STATE, Limits, Restarts, Spec
+from modelyard.agent.supervisor.spec import (
+    LOCK,
+    LOG,
+    RUNTIME_STATUS,
+    SPEC,
+    STATE,
+    Limits,
+    Restarts,
+    Spec,
+)
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.service import ReplicaSettings, ReplicaState
 from modelyard.images.launch import base_python
+from modelyard.images.sandbox import SCRATCH
 
 _PACKAGES = Path(modelyard.__file__).parent.parent
 _PYTHON, _ = base_python()
 SUPERVISOR = "modelyard.agent.supervisor"
 
-SCRATCH = "scratch"
 _DRAIN_GRACE = 5.0  # seconds for the runtime to end by itself after its last request
 _SILENCE = 5.0  # seconds before a supervisor that did not answer is asked again
 
@@ -75,7 +84,8 @@ class SupervisedDriver(ABC):
     def start(self, spec: ReplicaSpec) -> None:
         """Start a replica, or the ended one with this id again."""
         folder = self._folder(spec.identity.replica)
-        (folder / SCRATCH).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for private in (folder / SCRATCH, (folder / RUNTIME_STATUS).parent):
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._ownership(folder) as owned:
             if owned is not None:
                 self._launch(folder, self._supervision(spec, folder), owned)

@@ -38,6 +38,15 @@ def descendants(root: int) -> list[int]:
     return [pid for pid in _walk(root) if not _is_zombie(pid)]
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process, the oldest first."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    return [child for thread in threads for child in _children_of_thread(pid, thread)]
+
+
 def resident(pids: Iterable[int]) -> int:
     """Bytes resident of these processes; pages that several share count several times."""
     return sum(_statm(pid) for pid in pids)
@@ -61,17 +70,9 @@ def command_lines() -> Iterator[tuple[int, str]]:
 
 
 def _walk(pid: int) -> Iterator[int]:
-    for child in _children(pid):
+    for child in children(pid):
         yield child
         yield from _walk(child)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
-    return [child for thread in threads for child in _children_of_thread(pid, thread)]
 
 
 def _children_of_thread(pid: int, thread: str) -> list[int]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from modelyard.agent.supervisor import system
 from modelyard.agent.supervisor.spec import RUNTIME_CONFIG, SOCKET_FD, Spec
 
+_SHELL_SIGNAL = 128
+
 
 def start(spec: Spec, listener: int | None, output: int) -> int:
     """Start the runtime in a process group of its own; returns its process id.
@@ -25,10 +27,10 @@ def start(spec: Spec, listener: int | None, output: int) -> int:
     return pid
 
 
-def terminate(pid: int) -> None:
-    """Ask the runtime to drain and end."""
+def terminate(pid: int, depth: int) -> None:
+    """Ask the runtime to drain and end; it is `depth` processes below the one that was started."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(_runtime(pid, depth), signal.SIGTERM)
 
 
 def kill_container(pid: int) -> None:
@@ -37,10 +39,21 @@ def kill_container(pid: int) -> None:
         os.kill(pid, signal.SIGINT)
 
 
-def abort(group: int) -> None:
-    """End the runtime's process group so that each process may write a traceback first."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGABRT)
+def abort(pid: int, depth: int) -> None:
+    """End the runtime and what it started so that each process may write a traceback first."""
+    runtime = _runtime(pid, depth)
+    for member in (*system.descendants(runtime), runtime):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGABRT)
+
+
+def exit_code(status: int, depth: int) -> int:
+    """An exit status, or minus the signal, of the runtime, from what `waitpid` said.
+
+    A sandbox that has processes of its own ends like a shell does: with 128 and the signal.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    return _SHELL_SIGNAL - code if depth and code > _SHELL_SIGNAL else code
 
 
 def kill_everything(group: int) -> None:
@@ -56,11 +69,26 @@ def kill_everything(group: int) -> None:
 
 def kill_leftovers(folder: Path) -> int:
     """End processes of an earlier life of this replica, told by their command line; how many."""
-    mark = f"--config {folder / RUNTIME_CONFIG}"
+    config = folder / RUNTIME_CONFIG
+    marks = (f"--config {config}", f"--ro-bind {config}")  # without a sandbox and in one
     own = os.getpid()
-    found = [pid for pid, command in system.command_lines() if mark in command and pid != own]
+    lines = system.command_lines()
+    found = [pid for pid, line in lines if pid != own and any(mark in line for mark in marks)]
     _kill(found)
     return len(found)
+
+
+def _runtime(pid: int, depth: int) -> int:
+    """The runtime below a process that was started: the oldest child, `depth` times over.
+
+    While a sandbox has not come that far, it is the sandbox itself.
+    """
+    for _ in range(depth):
+        children = system.children(pid)
+        if not children:
+            break
+        pid = children[0]
+    return pid
 
 
 def _become_runtime(spec: Spec, listener: int | None, output: int, supervisor: int) -> None:

@@ -32,6 +32,11 @@ def descendants(root: int) -> list[int]:
     return [pid for pid in found[1:] if pid not in zombies]
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process, the oldest first."""
+    return sorted(child for child, above, _, _ in _table() if above == pid)
+
+
 def resident(pids: Iterable[int]) -> int:
     """Bytes resident of these processes; pages that several share count several times."""
     wanted = set(pids)

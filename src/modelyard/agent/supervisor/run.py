@@ -10,6 +10,7 @@ from typing import Any, Literal
 from modelyard.agent.supervisor import causes
 from modelyard.agent.supervisor.memory import MemoryWatch, ToldMemory
 from modelyard.agent.supervisor.spec import Spec
+from modelyard.images import foreign_file
 
 _LARGEST_STATUS = 256 << 10
 
@@ -44,12 +45,12 @@ class Run:
     def look_at_status(self, now: float) -> None:
         """Read what the runtime says of itself, if it said something new."""
         try:
-            stat = os.stat(self._status)
+            stat = os.lstat(self._status)
             seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if seen == self._seen or stat.st_size > _LARGEST_STATUS:
+            if seen == self._seen:
                 return
             self._seen = seen
-            self._take(json.loads(self._status.read_bytes()), now)
+            self._take(json.loads(foreign_file.read(self._status, _LARGEST_STATUS)), now)
         except (OSError, ValueError, RecursionError):
             return  # not written yet, or not by the runtime
 

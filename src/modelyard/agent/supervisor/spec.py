@@ -14,7 +14,7 @@ STATE = "state.json"
 LOCK = "lock"
 LOG = "log"
 RUNTIME_CONFIG = "replica.json"
-RUNTIME_STATUS = "status.json"
+RUNTIME_STATUS = "status/status.json"
 
 
 class Restarts(NamedTuple):
@@ -58,6 +58,10 @@ class Spec(NamedTuple):
     contained: bool = False
     """The command holds a container: what runs in there binds the socket, and its engine measures
     and limits the memory."""
+    depth: int = 0
+    """Processes of a sandbox between the one that is started and the runtime."""
+    sandbox: str = ""
+    """What the runtime is started in, for the log."""
 
     def to_json(self) -> str:
         """The content of `spec.json`."""

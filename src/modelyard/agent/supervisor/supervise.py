@@ -20,6 +20,7 @@ from modelyard.agent.supervisor import causes, control, processes, system
 from modelyard.agent.supervisor.log import LineLog, stamp
 from modelyard.agent.supervisor.run import Run
 from modelyard.agent.supervisor.spec import LOG, RUNTIME_STATUS, STATE, Spec
+from modelyard.images import foreign_file
 
 _BACKLOG = 1024
 _SHORT_TURN = 0.02  # seconds between two looks while something is about to happen
@@ -160,7 +161,7 @@ class Supervisor:
 
     def _start(self, now: float) -> None:
         status = self._folder / RUNTIME_STATUS
-        status.unlink(missing_ok=True)
+        foreign_file.remove(status)
         self._log.tail.clear()
         listener = None if self._listener is None else self._listener.fileno()
         pid = processes.start(self._spec, listener, self._output_end)
@@ -168,7 +169,10 @@ class Supervisor:
         self._run_started_at = stamp(time.time())
         self._restarts += self._started
         self._started = True
-        self._note(f"started as process {pid}")
+        self._note(f"started as process {pid}{self._where()}")
+
+    def _where(self) -> str:
+        return f"; {self._spec.sandbox}" if self._spec.sandbox else ""
 
     def _watch(self, run: Run, now: float) -> None:
         was_ready = run.ready
@@ -182,7 +186,7 @@ class Supervisor:
             self._hold_to_files()
         if run.kill_at is None and run.overdue(self._spec, now):
             run.ended_for, run.kill_at = "startup", now + _ABORT_GRACE
-            processes.abort(run.pid)
+            processes.abort(run.pid, self._spec.depth)
         if run.kill_at is not None and now >= run.kill_at:
             self._kill(run, now)
 
@@ -217,7 +221,7 @@ class Supervisor:
             if pid == 0:
                 return
             if self._run is not None and pid == self._run.pid:
-                self._ended(self._run, os.waitstatus_to_exitcode(status), now)
+                self._ended(self._run, processes.exit_code(status, self._spec.depth), now)
 
     def _ended(self, run: Run, status: int, now: float) -> None:
         processes.kill_everything(run.pid)
@@ -259,7 +263,7 @@ class Supervisor:
         kill_at = time.monotonic() + drain
         if self._run.ended_for is None:
             self._run.ended_for, self._run.kill_at = "order", kill_at
-            processes.terminate(self._run.pid)
+            processes.terminate(self._run.pid, self._spec.depth)
         elif self._run.kill_at is not None:
             self._run.kill_at = min(self._run.kill_at, kill_at)
 

@@ -8,6 +8,7 @@ if sys.platform == "linux":
     from modelyard.agent.supervisor.proc import (
         SAMPLE_INTERVAL,
         adopt_orphans,
+        children,
         command_lines,
         descendants,
         end_with_parent,
@@ -19,6 +20,7 @@ else:
     from modelyard.agent.supervisor.ps import (
         SAMPLE_INTERVAL,
         adopt_orphans,
+        children,
         command_lines,
         descendants,
         end_with_parent,
@@ -30,6 +32,7 @@ else:
 __all__ = [
     "SAMPLE_INTERVAL",
     "adopt_orphans",
+    "children",
     "command_lines",
     "descendants",
     "end_with_parent",
