@@ -111,11 +111,10 @@ class TrustedKeys:
     def _keys(self) -> list[PublicKey]:
         found = []
         for path in sorted(self._folder.glob("*.pem")):
-            with path.open("rb") as file:
-                content = file.read(_LONGEST_PEM)
             try:
-                found.append(parse_public_key(content))
-            except InvalidRequest:
+                with path.open("rb") as file:
+                    found.append(parse_public_key(file.read(_LONGEST_PEM)))
+            except (InvalidRequest, OSError):
                 continue  # what is no key trusts nobody
         return found
 

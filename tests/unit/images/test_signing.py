@@ -123,6 +123,7 @@ class TestTrustedKeys:
     def test_files_that_are_no_keys_trust_nobody_and_harm_nobody(
         self, tmp_path: Path, trusted: TrustedKeys, key: SigningKey
     ) -> None:
+        (tmp_path / "trusted" / "folder.pem").mkdir()
         (tmp_path / "trusted" / "0.pem").write_bytes(b"\xff" * 10_000)
         (tmp_path / "trusted" / "1.pem").write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n")
         assert trusted.why_refused(IMAGE, key.sign(IMAGE)) is None

@@ -1,7 +1,7 @@
 """What goes with an image to others: its signature and its SBOM, as OCI artifacts that refer to it.
 
-Pure: `registry.referrers` moves artifacts. What comes from outside is read strictly; whether its
-signer is trusted is asked of `images.signing`.
+`registry.referrers` and `layout` keep artifacts. What comes from outside is read strictly; whether
+its signer is trusted is asked of `images.signing`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from modelyard.domain.signature import STATEMENT_TYPE, Signature, statement
 from modelyard.domain.values import DIGEST_PATTERN
-from modelyard.errors import IntegrityError
-from modelyard.images.oci.documents import EMPTY, MANIFEST, Descriptor, to_json
+from modelyard.errors import IntegrityError, NotFound
+from modelyard.images.oci.documents import EMPTY, MANIFEST, Descriptor, read_manifest, to_json
+from modelyard.images.oci.source import Source, document
 
 SIGNATURE = "application/vnd.modelyard.image.signature.v1+json"
 SBOM = "application/vnd.cyclonedx+json"
+ATTACHMENTS = "io.modelyard.attachments"
+"""Annotation of a layout's index that lists artifacts. They are no entries of the index itself:
+podman and skopeo load a layout without being told which image only where there is just one."""
 MAX_CONTENT = {SIGNATURE: 64 << 10, SBOM: 64 << 20}
 """Bytes of one attachment, by its type; others are left alone."""
+_DESCRIPTORS = TypeAdapter(Annotated[list[Descriptor], Field(max_length=1000)])
+_MOST = 32
+"""Artifacts of one image that are looked at; anybody who may push can add some."""
 
 
 class Attachment(NamedTuple):
@@ -85,6 +94,60 @@ def artifact(attachment: Attachment, subject: Descriptor) -> Artifact:
         update={"artifact_type": attachment.type, "annotations": dict(attachment.annotations)}
     )
     return Artifact(Blob(descriptor, manifest.content), (config, content))
+
+
+def listed(artifacts: Iterable[Artifact]) -> str:
+    """Artifacts, as `ATTACHMENTS` lists them."""
+    return to_json([_wire(one.manifest.descriptor) for one in artifacts]).decode("ascii")
+
+
+def read_listed(text: str | None) -> list[Descriptor]:
+    """What `ATTACHMENTS` lists.
+
+    Raises:
+        IntegrityError: It is no list of descriptors.
+    """
+    if text is None:
+        return []
+    try:
+        return _DESCRIPTORS.validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        raise IntegrityError("the list of attachments of a layout cannot be read") from error
+
+
+def found_attachments(
+    source: Source, listed: Iterable[Descriptor], subject: Descriptor
+) -> list[Attachment]:
+    """What of our types is beside an image, of what a source lists.
+
+    What the source has not, or what is beside another image, is left out.
+
+    Raises:
+        IntegrityError: Something is not what it was promised to be.
+    """
+    known = [
+        one for one in listed if one.media_type == MANIFEST and one.artifact_type in MAX_CONTENT
+    ]
+    return [kept for one in known[:_MOST] for kept in _found(source, one, subject)]
+
+
+def _found(source: Source, listed: Descriptor, subject: Descriptor) -> Iterator[Attachment]:
+    try:
+        manifest = read_manifest(document(source, listed), listed.media_type)
+        if manifest.subject is None or manifest.subject.digest != subject.digest:
+            return
+        kind = manifest.artifact_type or ""
+        if kind not in MAX_CONTENT or len(manifest.layers) != 1:
+            return
+        (content,) = manifest.layers
+        if content.size > MAX_CONTENT[kind]:
+            raise IntegrityError(
+                f"{source.name} has an attachment of {content.size} bytes beside it"
+            )
+        body = b"".join(source.open(content))
+    except NotFound:
+        return
+    yield Attachment(kind, body, manifest.annotations or {})
 
 
 def read_signature(content: bytes) -> tuple[str, Signature]:

@@ -9,6 +9,12 @@ from pathlib import Path
 from modelyard.domain.image import Platform
 from modelyard.errors import IntegrityError, InvalidRequest, NotFound
 from modelyard.images.oci.archive import Files, files_at
+from modelyard.images.oci.attachments import (
+    ATTACHMENTS,
+    Attachment,
+    found_attachments,
+    read_listed,
+)
 from modelyard.images.oci.documents import (
     INDEXES,
     MANIFESTS,
@@ -40,6 +46,7 @@ class Layout:
         self._files = files
         self._check_version()
         self._index = read_index(self._document(INDEX_FILE), None)
+        self._artifacts = read_listed((self._index.annotations or {}).get(ATTACHMENTS))
 
     @property
     def name(self) -> str:
@@ -65,6 +72,10 @@ class Layout:
         chunks = self._files.open(path)
         return verified(chunks, descriptor.digest, descriptor.size, self.name)
 
+    def attachments(self, subject: Descriptor) -> list[Attachment]:
+        """What is kept beside an image. Raises as `attachments.found_attachments`."""
+        return found_attachments(self, (*self._index.manifests, *self._artifacts), subject)
+
     def check_complete(self) -> None:
         """See that there is every blob that is referred to, and nothing else.
 
@@ -72,7 +83,8 @@ class Layout:
             NotFound: A blob is missing.
             IntegrityError: There is a file that nothing refers to.
         """
-        known = {MARK, INDEX_FILE, *self._referred(self._index.manifests)}
+        listed = [*self._index.manifests, *self._artifacts]
+        known = {MARK, INDEX_FILE, *self._referred(listed)}
         there = set(self._files.names())
         if missing := sorted(known - there):
             raise NotFound(

@@ -6,27 +6,21 @@ index under a tag that is made from the image's digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx2
 
-from modelyard.errors import IntegrityError, NotFound
-from modelyard.images.oci.attachments import MAX_CONTENT, Artifact, Attachment, Blob, blob_of
+from modelyard.errors import NotFound
+from modelyard.images.oci.attachments import Artifact, Attachment, Blob, blob_of, found_attachments
 from modelyard.images.oci.documents import (
     INDEX,
-    MANIFEST,
     Descriptor,
     OciIndex,
     read_index,
-    read_manifest,
     to_json,
 )
-from modelyard.images.oci.source import document
 from modelyard.images.registry.client import Repository
 from modelyard.images.registry.uploads import push_blob, push_manifest
-
-_MOST = 32
-"""Artifacts of one image that are looked at; anybody who may push can add some."""
 
 
 def push_artifacts(
@@ -56,12 +50,7 @@ def pull_attachments(repository: Repository, subject: Descriptor) -> list[Attach
         Unavailable: The registry fails again and again.
     """
     index = _listed(repository, subject) or _under_tag(repository, subject)
-    known = [
-        one
-        for one in (index.manifests if index else ())
-        if one.media_type == MANIFEST and one.artifact_type in MAX_CONTENT
-    ]
-    return [attachment for one in known[:_MOST] for attachment in _read(repository, one, subject)]
+    return found_attachments(repository, index.manifests if index else (), subject)
 
 
 def _push(repository: Repository, blob: Blob) -> None:
@@ -107,23 +96,3 @@ def _under_tag(repository: Repository, subject: Descriptor) -> OciIndex | None:
     except NotFound:
         return None
     return read_index(body, INDEX) if found.media_type == INDEX else None
-
-
-def _read(repository: Repository, listed: Descriptor, subject: Descriptor) -> Iterator[Attachment]:
-    """The attachment, unless it is beside another image or not there any more."""
-    try:
-        manifest = read_manifest(document(repository, listed), listed.media_type)
-        if manifest.subject is None or manifest.subject.digest != subject.digest:
-            return
-        kind = manifest.artifact_type or ""
-        if kind not in MAX_CONTENT or len(manifest.layers) != 1:
-            return
-        (content,) = manifest.layers
-        if content.size > MAX_CONTENT[kind]:
-            raise IntegrityError(
-                f"{repository.name} has an attachment of {content.size} bytes beside it"
-            )
-        body = b"".join(repository.open(content))
-    except NotFound:
-        return
-    yield Attachment(kind, body, manifest.annotations or {})

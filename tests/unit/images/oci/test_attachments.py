@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.factories import KEY, digest_of
+from tests.unit.images.oci.layouts import LayoutFolder
 
 from modelyard.domain.signature import statement
 from modelyard.errors import IntegrityError
 from modelyard.images.oci.attachments import (
+    ATTACHMENTS,
     SBOM,
     SIGNATURE,
     artifact,
     attachments,
+    listed,
     read_signature,
 )
 from modelyard.images.oci.documents import EMPTY, MANIFEST, Descriptor, choose, read_index
+from modelyard.images.oci.layout import open_layout
 from modelyard.images.signing import is_valid
 
 IMAGE = digest_of("image")
@@ -64,13 +69,51 @@ def test_an_artifact_refers_to_its_subject_and_is_always_the_same() -> None:
 
 def test_an_artifact_in_an_index_is_not_taken_for_the_image() -> None:
     made = [artifact(one, SUBJECT).manifest for one in attachments(IMAGE, SIGNED, DOCUMENT)]
-    listed = [SUBJECT, *(one.descriptor for one in made)]
+    entries = [SUBJECT, *(one.descriptor for one in made)]
     body = {
         "schemaVersion": 2,
-        "manifests": [one.model_dump(by_alias=True, exclude_none=True) for one in listed],
+        "manifests": [one.model_dump(by_alias=True, exclude_none=True) for one in entries],
     }
     index = read_index(json.dumps(body).encode(), None)
     assert choose(index, None, "here").digest == SUBJECT.digest
+
+
+class TestLayout:
+    @pytest.fixture
+    def layout(self, tmp_path: Path) -> LayoutFolder:
+        return LayoutFolder(tmp_path / "layout")
+
+    def write(self, layout: LayoutFolder, *, in_annotation: bool, **changes: str) -> Descriptor:
+        """A layout with an image and its attachments; the descriptor of the image."""
+        placed = layout.image()
+        subject = Descriptor.model_validate(placed)
+        made = [artifact(one, subject) for one in attachments(IMAGE, SIGNED, DOCUMENT)]
+        for one in made:
+            for blob in (one.manifest, *one.blobs):
+                layout.put(blob.content)
+        index: dict[str, Any] = {"schemaVersion": 2, "manifests": [placed]}
+        if in_annotation:
+            index["annotations"] = {ATTACHMENTS: listed(made), **changes}
+        else:
+            index["manifests"] += json.loads(listed(made))
+        (layout.root / "index.json").write_text(json.dumps(index))
+        return subject
+
+    @pytest.mark.parametrize("in_annotation", [True, False])
+    def test_keeps_them_beside_the_image(self, layout: LayoutFolder, in_annotation: bool) -> None:
+        subject = self.write(layout, in_annotation=in_annotation)
+        opened = open_layout(layout.root)
+        opened.check_complete()
+        assert opened.find(None).descriptor.digest == subject.digest
+        assert opened.attachments(subject) == list(attachments(IMAGE, SIGNED, DOCUMENT))
+        other = subject.model_copy(update={"digest": digest_of("other")})
+        assert opened.attachments(other) == []
+
+    @pytest.mark.parametrize("text", ["", "{}", "[1]", "[" * 90_000, '[{"mediaType": "x"}]'])
+    def test_a_list_that_is_none_is_refused(self, layout: LayoutFolder, text: str) -> None:
+        self.write(layout, in_annotation=True, **{ATTACHMENTS: text})
+        with pytest.raises(IntegrityError):
+            open_layout(layout.root)
 
 
 def changed(**changes: Any) -> bytes:
