@@ -25,7 +25,7 @@ CAUSES = {
     CauseCode.INVALID_REQUIREMENT: "A requirement line cannot be read.",
     CauseCode.UNKNOWN_REQUIREMENT: "No package of this name, or no such version.",
     CauseCode.REQUIREMENTS_CLASH: "The requirements contradict each other or the runtime's own.",
-    CauseCode.NO_WHEEL: "A package exists only as source; environments are made of wheels.",
+    CauseCode.NO_WHEEL: "A package has no wheel for the image's Python and platform.",
     CauseCode.INSTALL_FAILED: "The locked wheels could not be laid out.",
     CauseCode.BASE_UNSUITABLE: "An image cannot stand on the base that was named.",
     CauseCode.STORAGE_FULL: "The disk or the blob store is full.",

@@ -17,7 +17,7 @@ from modelyard.cli.listing import (
     show_labels,
     show_reference,
 )
-from modelyard.domain.image import Base, Image, ImageMark
+from modelyard.domain.image import Base, Image, ImageMark, Package
 from modelyard.domain.verification import Verification, VerifiedPart
 
 app = parameters.commands()
@@ -48,6 +48,8 @@ def build(
     description: parameters.Description = None,
     base: parameters.Base = None,
     platform: parameters.Platform = None,
+    slim: parameters.Slim = False,
+    allow_sources: parameters.AllowSources = False,
     upgrade: parameters.Upgrade = False,
     optimize: parameters.Optimize = False,
     network: parameters.Network = None,
@@ -73,6 +75,8 @@ def build(
             description=description or "",
             base=base,
             platform=platform,
+            slim=slim,
+            allow_sources=allow_sources,
             upgrade=upgrade,
             optimize=optimize,
             network=network or "none",
@@ -229,6 +233,7 @@ def delete(
 
 _MARKS = {
     ImageMark.HOST_BOUND: "its base is made from the host that built it",
+    ImageMark.FROM_SOURCES: "building it again may give another digest",
     ImageMark.UNCHECKED: "it was never started, for it is not for the host that built it",
 }
 
@@ -288,7 +293,16 @@ def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:
             ("layer", f"{layer.kind}  {output.size(layer.size)}  {layer.digest}")
             for layer in image.manifest.layers
         )
-    yield from (("package", f"{package.name} {package.version}") for package in image.packages)
+    saved = sum(package.saved for package in image.packages)
+    if saved:
+        yield "slim", f"{output.size(saved)} left out"
+    yield from (("package", _package(package)) for package in image.packages)
+
+
+def _package(package: Package) -> str:
+    sources = "  built from its sources" if package.from_source else ""
+    saved = f"  {output.size(package.saved)} left out" if package.saved else ""
+    return f"{package.name} {package.version}{sources}{saved}"
 
 
 def _base(base: Base | None) -> Iterator[tuple[str, output.Cell]]:

@@ -138,6 +138,17 @@ Platform = Annotated[
         metavar="PLATFORM",
     ),
 ]
+Slim = Annotated[
+    bool,
+    typer.Option("--slim", help="Leave tests, headers, stubs and documentation of packages out."),
+]
+AllowSources = Annotated[
+    bool,
+    typer.Option(
+        "--allow-sources",
+        help="Build packages without wheels from their sources, which runs code of theirs.",
+    ),
+]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Resolve the requirements anew.")]
 
 NewTags = Annotated[

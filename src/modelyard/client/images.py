@@ -63,6 +63,8 @@ class Images(Collection[Image]):
         description: str = "",
         base: StrPath | None = None,
         platform: str | None = None,
+        slim: bool = False,
+        allow_sources: bool = False,
         upgrade: bool = False,
         optimize: bool = False,
         network: str = "none",
@@ -89,6 +91,10 @@ class Images(Collection[Image]):
                 layout; or `none`; unset takes the server's setting.
             platform: What the image is for, such as `linux/arm64`; unset takes the server's own.
                 It is not checked if the server cannot start it.
+            slim: Leave tests, headers, stubs and documentation of packages out of the environment;
+                `Image.packages` tells what that saved.
+            allow_sources: Build packages without wheels from their sources, which runs code of
+                theirs; only for the server's own platform, and marked as not reproducible.
             upgrade: Resolve the requirements anew instead of keeping an earlier lock.
             optimize: Serve a faster form of the one model, without a script, if there is one that
                 answers the same; `Image.optimization` tells what was tried and gained.
@@ -115,7 +121,7 @@ class Images(Collection[Image]):
             "upgrade": upgrade,
             **({} if platform is None else {"platform": platform}),
             "network": network,
-            **({"optimize": True} if optimize else {}),
+            **_set(optimize=optimize, slim=slim, allow_sources=allow_sources),
         }
         accepted = self.start_build(fields, collected)
         if not wait:
@@ -278,6 +284,11 @@ class Images(Collection[Image]):
 def model_reference(model: str | Model) -> str:
     """The reference of a model that may be given as itself."""
     return model.reference if isinstance(model, Model) else model
+
+
+def _set(**flags: bool) -> dict[str, bool]:
+    """Flags that are set: a server of an older version need not know the others."""
+    return {name: True for name, value in flags.items() if value}
 
 
 def base_reference(base: StrPath | None, folder: Path = Path()) -> str | None:

@@ -17,13 +17,14 @@ from pydantic import JsonValue
 
 from modelyard.blobs.base import BlobStore
 from modelyard.control.blobs import LEASE, refuse_collected
+from modelyard.control.environments import LockedEnvironments
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.inputs import digest_of_inputs
 from modelyard.control.making import Made, Maker, check_optimizable
 from modelyard.control.operations import Operations
 from modelyard.control.unscripted import derive_requirements, describe, only_model
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import Image, Layer, LayerKind
+from modelyard.domain.image import Image
 from modelyard.domain.model import Model
 from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.packages import PackageQuery, PackageUse
@@ -44,8 +45,6 @@ from modelyard.errors import (
     Unavailable,
 )
 from modelyard.images.builder import ImageBuilder, Log
-from modelyard.images.environment import Lock
-from modelyard.images.launch import Interpreter
 from modelyard.images.preflight import check_inputs
 from modelyard.images.verification import verify
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
@@ -72,6 +71,7 @@ class Images:
         self._blobs = blobs
         self._operations = operations
         self._builder = builder
+        self._environments = LockedEnvironments(database, blobs, builder, self._hold)
         self._closing = threading.Event()
         self._executor = ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="build")
 
@@ -250,7 +250,7 @@ class Images:
         requirements = self._requirements(request, models, log)
         maker = Maker(
             self._builder,
-            lambda lines: self._environment(lines, ground.interpreter, request.upgrade, log),
+            lambda lines: self._environments.get(lines, ground.interpreter, request, log),
             self._hold,
             request,
             models,
@@ -273,24 +273,6 @@ class Images:
 
     def _read(self, digest: str, offset: int, length: int) -> bytes:
         return b"".join(self._blobs.open(digest, offset, length))
-
-    def _environment(
-        self, requirements: Sequence[str], interpreter: Interpreter, upgrade: bool, log: Log
-    ) -> tuple[Lock, Layer]:
-        """The lock of the requirements and its layer: those there are, or new ones."""
-        key = self._builder.lock_key(requirements, interpreter)
-        with self._database.read() as tx:
-            known = tx.locks.find(key)
-        if known is not None and not upgrade and self._blobs.exists(known.digest):
-            log("the environment is cached: the same requirements were locked before")
-            lock = Lock(known.text, interpreter)
-            return lock, Layer(kind=LayerKind.ENVIRONMENT, digest=known.digest, size=known.size)
-        lock = self._builder.lock(requirements, interpreter, log)
-        layer = self._builder.environment(lock, log)
-        self._hold({layer.digest: layer.size})
-        with self._database.write() as tx:
-            tx.locks.put(key, lock.text, layer.digest, layer.size, lock.packages)
-        return lock, layer
 
     def _hold(self, sizes: Mapping[str, int]) -> None:
         """Keep blobs that nothing refers to yet from being collected."""

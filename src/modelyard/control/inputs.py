@@ -44,7 +44,7 @@ def digest_of_inputs(
     }
     if request.script is None:  # what the runtime loads the model by
         document["served"] = [[model.format, model.framework] for model in models]
-    if request.optimize:
-        document["optimize"] = True
+    ways = ("optimize", "slim", "allow_sources")
+    document |= {way: True for way in ways if getattr(request, way)}
     text = json.dumps(document, sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -162,6 +162,11 @@ class Package(Value):
 
     name: str
     version: str
+    from_source: bool = False
+    """It was built from its sources, because there is no wheel of it: building it again may give
+    other bytes."""
+    saved: int = 0
+    """Bytes of its tests, headers, stubs and documentation that were left out."""
 
 
 class CheckReport(Value):
@@ -188,16 +193,24 @@ class ImageMark(StrEnum):
 
     HOST_BOUND = "host-bound"
     """Its base was made from the host that built it; another host makes another one."""
+    FROM_SOURCES = "from-sources"
+    """Packages were built from their sources, so building it again may give another digest."""
     UNCHECKED = "unchecked"
     """It was never started: it is for another platform or another Python than its builder's."""
 
 
-def marks_of(manifest: Manifest | None, report: CheckReport | None) -> tuple[ImageMark, ...]:
+def marks_of(
+    manifest: Manifest | None, packages: tuple[Package, ...], report: CheckReport | None
+) -> tuple[ImageMark, ...]:
     """The marks of an image that was built; none before that."""
     if manifest is None:
         return ()
     host_bound = manifest.base is not None and manifest.base.origin == "host"
-    marks = {ImageMark.HOST_BOUND: host_bound, ImageMark.UNCHECKED: report is None}
+    marks = {
+        ImageMark.HOST_BOUND: host_bound,
+        ImageMark.FROM_SOURCES: any(package.from_source for package in packages),
+        ImageMark.UNCHECKED: report is None,
+    }
     return tuple(mark for mark, holds in marks.items() if holds)
 
 

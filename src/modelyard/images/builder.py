@@ -10,6 +10,7 @@ import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -110,16 +111,18 @@ class ImageBuilder:
         """These requirements and the runtime's own, each in its usual form."""
         return sorted({str(Requirement(line)) for line in (*requirements, *runtime_requirements())})
 
-    def lock_key(self, requirements: Sequence[str], interpreter: Interpreter) -> str:
-        """`sha256:…` of what a lock is made for: requirements, runtime, Python and platform."""
-        document = [self.needed(requirements), interpreter.python, str(interpreter.platform)]
+    def lock_key(self, requirements: Sequence[str], interpreter: Interpreter, *how: str) -> str:
+        """`sha256:…` of what a lock is made for: requirements, runtime, Python, platform, how."""
+        document = [self.needed(requirements), interpreter.python, str(interpreter.platform), *how]
         return f"sha256:{sha256(json.dumps(document).encode()).hexdigest()}"
 
     def runtime_digest(self) -> str:
         """`sha256:…` of the installed runtime; cheap after the first call."""
         return parts.runtime_digest()
 
-    def lock(self, requirements: Sequence[str], interpreter: Interpreter, log: Log) -> Lock:
+    def lock(
+        self, requirements: Sequence[str], interpreter: Interpreter, request: BuildImage, log: Log
+    ) -> Lock:
         """Find exact packages that meet the user's requirements and the runtime's.
 
         Raises:
@@ -127,21 +130,23 @@ class ImageBuilder:
         """
         log(f"locking {len(requirements)} requirements")
         with _full_disk_as_cause():
-            lock = self._environments.lock(requirements, interpreter)
+            lock = self._environments.lock(requirements, interpreter, request.allow_sources)
         pins = (f"{package.name} {package.version}" for package in lock.packages)
         log(f"locked {len(lock.packages)} packages: {', '.join(pins)}")
-        return lock
+        for name in lock.sources:
+            log(f"{name} has no wheel and is built from its sources, which may differ every time")
+        return replace(lock, slim=request.slim)
 
-    def environment(self, lock: Lock, log: Log) -> Layer:
-        """Install and byte-compile what is locked, as a layer.
+    def environment(self, lock: Lock, log: Log) -> tuple[Lock, Layer]:
+        """Install and byte-compile what is locked, as a layer; the lock says what was left out.
 
         Raises:
             BuildFailed: A package cannot be fetched, or is not what was locked.
         """
         with _full_disk_as_cause():
-            layer = self._environments.layer(lock, log)
+            lock, layer = self._environments.layer(lock, log)
         log(f"environment: {_size(layer)}")
-        return layer
+        return lock, layer
 
     def assemble(
         self,

@@ -14,12 +14,14 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import uv
+from packaging.utils import canonicalize_name
 
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
@@ -27,9 +29,20 @@ from modelyard.domain.image import Layer, LayerKind, Package, Platform
 from modelyard.domain.requirements import parse_lines
 from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.bytecode import compile_sources
-from modelyard.images.failures import build_failed, explain_install, explain_lock
-from modelyard.images.launch import ENVIRONMENT_ROOT, Interpreter, base_python
+from modelyard.images.failures import (
+    build_failed,
+    explain_install,
+    explain_lock,
+    without_wheel,
+)
+from modelyard.images.launch import (
+    ENVIRONMENT_ROOT,
+    Interpreter,
+    base_python,
+    current_interpreter,
+)
 from modelyard.images.layers import LayerCache, files_below, write_tree
+from modelyard.images.slimming import superfluous
 from modelyard.settings import Settings
 
 _LONGEST_RUN = 3600.0
@@ -47,6 +60,7 @@ _PASSED_ON = re.compile(
 )
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})\b")
+_SOURCES = "# from sources: "
 _MACHINE_FILES = frozenset({".lock"})
 _MACHINE_RECORDS = frozenset({"uv_cache.json"})
 
@@ -68,6 +82,10 @@ class Lock:
     """As the installer reads it."""
     interpreter: Interpreter
     """What it was made for."""
+    slim: bool = False
+    """Its environment is laid out without what nothing needs."""
+    saved: Mapping[str, int] = field(default_factory=dict)
+    """Bytes that were left out, by package; known when it was laid out."""
 
     @property
     def digest(self) -> str:
@@ -88,7 +106,22 @@ class Lock:
     @property
     def packages(self) -> tuple[Package, ...]:
         """Every package by name."""
-        return tuple(Package(name=pin.name, version=pin.version) for pin in self.pins)
+        sources = self.sources
+        return tuple(
+            Package(
+                name=pin.name,
+                version=pin.version,
+                from_source=canonicalize_name(pin.name) in sources,
+                saved=self.saved.get(canonicalize_name(pin.name), 0),
+            )
+            for pin in self.pins
+        )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Packages that are built from their sources, for want of wheels."""
+        line = re.search(rf"^{_SOURCES}(.+)$", self.text, re.MULTILINE)
+        return tuple(line[1].split(", ")) if line is not None else ()
 
 
 def runtime_requirements() -> tuple[str, ...]:
@@ -105,23 +138,34 @@ class Environments:
         self._cache = settings.home / "cache" / "uv"
         self._wheels = settings.wheels
 
-    def lock(self, requirements: Sequence[str], interpreter: Interpreter) -> Lock:
+    def lock(
+        self, requirements: Sequence[str], interpreter: Interpreter, allow_sources: bool = False
+    ) -> Lock:
         """Lock the user's requirements together with the runtime's.
+
+        With `allow_sources` what has no wheel is built from its sources, if it is for this host.
 
         Raises:
             BuildFailed: They cannot be met; `details["cause"]` says which and why.
         """
         runtime = runtime_requirements()
-        lines = [*_accepted(requirements), *runtime]
-        done = self._uv(interpreter, "compile", "-", "--generate-hashes", "--no-header",
-                        "--no-annotate", text="\n".join(lines) + "\n")  # fmt: skip
-        if done.returncode:
-            raise build_failed(explain_lock(done.stderr, runtime))
-        header = f"# Python {interpreter.python}, {interpreter.platform}"
-        return Lock(f"{header}\n{done.stdout}", interpreter)
+        text = "\n".join((*_accepted(requirements), *runtime)) + "\n"
+        sources: list[str] = []
+        while True:
+            done = self._uv(interpreter, "compile", "-", "--generate-hashes", "--no-header",
+                            "--no-annotate", *_built(sources), text=text)  # fmt: skip
+            if not done.returncode:
+                return Lock(_header(interpreter, sources) + done.stdout, interpreter)
+            missing = without_wheel(done.stderr)
+            may_build = allow_sources and interpreter == current_interpreter()
+            if not may_build or missing is None or missing in sources:
+                raise build_failed(explain_lock(done.stderr, runtime))
+            sources.append(missing)
 
-    def layer(self, lock: Lock, log: Callable[[str], None]) -> Layer:
+    def layer(self, lock: Lock, log: Callable[[str], None]) -> tuple[Lock, Layer]:
         """Install what is locked, make it the same everywhere, store and unpack it.
+
+        The lock comes back with what was left out.
 
         Raises:
             BuildFailed: A package cannot be fetched, is not what was locked, or has something
@@ -134,9 +178,12 @@ class Environments:
             self._install(lock, root)
             log(f"installed {len(lock.packages)} packages")
             try:
-                _normalise(root)
+                saved = _normalise(root, lock.slim)
+                if lock.slim:
+                    log(f"slim: left out {sum(saved.values()) / (1 << 20):.1f} MiB")
                 log(_compile(root, lock.interpreter))
-                return write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
+                layer = write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
+                return replace(lock, saved=saved), layer
             except IntegrityError as error:
                 raise build_failed(_unfit_package(error.message)) from error
 
@@ -144,7 +191,7 @@ class Environments:
         # Copies, because a hard link would share its mode and content with the cache.
         done = self._uv(lock.interpreter, "install", "-r", "-", "--target", str(root), 
                         "--require-hashes", "--no-deps", "--link-mode", "copy",
-                        text=lock.text)  # fmt: skip
+                        *_built(lock.sources), text=lock.text)  # fmt: skip
         if done.returncode:
             raise build_failed(explain_install(done.stderr))
 
@@ -184,6 +231,16 @@ class Environments:
         if self._wheels is not None:
             options += ["--no-index", "--find-links", str(self._wheels)]
         return options
+
+
+def _built(sources: Sequence[str]) -> list[str]:
+    """The installer's options for packages that are built from their sources."""
+    return [word for name in sources for word in ("--no-binary", name)]
+
+
+def _header(interpreter: Interpreter, sources: Sequence[str]) -> str:
+    header = f"# Python {interpreter.python}, {interpreter.platform}\n"
+    return header + (f"{_SOURCES}{', '.join(sorted(sources))}\n" if sources else "")
 
 
 def _accepted(requirements: Sequence[str]) -> tuple[str, ...]:
@@ -236,17 +293,26 @@ def _compile(root: Path, interpreter: Interpreter) -> str:
     return f"compiled {len(sources)} modules"
 
 
-def _normalise(root: Path) -> None:
-    """Take out what differs from machine to machine, and the lines that list it."""
-    removed = set(_machine_files(root))
-    for path in removed:
+def _normalise(root: Path, slim: bool) -> dict[str, int]:
+    """Take out what differs from machine to machine, and the lines that list it.
+
+    With `slim` also what nothing needs; returns the bytes of that, by package.
+    """
+    sizes = {path: 0 for path in _machine_files(root)}
+    if slim:
+        sizes |= {
+            path.relative_to(root).as_posix(): path.stat().st_size for path in superfluous(root)
+        }
+    for path in sizes:
         (root / path).unlink()
+    _remove_empty_folders(root)
+    saved: dict[str, int] = {}
     for record in root.glob("*.dist-info/RECORD"):
-        _drop_lines(record, removed)
+        name = record.parent.name.partition("-")[0]
+        saved[canonicalize_name(name)] = sum(sizes[path] for path in _drop_lines(record, sizes))
     for folder in list(root.rglob("__pycache__")):
         shutil.rmtree(folder)
-    if (root / "bin").is_dir() and not any((root / "bin").iterdir()):
-        (root / "bin").rmdir()
+    return saved
 
 
 def _machine_files(root: Path) -> Iterable[str]:
@@ -262,10 +328,19 @@ def _is_script(path: Path) -> bool:
         return file.read(2) == b"#!"
 
 
-def _drop_lines(record: Path, removed: set[str]) -> None:
+def _remove_empty_folders(root: Path) -> None:
+    for folder, _, _ in os.walk(root, topdown=False):
+        if folder != str(root):
+            with suppress(OSError):
+                os.rmdir(folder)
+
+
+def _drop_lines(record: Path, removed: Mapping[str, int]) -> set[str]:
+    """Take files out of the list of a package; which of them it had."""
     text = record.read_text(encoding="utf-8", errors="surrogateescape")
     rows = list(csv.reader(io.StringIO(text)))
     kept = [row for row in rows if not row or row[0] not in removed]
     if len(kept) < len(rows):
         with record.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(kept)
+    return {row[0] for row in rows if row and row[0] in removed}

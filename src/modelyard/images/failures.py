@@ -58,6 +58,12 @@ def explain_lock(output: str, runtime: Sequence[str]) -> Cause:
     return _not_installed("The requirements could not be locked.", output)
 
 
+def without_wheel(output: str) -> str | None:
+    """The package that the resolver says has no wheel, if that is why it gave up."""
+    match = _NO_WHEEL.search(_flat(output))
+    return canonicalize_name(match["name"]) if match is not None else None
+
+
 def explain_install(output: str) -> Cause:
     """Why locked packages could not be installed."""
     message = "The locked packages could not be installed."
@@ -109,7 +115,8 @@ def _no_wheel(name: str, output: str) -> Cause:
         message=f"`{name}` has no wheel for the Python and the platform of the image.",
         evidence=_evidence(output),
         fix=f"Ask for another version of `{name}`, or build a wheel of it and put it on the "
-        "package index or into the folder MODELYARD_WHEELS: sources are not built here.",
+        "package index or into the folder MODELYARD_WHEELS. For the host's own platform "
+        "`--allow-sources` builds it from its sources.",
     )
 
 

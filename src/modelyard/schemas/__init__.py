@@ -96,6 +96,11 @@ class BuildImage(Spec):
     setting `base`. A tag is resolved to a digest, which `Image.base` has."""
     platform: ImagePlatform | None = None
     """What the image is for, such as `linux/arm64`; unset takes the server's own."""
+    slim: bool = False
+    """Leave tests, headers, stubs and documentation of packages out of the environment."""
+    allow_sources: bool = False
+    """Build packages without wheels from their sources, which runs code of theirs and may give
+    other bytes every time; only for the server's own platform."""
     optimize: bool = False
     """Serve a faster form of the one model, if there is one that answers the same."""
     network: Network = Network.NONE

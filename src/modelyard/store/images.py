@@ -341,7 +341,7 @@ def _to_domain(row: ImageRow, models: tuple[str, ...], entries: Labels) -> Image
         requirements=row.request.requirements,
         packages=row.packages,
         base=row.request.base,
-        marks=marks_of(row.manifest, row.report),
+        marks=marks_of(row.manifest, row.packages, row.report),
         description=row.description,
         tags=entries.tags,
         properties=entries.properties,

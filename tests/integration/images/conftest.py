@@ -33,8 +33,10 @@ class Workshop:
         self.lines: list[tuple[str, str]] = []
         self.builder = self.with_settings()
         self.ground = Ground(interpreter=current_interpreter(), base=None)
-        self.lock: Lock = self.builder.lock([], self.ground.interpreter, self.log)
-        self.environment: Layer = self.builder.environment(self.lock, self.log)
+        request = make_request(self.blobs)
+        interpreter = self.ground.interpreter
+        self.lock: Lock = self.builder.lock([], interpreter, request, self.log)
+        self.environment: Layer = self.builder.environment(self.lock, self.log)[1]
 
     def with_settings(self, **settings: Any) -> ImageBuilder:
         return ImageBuilder(

@@ -69,6 +69,41 @@ def write_sdist(folder: Path, name: str) -> None:
         archive.addfile(member, io.BytesIO(metadata))
 
 
+BACKEND = """
+import os, zipfile
+NAME, NEEDS = {name!r}, {needs!r}
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    info, wheel = f"{{NAME}}-1.0.dist-info", f"{{NAME}}-1.0-py3-none-any.whl"
+    lines = ["Metadata-Version: 2.1", f"Name: {{NAME}}", "Version: 1.0"]
+    lines += [f"Requires-Dist: {{need}}" for need in NEEDS]
+    files = {{
+        f"{{NAME}}.py": "BUILT = True\\n",
+        f"{{info}}/METADATA": "\\n".join(lines) + "\\n",
+        f"{{info}}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }}
+    files[f"{{info}}/RECORD"] = "".join(f"{{name}},,\\n" for name in [*files, f"{{info}}/RECORD"])
+    with zipfile.ZipFile(os.path.join(folder, wheel), "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return wheel
+"""
+
+
+def write_source(folder: Path, name: str, needs: Iterable[str] = ()) -> None:
+    """A package that exists only as its sources, and can be built from them with nothing else."""
+    files = {
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        "pyproject.toml": "[build-system]\nrequires = []\n"
+        'build-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": BACKEND.format(name=name, needs=list(needs)),
+    }
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
 def put(blobs: BlobStore, content: bytes | str) -> str:
     with blobs.writer() as writer:
         writer.write(content.encode() if isinstance(content, str) else content)

@@ -43,8 +43,8 @@ def run(data):
 
 def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
     request = make_request(workshop.blobs, LEARN, ["scikit-learn"])
-    lock = workshop.builder.lock(request.requirements, HERE, workshop.log)
-    environment = workshop.builder.environment(lock, workshop.log)
+    lock = workshop.builder.lock(request.requirements, HERE, request, workshop.log)
+    _, environment = workshop.builder.environment(lock, workshop.log)
     manifest = workshop.builder.assemble(
         request, [], workshop.ground, lock, environment, workshop.log
     )
@@ -66,8 +66,8 @@ def test_the_same_inputs_give_the_same_digest_elsewhere(workshop: Workshop, tmp_
         )
         request = make_request(blobs, requirements=["threadpoolctl"], other="x = {'a', 'b'}\n")
         ground = builder.ground("host", None, workshop.log)
-        lock = builder.lock(request.requirements, HERE, workshop.log)
-        environment = builder.environment(lock, workshop.log)
+        lock = builder.lock(request.requirements, HERE, request, workshop.log)
+        _, environment = builder.environment(lock, workshop.log)
         models = [make_model(blobs, weights=b"weights")]
         return builder.assemble(request, models, ground, lock, environment, workshop.log)
 
@@ -136,12 +136,12 @@ def test_an_image_for_another_platform_and_python_is_built_from_its_wheels(
         Settings(home=tmp_path / "home", wheels=wheels),
         workshop.key,
     )
-    arm = Interpreter(Platform(os="linux", architecture="arm64"), "3.13")
-    lock = builder.lock([], arm, workshop.log)
-    assert lock.text.startswith("# Python 3.13, linux/arm64\n")
-    environment = builder.environment(lock, workshop.log)
-    ground = Ground(interpreter=arm, base=None)
     request = make_request(workshop.blobs, other="x = 1\n")
+    arm = Interpreter(Platform(os="linux", architecture="arm64"), "3.13")
+    lock = builder.lock([], arm, request, workshop.log)
+    assert lock.text.startswith("# Python 3.13, linux/arm64\n")
+    _, environment = builder.environment(lock, workshop.log)
+    ground = Ground(interpreter=arm, base=None)
     manifest = builder.assemble(request, [], ground, lock, environment, workshop.log)
     assert (str(manifest.platform), manifest.python) == ("linux/arm64", "3.13")
     for layer in manifest.layers:
@@ -149,7 +149,7 @@ def test_an_image_for_another_platform_and_python_is_built_from_its_wheels(
         assert folder is not None
         assert not list(folder.rglob("*.pyc"))  # this host can only compile for its own version
     with pytest.raises(BuildFailed, match="`wrong-system` has no wheel"):
-        builder.lock(["wrong_system"], arm, workshop.log)
+        builder.lock(["wrong_system"], arm, request, workshop.log)
 
 
 class TestKeys:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.integration.images.making import small_wheelhouse, write_sdist, write_wheel
+from tests.integration.images.making import (
+    small_wheelhouse,
+    write_sdist,
+    write_source,
+    write_wheel,
+)
 
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.cause import Cause, CauseCode
@@ -34,7 +40,7 @@ class Place:
         )
 
     def lay_out(self, lock: Lock) -> tuple[Layer, Path]:
-        layer = self.environments.layer(lock, self.lines.append)
+        _, layer = self.environments.layer(lock, self.lines.append)
         folder = self.layers.path(layer.digest)
         assert folder is not None
         return layer, folder / ENVIRONMENT_ROOT
@@ -233,3 +239,58 @@ class TestLayer:
             place.environments.layer(place.environments.lock(["twins"], HERE), print)
         assert cause_of(caught).code is CauseCode.INSTALL_FAILED
         assert "twins" in cause_of(caught).evidence[0]
+
+
+class TestSources:
+    @pytest.fixture
+    def wheels(self, tmp_path: Path) -> Path:
+        folder = small_wheelhouse(tmp_path / "sources")
+        write_source(folder, "only_source", needs=["also_source"])
+        write_source(folder, "also_source")
+        write_wheel(folder, "tool")
+        return folder
+
+    def test_they_are_built_when_that_is_allowed(self, tmp_path: Path, wheels: Path) -> None:
+        place = Place(tmp_path / "home", wheels)
+        lock = place.environments.lock(["only_source", "tool"], HERE, allow_sources=True)
+        assert lock.sources == ("also-source", "only-source")
+        built = {package.name for package in lock.packages if package.from_source}
+        assert built == {"also-source", "only-source"}
+        _, root = place.lay_out(lock)
+        assert "BUILT = True" in (root / "only_source.py").read_text()
+        assert Lock(lock.text, HERE) == lock  # what is remembered is the text
+
+    def test_they_are_not_built_otherwise(self, tmp_path: Path, wheels: Path) -> None:
+        place = Place(tmp_path / "home", wheels)
+        with pytest.raises(BuildFailed, match="`only-source` has no wheel") as caught:
+            place.environments.lock(["only_source"], HERE)
+        assert "--allow-sources" in caught.value.hint
+
+    def test_they_are_built_for_this_host_only(self, tmp_path: Path, wheels: Path) -> None:
+        place = Place(tmp_path / "home", wheels)
+        other = HERE._replace(python="3.13")
+        with pytest.raises(BuildFailed, match="has no wheel"):
+            place.environments.lock(["only_source"], other, allow_sources=True)
+
+    def test_what_has_wheels_is_not_built(self, tmp_path: Path, wheels: Path) -> None:
+        place = Place(tmp_path / "home", wheels)
+        lock = place.environments.lock(["tool"], HERE, allow_sources=True)
+        assert lock == place.environments.lock(["tool"], HERE)
+
+
+class TestSlim:
+    def test_what_nothing_needs_is_left_out_and_counted(self, place: Place) -> None:
+        lock = place.environments.lock(["tool"], HERE)
+        full, root = place.lay_out(lock)
+        assert (root / "tool" / "tests" / "test_tool.py").exists()
+        slim, layer = place.environments.layer(replace(lock, slim=True), place.lines.append)
+        folder = place.layers.path(layer.digest)
+        assert folder is not None
+        tool = folder / ENVIRONMENT_ROOT / "tool"
+        assert (tool / "data.txt").exists()
+        assert not (tool / "tests").exists()
+        assert layer.size < full.size
+        saved = {package.name: package.saved for package in slim.packages}
+        assert saved["tool"] == len("import tool\n")
+        assert "tests" not in next(folder.rglob("tool-1.0.dist-info/RECORD")).read_text()
+        assert any("slim: left out" in line for line in place.lines)
