@@ -7,16 +7,19 @@ remembered: what serves now is read from the gateway's own document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.config import GatewayConfig
+from modelyard.domain.cause import OF_THE_SCRIPT, Cause
 from modelyard.domain.service import DesiredDeployment, DesiredService, ReplicaState
 
 _RANK = {ReplicaState.READY: 0, ReplicaState.STARTING: 1, ReplicaState.FAILED: 2}
 _DEAD = 3
+_MOST_RESTARTS = 3
+"""Restarts in a row after which any other cause counts as lasting, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +103,13 @@ def replica_id(service: DesiredService, deployment: UUID, number: int) -> str:
 def replica_number(replica: str) -> int:
     """The number at the end of a replica's id."""
     return int(replica.rpartition("-")[2])
+
+
+def lasting_failure(replicas: Iterable[Replica]) -> Cause | None:
+    """Why a replica cannot get ready, once further starts are not likely to help."""
+    for replica in replicas:
+        cause = replica.cause
+        enough = 1 if cause and cause.code in OF_THE_SCRIPT else _MOST_RESTARTS + 1
+        if cause is not None and replica.failures >= enough:
+            return cause
+    return None

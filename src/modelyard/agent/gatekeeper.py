@@ -19,6 +19,7 @@ from modelyard.agent.backoff import Backoff
 from modelyard.agent.detached import start_detached
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import Certificate, GatewayConfig, read_config, write_config
+from modelyard.agent.gateway.loads import read_loads
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
 from modelyard.agent.home import is_locked
 from modelyard.agent.world import GatewayView
@@ -87,6 +88,10 @@ class Gatekeeper:
         view = GatewayView(self._config, status.config_version, certificate)
         notices = {name: _notice(name, refused) for name, refused in _recent(status).items()}
         return view, ObservedGateway(url=self._url(status), cause=_cause(status)), notices
+
+    def loads(self) -> dict[str, int]:
+        """Requests busy or waiting, of the services that are scaled by them."""
+        return read_loads(self._folder / files.LOADS) if self.running else {}
 
     def configure(self, config: GatewayConfig) -> None:
         """Give the gateway another document."""

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from modelyard.agent.autoscaler import Autoscaler
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.base import Replica, ReplicaDriver
 from modelyard.agent.executor import Executor
@@ -35,6 +36,7 @@ _HURRY = 0.025  # seconds between two looks while something is about to change
 _SLOW_CHANGE = 0.2  # the same, when it has been about to change for long
 _LONG = 15.0
 _IDLE = 0.5
+_MEASURE = 0.1  # seconds between two looks at a load that replicas follow
 _PASSING = frozenset({ReplicaState.STARTING, ReplicaState.DRAINING})
 _MEMORY: Any = {
     "services": {"__all__": {"deployments": {"__all__": {"replicas": {"__all__": {"memory"}}}}}}
@@ -62,6 +64,7 @@ class Loop:
         self._reporter = reporter
         self._log_sender = log_sender
         self._observed = observed
+        self._autoscaler = Autoscaler()
         self._executor = Executor(driver, images, gatekeeper, log_sender.finished)
         self._reached = _read_reached(observed)
         self._told: object = None
@@ -101,12 +104,17 @@ class Loop:
         if desired is None:
             return _IDLE  # nobody ever said what should be here: touch nothing
         world, gateway, notices = self._look()
+        desired = self._autoscaler.scale(
+            desired, world.replicas, self._gatekeeper.loads(), self._reached, now
+        )
         steps = plan(desired, world, now)
         for step in steps:
             self._executor.carry_out(step, now)
         self._images.keep_only({d.id for s in desired.services for d in s.deployments})
         self._report(desired, world, gateway, notices, now)
-        return self._pause(bool(steps) or _unsettled(world, gateway), now)
+        pause = self._pause(bool(steps) or _unsettled(world, gateway), now)
+        elastic = any(service.max_replicas is not None for service in desired.services)
+        return min(pause, _MEASURE) if elastic else pause
 
     def _look(self) -> tuple[World, ObservedGateway, dict[str, Cause]]:
         replicas = self._driver.observe()

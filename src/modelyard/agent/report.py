@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from modelyard.agent.assignment import Assignment
+from modelyard.agent.assignment import Assignment, lasting_failure
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.plan import assignments, wanted_config
 from modelyard.agent.world import World
-from modelyard.domain.cause import OF_THE_SCRIPT, Cause
+from modelyard.domain.cause import Cause
 from modelyard.domain.service import DesiredState, ObservedDeployment, ObservedService
-
-_MOST_RESTARTS = 3
-"""Restarts in a row after which any other cause counts as lasting, too."""
 
 
 def report(
@@ -68,19 +65,9 @@ def _wanted(
     return ObservedDeployment(
         id=deployment,
         ready=ready,
-        failed=None if ready else world.problems.get(deployment) or _lasting_failure(kept),
+        failed=None if ready else world.problems.get(deployment) or lasting_failure(kept),
         replicas=tuple(replica.status() for replica in (*kept, *surplus)),
     )
-
-
-def _lasting_failure(replicas: Iterable[Replica]) -> Cause | None:
-    """Why a replica cannot get ready, once further starts are not likely to help."""
-    for replica in replicas:
-        cause = replica.cause
-        enough = 1 if cause and cause.code in OF_THE_SCRIPT else _MOST_RESTARTS + 1
-        if cause is not None and replica.failures >= enough:
-            return cause
-    return None
 
 
 def _unwanted(replicas: Iterable[Replica]) -> Iterable[ObservedDeployment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.agent.assignment import Assignment
+from modelyard.agent.assignment import Assignment, lasting_failure
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.config import Key, ServiceRoute, Upstream
 
@@ -22,6 +22,8 @@ def route(assignment: Assignment) -> ServiceRoute:
         max_concurrent_requests=service.max_concurrent_requests,
         max_queue_wait=service.max_queue_wait,
         cors_origins=service.cors_origins,
+        elastic=service.elastic,
+        waking_time=_waking_time(assignment),
         upstreams=tuple(
             Upstream(
                 socket=replica.address,
@@ -33,6 +35,14 @@ def route(assignment: Assignment) -> ServiceRoute:
         ),
         unavailable="" if routed else _why_unavailable(assignment),
     )
+
+
+def _waking_time(assignment: Assignment) -> float:
+    """How long requests wait for the first replica, unless none is likely to get ready."""
+    kept = [replica for replicas in assignment.kept.values() for replica in replicas]
+    if not assignment.service.sleeps or lasting_failure(kept) is not None:
+        return 0.0
+    return max((d.settings.startup_timeout for d in assignment.wanted), default=0.0)
 
 
 def _why_unavailable(assignment: Assignment) -> str:

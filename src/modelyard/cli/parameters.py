@@ -196,7 +196,20 @@ Limit = Annotated[int, typer.Option(help="Most to show, newest first; 0 for all.
 Target = Annotated[str, typer.Option(help="Where replicas run.", metavar="NAME")]
 
 # Settings of a service.
-Replicas = Annotated[int | None, typer.Option(help="Running copies.", metavar="N")]
+Replicas = Annotated[
+    int | None,
+    typer.Option(help="Running copies; with --max-replicas the least of them.", metavar="N"),
+]
+MaxReplicas = Annotated[
+    int | None, typer.Option(help="Let copies come with the load, up to so many.", metavar="N")
+]
+IdleTime = Annotated[
+    str | None,
+    typer.Option(
+        help="Time without a request until the last copy goes, `10m`; with --replicas 0.",
+        metavar="TIME",
+    ),
+]
 Cpu = Annotated[float | None, typer.Option(help="Cores of one replica.", metavar="N")]
 Memory = Annotated[str | None, typer.Option(help="Limit of one replica, `1GiB`.", metavar="SIZE")]
 ScoringTimeout = Annotated[

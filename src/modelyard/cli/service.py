@@ -36,6 +36,8 @@ def deploy(
     name: parameters.ServiceName,
     image: Image,
     replicas: parameters.Replicas = None,
+    max_replicas: parameters.MaxReplicas = None,
+    idle_time: parameters.IdleTime = None,
     cpu: parameters.Cpu = None,
     memory: parameters.Memory = None,
     scoring_timeout: parameters.ScoringTimeout = None,
@@ -55,6 +57,8 @@ def deploy(
 ) -> None:
     """Create a service that runs an image, and print it."""
     settings = parameters.given(
+        max_replicas=max_replicas,
+        idle_time=idle_time,
         cpu=cpu,
         memory=memory,
         scoring_timeout=scoring_timeout,
@@ -70,7 +74,7 @@ def deploy(
         service = yard.services.deploy(
             name,
             image,
-            replicas=replicas or 1,
+            replicas=1 if replicas is None else replicas,
             target=target,
             tags=parameters.pairs(tags),
             properties=parameters.pairs(properties),
@@ -87,6 +91,8 @@ def update(
     name: parameters.ServiceName,
     image: NewImage = None,
     replicas: parameters.Replicas = None,
+    max_replicas: parameters.MaxReplicas = None,
+    idle_time: parameters.IdleTime = None,
     cpu: parameters.Cpu = None,
     memory: parameters.Memory = None,
     scoring_timeout: parameters.ScoringTimeout = None,
@@ -106,6 +112,8 @@ def update(
     """
     settings = parameters.given(
         replicas=replicas,
+        max_replicas=max_replicas,
+        idle_time=idle_time,
         cpu=cpu,
         memory=memory,
         scoring_timeout=scoring_timeout,
@@ -127,7 +135,7 @@ def update(
 @app.command()
 def scale(
     name: parameters.ServiceName,
-    replicas: Annotated[int, typer.Argument(help="Running copies.", min=1, metavar="N")],
+    replicas: Annotated[int, typer.Argument(help="Running copies.", min=0, metavar="N")],
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
@@ -332,7 +340,10 @@ def _row(service: Service) -> list[output.Cell]:
 
 def _ready(service: Service) -> str:
     ready = sum(replica.state == "Ready" for replica in service.status.replicas)
-    return f"{ready}/{service.settings.replicas}"
+    settings = service.settings
+    if settings.max_replicas is None:
+        return f"{ready}/{settings.replicas}"
+    return f"{ready} of {settings.replicas}-{settings.max_replicas}"
 
 
 def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:

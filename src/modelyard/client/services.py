@@ -26,6 +26,11 @@ from modelyard.schemas import AcceptedService, AskToken, DeployService, UpdateSe
 class Settings(TypedDict, total=False):
     """Settings of a service; see `ServiceSettings` for bounds and defaults."""
 
+    max_replicas: int
+    """Copies come and go with the load, up to so many; `replicas` is the least."""
+    idle_time: float | str
+    """Time without a request until the last copy goes, with `replicas=0`."""
+
     cpu: float
     """Cores of one replica."""
     memory: int | str

@@ -315,9 +315,10 @@ def _refuse_unfit(target: Target, image: Image) -> None:
 
 
 def _refuse_unable(target: Target, settings: ServiceSettings) -> None:
-    if settings.replicas > 1 and Capability.REPLICAS not in target.capabilities:
+    most = settings.max_replicas or settings.replicas
+    if most > 1 and Capability.REPLICAS not in target.capabilities:
         raise InvalidRequest(
-            f"the target `{target.name}` runs one replica of a service, not {settings.replicas}",
+            f"the target `{target.name}` runs one replica of a service, not {most}",
             hint="ask for one replica, or deploy to another target",
         )
 

@@ -132,10 +132,10 @@ def _replica_cause(service: Service, deployment: ObservedDeployment | None) -> C
         if replica.cause is not None:
             return _mind_environment(service, replica.cause)
     ready = sum(replica.state is ReplicaState.READY for replica in replicas)
+    wanted = max(service.settings.replicas, len(replicas), 1)
     return Cause(
         code=CauseCode.STARTING,
-        message=f"`{service.name}` is starting: {ready} of {service.settings.replicas} replicas "
-        "are ready.",
+        message=f"`{service.name}` is starting: {ready} of {wanted} replicas are ready.",
         evidence=tuple(f"replica {replica.id}: {replica.state}" for replica in replicas),
         fix=f"Wait, or follow it with `modelyard service logs {service.name} --follow`.",
     )

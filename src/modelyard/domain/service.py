@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import Manifest
@@ -90,8 +90,15 @@ class ReplicaSettings(Spec):
 class ServiceSettings(ReplicaSettings):
     """All settings of a service."""
 
-    replicas: int = Field(1, ge=1, le=256)
-    """Running copies. Changing it alone restarts nothing."""
+    replicas: int = Field(1, ge=0, le=256)
+    """Running copies; the least of them where there is `max_replicas`. Changing it alone restarts
+    nothing."""
+    max_replicas: int | None = Field(None, ge=1, le=256)
+    """With more than `replicas`, copies come and go with the load: as many as keep what is busy or
+    waits at 70 % of what they may have in flight, up at once, down after a minute. With `replicas`
+    0 the last one goes, too, and the next request waits for one to start."""
+    idle_time: Seconds = Field(600.0, ge=1, le=7 * 24 * 3600)
+    """Time without a request until the last replica goes, `"10m"`; only with `replicas` 0."""
     max_concurrent_requests: int = Field(16, ge=1, le=10_000)
     """Requests in flight at one replica; more wait at the gateway."""
     max_queue_wait: Seconds = Field(10.0, ge=0, le=3600)
@@ -103,6 +110,14 @@ class ServiceSettings(ReplicaSettings):
     cors_origins: tuple[Origin, ...] = Field((), max_length=100)
     """Web pages whose scripts may call the service and read its answers, `https://app.example`;
     `*` is any page. Browsers then ask first, which needs no key; the call itself does."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.max_replicas is None and self.replicas == 0:
+            raise ValueError("0 `replicas` need `max_replicas`: how many there may be under load")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError("`max_replicas` must not be less than `replicas`")
+        return self
 
     def for_replica(self) -> ReplicaSettings:
         """The part whose change replaces replicas."""
@@ -225,6 +240,11 @@ class DesiredService(Value):
     name: str
     generation: int
     replicas: int
+    """The least of them, where they come and go with the load."""
+    max_replicas: int | None = None
+    idle_time: float = 600.0
+    sleeps: bool = False
+    """The last replica may go, too; a request then waits for one to start."""
     max_concurrent_requests: int
     max_queue_wait: float
     cors_origins: tuple[str, ...] = ()
@@ -232,6 +252,16 @@ class DesiredService(Value):
     auth: Authentication
     keys: tuple[KeyHash, ...]
     deployments: tuple[DesiredDeployment, ...]
+
+    @property
+    def most_replicas(self) -> int:
+        """As many as there may be."""
+        return self.max_replicas or self.replicas
+
+    @property
+    def elastic(self) -> bool:
+        """Replicas come and go with the load."""
+        return self.max_replicas is not None
 
 
 class DesiredState(Value):

@@ -150,6 +150,8 @@ class SettingsChange(Spec):
     """Settings to change; what is absent stays. The fields are those of `ServiceSettings`."""
 
     replicas: int | None = None
+    max_replicas: int | None = None
+    idle_time: Seconds | None = None
     cpu: float | None = None
     memory: Bytes | None = None
     scoring_timeout: Seconds | None = None

@@ -37,6 +37,7 @@ class TestDeploy:
         words += ["--startup-timeout", "1m", "--max-concurrent-requests", "4"]
         words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
         words += ["--cors-origin", "https://app.example", "--network", "outbound"]
+        words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -45,7 +46,9 @@ class TestDeploy:
             "startup_timeout": 60.0,
             "environment": {"A": "b=c"},
             "network": "outbound",
-            "replicas": 1,
+            "replicas": 0,
+            "max_replicas": 3,
+            "idle_time": 300.0,
             "max_concurrent_requests": 4,
             "max_queue_wait": 1.0,
             "auth": "none",
@@ -78,7 +81,7 @@ class TestOne:
 
     def test_scale(self, run_json: Callable[..., Any], run: Run) -> None:
         assert run_json("service", "scale", "digits", "4")["settings"]["replicas"] == 4
-        run("service", "scale", "digits", "0", code=2)
+        run("service", "scale", "digits", "-1", code=2)
 
     def test_list(self, run: Run, server: FakeServer) -> None:
         assert run("service", "list", "--model", "digits:1").stdout.splitlines()[1].split()[:5] == [

@@ -62,7 +62,9 @@ class TestDeploy:
         ("settings", "field"),
         [
             ({"memory": "2Gi"}, "settings.memory"),
-            ({"replicas": 0}, "settings.replicas"),
+            ({"replicas": -1}, "settings.replicas"),
+            ({"replicas": 0}, "max_replicas"),
+            ({"replicas": 2, "max_replicas": 1}, "max_replicas"),
             ({"cpus": 2}, "settings.cpus"),
             ({"environment": {"LD_PRELOAD": "x"}}, "settings.environment"),
         ],

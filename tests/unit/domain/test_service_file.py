@@ -65,7 +65,7 @@ def test_short_form_of_a_model(text: str, path: str | None, reference: str | Non
         ("name: digits", "give a `script`, or one `model` to serve without a script"),
         (MINIMAL + "scirpt: a.py", "`scirpt`: there is no such field"),
         (MINIMAL + "models: [a.pkl]", "either `model` or `models`"),
-        (MINIMAL + "settings: {replicas: 0}", "`settings.replicas`"),
+        (MINIMAL + "settings: {replicas: -1}", "`settings.replicas`"),
         (MINIMAL + "settings: {memory: 1Gi}", "`settings.memory`: write a size with its unit"),
         (MINIMAL.replace("digits", "Digits"), "`name`: a service name is made of lower-case"),
         ("name: digits\nscript: s.py\nmodels: [a, b]", "each of several models needs a `name`"),

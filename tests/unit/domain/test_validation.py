@@ -15,7 +15,7 @@ def test_good_words() -> None:
 
 def test_every_slip_is_named() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        compose(DeployService, {"name": "Digits", "settings": {"replicas": 0}}, "the service")
+        compose(DeployService, {"name": "Digits", "settings": {"replicas": -1}}, "the service")
     assert caught.value.message.startswith("the service is not valid: `name`: a service name is")
     assert "; `image`: it is missing; `settings.replicas`: " in caught.value.message
     assert caught.value.details == {"fields": ["name", "image", "settings.replicas"]}

@@ -44,10 +44,7 @@ class Balancer:
     def change(self, route: ServiceRoute) -> None:
         """Serve by another route from now on; what has begun ends by the old one's times."""
         old, self.route = self.route, route
-        if (old.max_queue_wait, old.scoring_timeout) != (
-            route.max_queue_wait,
-            route.scoring_timeout,
-        ):
+        if _times(old) != _times(route):
             self._change_clocks()
         wanted = {_identity(upstream): upstream for upstream in route.upstreams if upstream.weight}
         for identity in self._known.keys() - wanted.keys():
@@ -56,6 +53,8 @@ class Balancer:
             self._known[identity] = Replica(wanted[identity])
         self._active = [self._known[identity] for identity in wanted]
         self._serve_waiting()
+        if old.waking_time and not route.waking_time and not self._active:
+            self._refuse_waiting()
 
     def close(self) -> None:
         """The service is gone: refuse what waits; what is in flight ends as it would have."""
@@ -73,6 +72,11 @@ class Balancer:
         for replica in self._retired:
             counts[replica.upstream.replica] += replica.in_flight
         return counts
+
+    @property
+    def load(self) -> int:
+        """Requests that are at a replica or wait for one."""
+        return sum(replica.in_flight for replica in self._active) + len(self._waiting)
 
     def submit(self, exchange: Exchange) -> None:
         """See to it that a request is answered: by a replica, perhaps after a wait, or by us."""
@@ -215,14 +219,15 @@ class Balancer:
     def _enqueue(self, exchange: Exchange) -> None:
         route = self.route
         full = len(self._waiting) >= route.max_queued_requests and not exchange.attempts
-        if not self._active or not route.max_queue_wait or full:
+        patience = self._patience if self._active else self._sleep
+        if not patience.seconds or full:
             self._refuse_for_shortage(exchange)
             return
         if exchange.patience_ends:  # it has waited before, and its time runs on
             self._loop.call_at(exchange.patience_ends, self._waited_too_long, exchange)
         else:
-            exchange.patience_ends = self._loop.time() + route.max_queue_wait
-            exchange.clock = self._patience
+            exchange.patience_ends = self._loop.time() + patience.seconds
+            exchange.clock = patience
             exchange.clock.add(exchange)
         self._waiting[exchange] = None
         if exchange.attempts:  # it had its turn, but no replica took it: it is first in line
@@ -246,6 +251,11 @@ class Balancer:
             assert exchange.clock is not None
             exchange.clock.discard(exchange)
             self._send(exchange, replica)
+
+    def _refuse_waiting(self) -> None:
+        """No replica is coming: those who wait for the first one are told so."""
+        for exchange in list(self._waiting):
+            self._waited_too_long(exchange)
 
     def _waited_too_long(self, exchange: Exchange) -> None:
         if self._stop_waiting(exchange):
@@ -281,6 +291,7 @@ class Balancer:
 
     def _change_clocks(self) -> None:
         self._patience = Deadlines(self.route.max_queue_wait, self._waited_too_long, self._loop)
+        self._sleep = Deadlines(self.route.waking_time, self._waited_too_long, self._loop)
         self._running = Deadlines(self.route.scoring_timeout, self._ran_too_long, self._loop)
 
     def _report(self, exchange: Exchange, replica: Replica, reason: str) -> None:
@@ -291,6 +302,10 @@ class Balancer:
             reason,
             exchange.request_id.decode("latin-1"),
         )
+
+
+def _times(route: ServiceRoute) -> tuple[float, float, float]:
+    return route.max_queue_wait, route.waking_time, route.scoring_timeout
 
 
 def _identity(upstream: Upstream) -> tuple[str, str, str]:

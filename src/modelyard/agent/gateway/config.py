@@ -76,6 +76,10 @@ class ServiceRoute:
     """Why no replica is ready: what callers read when `upstreams` is empty."""
     cors_origins: tuple[str, ...] = ()
     """Web pages whose scripts may read its answers, such as `https://app.example`; `*` is any."""
+    elastic: bool = False
+    """Replicas come and go with the load, so the gateway tells it."""
+    waking_time: float = 0.0
+    """Seconds a request may wait for the first replica to start; 0 refuses at once."""
     max_queued_requests: int = 1000
     """Requests that may wait for a replica to be free; further ones are refused at once."""
 

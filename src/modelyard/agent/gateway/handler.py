@@ -152,11 +152,21 @@ class Gateway:
             for replica, in_flight in balancer.draining().items()
         }
 
+    def loads(self) -> dict[str, int]:
+        """Requests at a replica or waiting for one, of services that are scaled by them."""
+        return {
+            name: service.balancer.load
+            for name, service in self._services.items()
+            if service.balancer.route.elastic
+        }
+
     @property
     def longest_request(self) -> float:
         """Seconds in which every request that is here now has been answered."""
         routes = [service.balancer.route for service in self._services.values()]
-        return max((r.max_queue_wait + r.scoring_timeout for r in routes), default=0.0)
+        return max(
+            (max(r.max_queue_wait, r.waking_time) + r.scoring_timeout for r in routes), default=0.0
+        )
 
     def admit(self, head: Head) -> Response | None:
         """Refuse a request by its head; the HTTP core asks before it reads the body."""

@@ -18,6 +18,7 @@ from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import Certificate, read_config
 from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.listening import Address
+from modelyard.agent.gateway.loads import LoadFile
 from modelyard.agent.gateway.securing import Unusable, load_tls, unusable
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, StatusFile
 from modelyard.errors import Conflict, IntegrityError
@@ -60,6 +61,7 @@ class Process:
         self._gateway = Gateway()
         self._server = serve(self._gateway, Limits(connections=_room_for_connections()))
         self._status = StatusFile(folder / files.STATUS)
+        self._loads = LoadFile(folder / files.LOADS)
         self._pid = os.getpid()
         self._started_at = datetime.now(UTC).isoformat()
         self._certificate: Certificate | None = None
@@ -124,6 +126,7 @@ class Process:
             self._publish()
             for _ in range(_TICKS_PER_REPORT):
                 self._follow_config()
+                self._tell_loads()
                 await asyncio.sleep(_TICK)
 
     def _follow_config(self) -> None:
@@ -167,6 +170,11 @@ class Process:
         elif certificate is None:
             self._server.tls = None
         self._certificate, self._lacks_certificate = certificate, False
+
+    def _tell_loads(self) -> None:
+        loads = self._gateway.loads()
+        if loads:
+            self._loads.publish(loads)
 
     def _publish(self) -> None:
         secure = self._certificate is not None

@@ -1,0 +1,90 @@
+"""How many replicas a service should have for the load it has. Pure: the time is an argument.
+
+Utilisation is what is busy or waits over what the replicas may have in flight. Up: at once, as far
+as the last half second needs for `TARGET`. Down: to the most that any moment of the last minute
+needed, so that a load which goes up and down moves nothing. To zero: after a time without requests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+TARGET = 0.7
+"""Utilisation that is aimed at. The rest is room for a load that grows while replicas start."""
+LOOK_BACK = 0.5
+"""Seconds over which load is averaged: single moments say little."""
+CALM = 60.0
+"""Seconds for which fewer replicas must have been enough before one is taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Between what a service is scaled."""
+
+    least: int
+    most: int
+    capacity: int
+    """Requests in flight that one replica may have."""
+    idle_time: float
+    """Seconds without a request until it goes to zero; infinite where it must not."""
+
+
+class LoadHistory:
+    """What the load of one service was lately, as far as it matters."""
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._recent: deque[tuple[float, float]] = deque()
+        """Times and requests of the last `LOOK_BACK`."""
+        self._peaks: deque[tuple[float, float]] = deque()
+        """Averages of the last `CALM` that no later one exceeds, the highest first."""
+        self._last_request = now
+
+    def add(self, now: float, requests: float) -> None:
+        """At this time, so many requests were busy or waiting; times must not go back."""
+        if requests:
+            self._last_request = now
+        self._recent.append((now, requests))
+        while self._recent[0][0] < now - LOOK_BACK:
+            self._recent.popleft()
+        average = self.average
+        while self._peaks and self._peaks[-1][1] <= average:
+            self._peaks.pop()
+        self._peaks.append((now, average))
+        while self._peaks[0][0] < now - CALM:
+            self._peaks.popleft()
+
+    @property
+    def average(self) -> float:
+        """Requests that were busy or waiting, over the last half second."""
+        return sum(requests for _, requests in self._recent) / max(len(self._recent), 1)
+
+    @property
+    def peak(self) -> float:
+        """The highest average of the last minute."""
+        return self._peaks[0][1] if self._peaks else 0.0
+
+    def is_calm(self, now: float) -> bool:
+        """It is known for long enough to take replicas away."""
+        return now - self._began >= CALM
+
+    def idle_for(self, now: float) -> float:
+        """Seconds since the last request."""
+        return now - self._last_request
+
+
+def wanted_replicas(history: LoadHistory, current: int, scale: Scale, now: float) -> int:
+    """How many replicas there should be, given that there are `current`."""
+    if history.idle_for(now) >= scale.idle_time:
+        return 0
+    upwards = _needed(history.average, scale)
+    lasting = _needed(history.peak, scale) if history.is_calm(now) else current
+    wanted = upwards if upwards > current else min(current, max(lasting, upwards))
+    return min(max(wanted, scale.least, 1), scale.most)
+
+
+def _needed(requests: float, scale: Scale) -> int:
+    # A hair less, so that a load which is just at the target does not take one more.
+    return math.ceil(requests / (scale.capacity * TARGET) - 1e-9)

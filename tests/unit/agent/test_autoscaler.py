@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+from tests.unit.agent.making import make_deployment, make_desired, make_replica, make_service
+
+from modelyard.agent.autoscaler import Autoscaler
+from modelyard.agent.drivers.base import Replica
+from modelyard.domain.scaling import CALM
+from modelyard.domain.service import DesiredService, DesiredState
+
+
+class Host:
+    """An autoscaler with its time and its gateway."""
+
+    def __init__(self, service: DesiredService) -> None:
+        self.service = service
+        self.autoscaler = Autoscaler()
+        self.now = 0.0
+        self.reached: dict[UUID, int] = {service.id: service.generation}
+        self.replicas: tuple[Replica, ...] = ()
+
+    def number(self, load: int | None, seconds: float = 1.0) -> int:
+        """Replicas wanted after this load for so long; None: the gateway tells nothing."""
+        loads: Mapping[str, int] = {} if load is None else {self.service.name: load}
+        desired = make_desired(self.service)
+        scaled: DesiredState = desired
+        for _ in range(int(seconds * 10)):
+            self.now += 0.1
+            scaled = self.autoscaler.scale(desired, self.replicas, loads, self.reached, self.now)
+        return scaled.services[0].replicas
+
+
+def elastic(**changes: object) -> DesiredService:
+    values = {"replicas": 1, "max_replicas": 4, "max_concurrent_requests": 10, **changes}
+    return make_service(make_deployment("a"), **values)
+
+
+def test_a_fixed_service_is_left_alone() -> None:
+    service = make_service(make_deployment("a"), replicas=2)
+    desired = make_desired(service)
+    assert Autoscaler().scale(desired, (), {service.name: 100}, {}, 0.0) is desired
+
+
+def test_replicas_follow_the_load() -> None:
+    host = Host(elastic())
+    assert host.number(5) == 1
+    assert host.number(21) == 3
+    assert host.number(1000) == 4
+    assert host.number(1, CALM + 5) == 1
+
+
+def test_without_word_of_the_load_nothing_moves() -> None:
+    host = Host(elastic())
+    assert host.number(21) == 3
+    assert host.number(None, 2 * CALM) == 3
+
+
+def test_a_new_agent_keeps_what_runs() -> None:
+    host = Host(elastic())
+    host.replicas = tuple(make_replica(number) for number in range(3))
+    assert host.number(None) == 3
+
+
+def test_an_idle_service_goes_to_zero_and_wakes_with_a_request() -> None:
+    host = Host(elastic(replicas=0, sleeps=True, idle_time=30.0))
+    assert host.number(1) == 1
+    assert host.number(0, 29) == 1
+    assert host.number(0, 2) == 0
+    assert host.number(1, 0.1) == 1
+
+
+def test_a_change_has_a_replica_until_it_is_reached() -> None:
+    host = Host(elastic(replicas=0, sleeps=True, idle_time=1.0, generation=2))
+    host.reached = {host.service.id: 1}
+    assert host.number(0, 30) == 1
+    host.reached = {host.service.id: 2}
+    assert host.number(0, 30) == 0
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_bounds_that_change_hold_at_once(most: int) -> None:
+    host = Host(elastic())
+    assert host.number(1000) == 4
+    host.service = host.service.model_copy(update={"max_replicas": most})
+    assert host.number(1000, 0.1) == most
