@@ -78,6 +78,7 @@ def stop_everything(home: Path, drain: float = 10.0, engine: str | None = None) 
     agent_home = AgentHome(home)
     if not agent_home.replicas.is_dir():
         return
+    agent_home.create()  # one that an older version made has not every folder
     held = _hold(agent_home)
     try:
         stop_gateway(agent_home, drain)
