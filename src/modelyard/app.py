@@ -37,6 +37,7 @@ from modelyard.control.profiles import Profiles
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
 from modelyard.control.signing import workspace_key
+from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.upkeep import Upkeep
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, Unavailable
@@ -92,9 +93,8 @@ def compose(settings: Settings) -> Parts:
     agents.take_over(WORKSPACE, AGENT)
     by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
     targets = {target.name: target for target in by_agent}
-    key = workspace_key(
-        database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", TrustedKeys(home / "trusted")
-    )
+    trusted = TrustedKeys(home / "trusted")
+    key = workspace_key(database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", trusted)
     builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings, key)
     services = Services(
         database,
@@ -108,6 +108,7 @@ def compose(settings: Settings) -> Parts:
         principals=principals,
         blobs=BlobTransfer(blobs, database, settings.max_upload),
         models=Models(database, blobs),
+        supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, builder),
         profiles=Profiles(database, operations, builder),
         services=services,

@@ -18,6 +18,7 @@ from modelyard.api import (
     profiles,
     server,
     services,
+    supply_chain,
 )
 from modelyard.api.access import RequireToken
 from modelyard.control.platform import Platform
@@ -44,6 +45,7 @@ def create_app(
     router.include_router(server.routes(platform, stop))
     router.include_router(blobs.routes(platform.blobs))
     router.include_router(models.routes(platform.models))
+    router.include_router(supply_chain.routes(platform.supply_chain))
     router.include_router(images.routes(platform.images, platform.operations))
     router.include_router(profiles.routes(platform.profiles))
     router.include_router(services.routes(platform.services))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Owner
@@ -13,17 +11,8 @@ from modelyard.api.streams import BATCH, log_response
 from modelyard.control.images import Images
 from modelyard.control.operations import Operations
 from modelyard.domain.image import Image
-from modelyard.domain.packages import PackageUse
 from modelyard.domain.search import Page
-from modelyard.domain.signature import PublicKey
-from modelyard.images.sbom import MEDIA_TYPE
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
-
-
-class CycloneDxResponse(Response):
-    """A document as it was stored."""
-
-    media_type = MEDIA_TYPE
 
 
 def routes(images: Images, operations: Operations) -> APIRouter:
@@ -48,37 +37,10 @@ def routes(images: Images, operations: Operations) -> APIRouter:
         """Find images, newest first."""
         return images.search(caller, query)
 
-    @router.get("/packages")
-    def packages(
-        caller: Owner,
-        requirement: Annotated[str, Query(max_length=1000)],
-        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-        page: str | None = None,
-    ) -> Page[PackageUse]:
-        """Images with a package, `jinja2` or `jinja2<3.1.4`, and the services that use them."""
-        return images.find_package(caller, requirement, limit, page)
-
-    @router.get("/key")
-    def key(caller: Owner) -> PublicKey:
-        """The public key that checks the signatures of the workspace's images."""
-        return images.key(caller)
-
     @router.get("/{name}/versions/{version}")
     def get(caller: Owner, name: str, version: str) -> Image:
         """One version of an image; `latest` is the newest."""
         return images.get(caller, reference(name, version, "image"))
-
-    @router.get("/{name}/versions/{version}/sbom", response_class=CycloneDxResponse)
-    def sbom(caller: Owner, name: str, version: str) -> CycloneDxResponse:
-        """What is inside an image, as CycloneDX 1.6; made when it was built, and signed with it."""
-        return CycloneDxResponse(images.sbom(caller, reference(name, version, "image")))
-
-    @router.get("/{name}/versions/{version}/verification", response_class=StreamingResponse)
-    def verify(caller: Owner, name: str, version: str) -> StreamingResponse:
-        """Read all that is stored of an image; one JSON object a line for each part, when done."""
-        parts = images.verify(caller, reference(name, version, "image"))
-        lines = (part.model_dump_json().encode() + b"\n" for part in parts)
-        return StreamingResponse(lines, media_type="application/x-ndjson")
 
     @router.get("/{name}/versions/{version}/log", response_class=StreamingResponse)
     def log(

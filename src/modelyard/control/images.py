@@ -6,10 +6,9 @@ it up again at its next start.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -27,26 +26,20 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Image
 from modelyard.domain.model import Model
 from modelyard.domain.operation import OperationKind, OperationState
-from modelyard.domain.packages import PackageQuery, PackageUse
 from modelyard.domain.principal import Principal
 from modelyard.domain.requirements import parse_lines
 from modelyard.domain.search import Page, Search
-from modelyard.domain.signature import PublicKey
 from modelyard.domain.values import Reference
-from modelyard.domain.verification import VerifiedPart
 from modelyard.errors import (
     BuildFailed,
     Conflict,
     InsufficientStorage,
-    IntegrityError,
     InvalidRequest,
     ModelyardError,
-    NotFound,
     Unavailable,
 )
 from modelyard.images.builder import ImageBuilder, Log
 from modelyard.images.preflight import check_inputs
-from modelyard.images.verification import verify
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
 from modelyard.store import Database, Transaction
 
@@ -132,65 +125,10 @@ class Images:
         operation = tx.operations.get(principal.workspace, operation.id)
         return AcceptedImage(image=image, operation=operation, reused=False)
 
-    def key(self, principal: Principal) -> PublicKey:
-        """What checks the signatures of the workspace's images."""
-        del principal  # one workspace, one key
-        return self._builder.public_key
-
     def get(self, principal: Principal, reference: Reference) -> Image:
         """One version of an image; the latest when the reference names none."""
         with self._database.read() as tx:
             return tx.images.get(principal.workspace, reference)
-
-    def sbom(self, principal: Principal, reference: Reference) -> bytes:
-        """What is inside an image, as the CycloneDX document that was made when it was built.
-
-        Raises:
-            NotFound: There is no such image, or it has no SBOM.
-            IntegrityError: The stored document is not the one that was signed.
-        """
-        image = self.get(principal, reference)
-        digest = image.signature.sbom if image.signature else None
-        if digest is None:
-            raise NotFound(
-                f"image `{image.reference}` has no SBOM",
-                hint="one is made by every build that succeeds; build the image again with "
-                "--upgrade",
-            )
-        content = b"".join(self._blobs.open(digest))
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
-            raise IntegrityError(
-                f"the SBOM of image `{image.reference}` was changed after it was made",
-                hint="restore the blob store from a backup, or build the image again",
-            )
-        return content
-
-    def verify(self, principal: Principal, reference: Reference) -> Iterator[VerifiedPart]:
-        """Read all that is stored of an image; every part with what is wrong with it.
-
-        Raises:
-            NotFound: There is no such image.
-            Conflict: It is not built.
-        """
-        image = self.get(principal, reference)
-        if image.manifest is None:
-            raise Conflict(
-                f"image `{image.reference}` is not built: {image.state}",
-                hint="verify one that is; `modelyard image list` shows them",
-            )
-        return verify(image, image.manifest, self._blobs, self._builder.trusted)
-
-    def find_package(
-        self, principal: Principal, requirement: str, limit: int, page: str | None
-    ) -> Page[PackageUse]:
-        """Images with a package of these versions, and the services that use them, newest first.
-
-        Raises:
-            InvalidRequest: It is not a name with or without versions.
-        """
-        query = PackageQuery.parse(requirement)
-        with self._database.read() as tx:
-            return tx.packages.find(principal.workspace, query.name, query.matches, limit, page)
 
     def search(self, principal: Principal, search: Search) -> Page[Image]:
         """Images that match, newest first."""

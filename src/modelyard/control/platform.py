@@ -12,6 +12,7 @@ from modelyard.control.operations import Operations
 from modelyard.control.principals import Principals
 from modelyard.control.profiles import Profiles
 from modelyard.control.services import Services
+from modelyard.control.supply_chain import SupplyChain
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Platform:
     blobs: BlobTransfer
     models: Models
     images: Images
+    supply_chain: SupplyChain
     profiles: Profiles
     services: Services
     operations: Operations

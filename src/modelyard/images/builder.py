@@ -24,7 +24,7 @@ from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, Plat
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.domain.service import Network
-from modelyard.domain.signature import PublicKey, Signature
+from modelyard.domain.signature import Signature
 from modelyard.errors import InsufficientStorage
 from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, usual_platform
@@ -72,11 +72,6 @@ class ImageBuilder:
         self._environments = Environments(blobs, layers, settings)
         self._known = KnownLayers(settings.home / "cache" / "layers", blobs)
         self._bases = Bases(blobs, layers, self._known)
-
-    @property
-    def public_key(self) -> PublicKey:
-        """What checks the signatures of what is built."""
-        return self._key.public
 
     def pinned_base(self, base: str | None) -> str:
         """The base of a build, or the usual one, under a name that always means the same.
