@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -49,6 +51,39 @@ class TestAnswers:
     def test_a_large_body(self, echoing: Running) -> None:
         answer = ask(echoing.path, request("POST", "/", b"x" * (5 << 20)))
         assert answer.body == b"POST /  %d" % (5 << 20)
+
+    @pytest.mark.parametrize("size", [100_000, 1 << 20, 3_000_001])
+    def test_large_bodies_one_after_the_other(self, size: int) -> None:
+        def digest(request: Request) -> Response:
+            return Response(200, hashlib.sha256(request.body).hexdigest().encode())
+
+        bodies = [random.randbytes(size), b"short", random.randbytes(2 * size), b""]
+        with serving(digest) as running, Wire(running.path) as wire:
+            sent = b"".join(request("POST", "/", body) for body in bodies)
+            sending = threading.Thread(target=wire.send, args=(sent,))
+            sending.start()
+            for body in bodies:
+                assert wire.answer().body == hashlib.sha256(body).hexdigest().encode()
+            sending.join()
+
+    def test_a_large_body_that_ends_early(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("POST", "/", b"x" * (1 << 20))[:-1000])
+            wire.end()
+            assert wire.answer().status == 400
+
+    def test_a_large_body_that_takes_too_long(self) -> None:
+        limits = Limits(body_time=0.2)
+        with serving(echo, limits) as running, Wire(running.path) as wire:
+            wire.send(request("POST", "/", b"x" * (1 << 20))[:-100_000])
+            assert wire.answer().status == 408
+            wire.send(b"x" * 50_000)
+            assert wire.rest() == b""
+
+    def test_a_client_that_leaves_within_a_large_body(self, echoing: Running) -> None:
+        with Wire(echoing.path) as wire:
+            wire.send(request("POST", "/", b"x" * (1 << 20))[:-100_000])
+        assert ask(echoing.path, request("GET", "/a")).status == 200
 
     def test_head_has_the_length_and_no_body(self, echoing: Running) -> None:
         with Wire(echoing.path) as wire:

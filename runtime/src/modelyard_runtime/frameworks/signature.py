@@ -62,8 +62,8 @@ class ModelSignature(Signature):
 
     def from_request(self, request: Request) -> Arguments:
         """Rows out of the body, or out of the query of a GET."""
-        document = read_json(body_of(request))
         posted = request.method == "POST"  # else the query has been read as the body
+        document = read_json(request.view if posted else body_of(request))
         method = _asked(request.query) if posted and request.query else None
         if type(document) is dict:
             document, method = self._opened(document, method)

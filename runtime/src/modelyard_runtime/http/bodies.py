@@ -28,7 +28,7 @@ class Body(Protocol):
     def put(self, part: bytes) -> None:
         """The next part; raises `Refused` when it cannot be taken."""
 
-    def end(self) -> bytes:
+    def end(self) -> bytes | memoryview:
         """There is no more: the whole body, if it was kept."""
 
 
@@ -83,7 +83,7 @@ class Inflated:
             if not part and len(inflated) < _PIECE:
                 return
 
-    def end(self) -> bytes:
+    def end(self) -> bytes | memoryview:
         """The whole body, if it was kept, inflated."""
         if not self._zlib.eof:
             raise self._corrupt()

@@ -18,6 +18,7 @@ from modelyard_runtime.http.encoding import (
     persistence,
 )
 from modelyard_runtime.http.messages import (
+    Head,
     HttpError,
     Limits,
     Peer,
@@ -28,6 +29,7 @@ from modelyard_runtime.http.messages import (
     error_response,
 )
 from modelyard_runtime.http.reader import BODY, IDLE, RequestReader, Rules
+from modelyard_runtime.http.receiving import Receiver, receive_by
 from modelyard_runtime.http.sending import BodySender, Outbox, reset
 from modelyard_runtime.http.tls import peer_of
 
@@ -78,20 +80,23 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_free",
         "_handler",
+        "_head",
         "_last_deadline",
         "_loop",
         "_outbox",
+        "_parsed",
         "_peer",
+        "_places",
         "_reader",
         "_reading",
         "_refusal",
         "_reply",
-        "_request",
         "_secure",
         "_sender",
         "_server",
         "_stays",
         "_stuffed",
+        "_taken",
         "_timed",
         "_transport",
         "_unparsed",
@@ -108,7 +113,12 @@ class Connection(asyncio.Protocol):
         self._peer: Peer | None = None
         self._secure = False
         self._unparsed: deque[bytes] = deque()
-        self._request: Request
+        self._parsed = 0
+        """Bytes of the first of these that have been parsed."""
+        self._head: Head
+        """Of the request that is being answered; its body belongs to whoever answers."""
+        self._taken: AsyncIterator[bytes] | None = None
+        """That body, if it is streamed."""
         self._reply: Reply | None = None
         """The answer that the handler has promised."""
         self._sender: BodySender | None = None
@@ -127,6 +137,8 @@ class Connection(asyncio.Protocol):
         self._deadline = self._last_deadline = self._write_deadline = _NEVER
         self._body_left = 0.0
         self._reading = True
+        self._places = False
+        """The rest of a long body is received where it stays."""
         self._stuffed = self._closing = self._eof = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -150,13 +162,24 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The next bytes from the client."""
-        if self._free:
+        if self._free and len(data) <= _SLICE:
             request = self._reader.recognise(data)
             if request is not None:
                 self._deadline = self._server.idle_until
                 self._begin(request)
                 return
         self._receive(data)
+
+    def room(self) -> memoryview:
+        """Where the next bytes of a long body go; called by its `Receiver`."""
+        return self._reader.room()
+
+    def filled(self, count: int) -> None:
+        """So many bytes of it have come."""
+        self._reader.filled(count)
+        if not self._reader.missing:
+            self._receive_here()
+            self._advance()
 
     def eof_received(self) -> bool:
         """Half-closing is allowed: what was asked before is still answered. TLS cannot do that."""
@@ -213,11 +236,19 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             return  # what follows a request that is refused means nothing
         self._engaged = self._free = False
-        body = 0 if self._unparsed else self._reader.missing
-        if body:  # of a known length: it need not be parsed, nor be cut for that
-            self._unparsed.append(data[:body])
-        self._unparsed.extend(data[at : at + _SLICE] for at in range(body, len(data), _SLICE))
+        self._unparsed.append(data)
         self._advance()
+
+    def _next_part(self) -> bytes:
+        """What is parsed before the requests in it are answered; of a body all that is there."""
+        data, begin = self._unparsed[0], self._parsed
+        end = begin + (self._reader.missing or _SLICE)
+        if end < len(data):
+            self._parsed = end
+            return data[begin:end]
+        self._unparsed.popleft()
+        self._parsed = 0
+        return data[begin:] if begin else data
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -252,7 +283,7 @@ class Connection(asyncio.Protocol):
     def _read_on(self) -> bool:
         """Take what has come from the client, be it its end; whether there may be more to do."""
         if self._unparsed:
-            self._feed(self._unparsed.popleft())
+            self._feed(self._next_part())
         elif self._refusal is not None:
             self._refuse(self._refusal)
         elif self._eof:
@@ -265,7 +296,7 @@ class Connection(asyncio.Protocol):
     def _stream_on(self) -> bool:
         """Read on while it is the body of the request that is being answered which comes."""
         stream = self._reader.stream
-        if stream is None or not self._busy or stream is not self._request.stream:
+        if stream is None or not self._busy or stream is not self._taken:
             return False
         if stream.full:
             self._hold_body()
@@ -297,9 +328,19 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
+        if reader.places and not self._places:
+            self._places = True
+            receive_by(self._transport, Receiver(self))
+
+    def _receive_here(self) -> None:
+        """No more of a long body comes."""
+        if self._places:
+            self._places = False
+            receive_by(self._transport, self)
 
     def _begin(self, request: Request) -> None:
-        self._request = request
+        self._head = request.head
+        self._taken = request.stream
         if self._secure:
             request.peer = self._peer
         self._timed = _ANSWERING
@@ -323,7 +364,7 @@ class Connection(asyncio.Protocol):
     def _await_body(self) -> None:
         """The body of the request may still be on its way."""
         stream = self._reader.stream
-        if stream is not None and stream is self._request.stream:
+        if stream is not None and stream is self._taken:
             self._body_left = self._server.limits.body_time
             stream.on_room(self._advance)
 
@@ -342,7 +383,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, response: Response) -> None:
         body, server = response.body, self._server
         if (
-            not self._request.head.usual
+            not self._head.usual
             or server.draining
             or response.status in BODYLESS
             or not isinstance(body, bytes)
@@ -358,7 +399,7 @@ class Connection(asyncio.Protocol):
 
     def _answer_with_care(self, response: Response) -> None:
         """Answer in one of the ways that are not usual."""
-        body, head = response.body, self._request.head
+        body, head = response.body, self._head
         if not isinstance(body, bytes):
             self._answer_in_parts(response, body)
             return
@@ -375,7 +416,7 @@ class Connection(asyncio.Protocol):
             self._part()
 
     def _answer_in_parts(self, response: Response, parts: AsyncIterator[bytes]) -> None:
-        head = self._request.head
+        head = self._head
         delimited = response.length is not None or head.version == "1.1"
         keep_alive = delimited and self._keeps_alive()
         framed = framing(response.status, response.length) if delimited else b""
@@ -409,15 +450,15 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def _keeps_alive(self) -> bool:
-        reader, request = self._reader, self._request
-        if not request.head.keep_alive:
+        reader = self._reader
+        if not self._head.keep_alive:
             return False
         if self._server.draining and not (reader.ready or self._unparsed or reader.phase != IDLE):
             return False
-        return reader.stream is None or reader.stream is not request.stream
+        return reader.stream is None or reader.stream is not self._taken
 
     def _unsendable(self, error: ValueError) -> Response:
-        head = self._request.head
+        head = self._head
         _log.error("the answer to %s %s was dropped: %s", head.method, head.path, error)
         return error_response(500, _UNEXPECTED)
 
@@ -478,6 +519,7 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         self._closing = True
         self._engaged = self._free = False
+        self._receive_here()
         self._deadline = now + patience
         self._last_deadline = now + _LONGEST_LINGER
         self._unparsed.clear()

@@ -125,6 +125,11 @@ class Request:
         return request
 
     @property
+    def view(self) -> memoryview:
+        """The body, to be read only. For a long one it costs less than `body`."""
+        return memoryview(self.body)
+
+    @property
     def method(self) -> str:
         """As `Head.method`."""
         return self.head.method
@@ -153,6 +158,36 @@ class Request:
     def keep_alive(self) -> bool:
         """As `Head.keep_alive`."""
         return self.head.keep_alive
+
+
+class LongRequest(Request):
+    """A request with a long body, of which the server lends a view; `body` is a copy."""
+
+    __slots__ = ("_copy", "_view")
+
+    _copy: bytes | None
+    _view: memoryview
+
+    @classmethod
+    def lending(cls, head: Head, view: memoryview) -> LongRequest:
+        """A request with this body."""
+        request = cls.__new__(cls)
+        request.head = head
+        request.stream = request.peer = request._copy = None
+        request._view = view
+        return request
+
+    @property
+    def body(self) -> bytes:  # type: ignore[override]
+        """The whole body, copied once."""
+        if self._copy is None:
+            self._copy = bytes(self._view)
+        return self._copy
+
+    @property
+    def view(self) -> memoryview:
+        """The body, to be read only."""
+        return self._view
 
 
 @dataclass(slots=True)

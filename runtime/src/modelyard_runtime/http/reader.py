@@ -20,17 +20,24 @@ from modelyard_runtime.http.messages import (
     Field,
     Head,
     Limits,
+    LongRequest,
     NotAdmitted,
     Refused,
     Request,
     Response,
 )
+from modelyard_runtime.http.places import Placed, Rooms
 
 IDLE, HEAD, BODY = range(3)
 """Between requests; in the request line or the headers; in the body."""
 
 SMALL_BODY = 16 << 10
 """Bytes of a body that may be read before anybody has admitted its request."""
+
+_LONG_BODY = 256 << 10
+"""Bytes from which a body of known length is received where it stays."""
+_LONG_REST = 64 << 10
+"""Bytes that must be missing of it for that to be worth while."""
 
 _END = b"\r\n\r\n"
 _CHUNK_FRAMING = 16
@@ -50,9 +57,11 @@ class Rules:
     inflates: bool = True
     """Bodies with a content coding are inflated, not passed on as they are."""
     known: KnownHeads = field(init=False)
+    rooms: Rooms = field(init=False)
 
     def __post_init__(self) -> None:
         self.known = KnownHeads(self.limits, self.wants_stream)
+        self.rooms = Rooms()
 
 
 class RequestReader:
@@ -130,6 +139,24 @@ class RequestReader:
                 self._parse(data)
                 return
 
+    @property
+    def places(self) -> bool:
+        """Most of a long body is missing: it may go into `room` instead of through `feed`."""
+        return self.missing >= _LONG_REST and isinstance(self._body, Placed)
+
+    def room(self) -> memoryview:
+        """Where to put the next missing bytes, or some of them. Only after `places` was true."""
+        assert isinstance(self._body, Placed)
+        return self._body.room()
+
+    def filled(self, count: int) -> None:
+        """So many bytes were put there; with the last one the request is `ready`."""
+        assert isinstance(self._body, Placed)
+        self._body.filled(count)
+        self.missing -= count
+        if not self.missing:
+            self._complete()
+
     def _begin(self, data: bytes) -> bytes:
         """Take the head of the next request, without the parser if it is plain.
 
@@ -174,7 +201,12 @@ class RequestReader:
         self.phase = BODY
         self.expects_continue = head.expects_continue
         self._size = 0
-        self._body = self._stream_body(head) if self._streams else Gathered()
+        if self._streams:
+            self._body = self._stream_body(head)
+        elif length is None or length < _LONG_BODY or head.coding:
+            self._body = Gathered()
+        else:
+            self._body = Placed(length, rules.rooms)
         if head.coding:
             limits = rules.limits
             too_long = body_too_long(limits)
@@ -191,6 +223,8 @@ class RequestReader:
         self.expects_continue = False
         if self.stream is not None:
             self.stream = None
+        elif isinstance(body, memoryview):
+            self.ready.append(LongRequest.lending(self._head, body))
         else:
             self.ready.append(Request.of(self._head, body))
 

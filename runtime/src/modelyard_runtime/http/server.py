@@ -208,6 +208,7 @@ class Server:
         self.idle_until = now + self.limits.idle_time + interval
         if self.tls is not None:
             self.tls.refresh(now)
+        self.rules.rooms.tidy()
         for connection in list(self._connections):
             connection.enforce(now)
         self._tick_handle = self.loop.call_later(interval, self._tick)

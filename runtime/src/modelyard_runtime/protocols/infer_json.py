@@ -136,7 +136,7 @@ def _values(tensor: Tensor) -> list[Any]:
 
 def _split(request: Request) -> tuple[memoryview, memoryview]:
     """The JSON of a body, and the binary data behind it."""
-    body = memoryview(request.body)
+    body = request.view
     length = request.headers.get(_JSON_LENGTH)
     if length is None:
         return body, body[:0]

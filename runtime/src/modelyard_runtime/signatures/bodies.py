@@ -15,7 +15,7 @@ from modelyard_runtime.http.server import HttpError, Request
 _MOST_QUERY_FIELDS = 1000
 _DEEPEST = 5000
 
-Text = bytes | msgspec.Raw
+Text = bytes | memoryview | msgspec.Raw
 """JSON: a whole body, or a part of one."""
 _T = TypeVar("_T")
 

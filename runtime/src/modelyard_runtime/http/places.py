@@ -1,0 +1,106 @@
+"""Keeps long bodies of known length in one piece each, in memory that is used again.
+
+To take fresh memory from the system for every body costs more than to receive it.
+"""
+
+from __future__ import annotations
+
+_GROWTH, _LEAST = 8, 64 << 10
+"""Times the bytes that have come, or bytes: so much room is made for a body, not for all that is
+announced."""
+_ALIGNED = 16
+"""A body ends at an address that this divides. Binary tensors come last in a body: so numbers are
+where libraries want them."""
+_MOST_KEPT = 32 << 20
+
+
+class Rooms:
+    """The memory of one server: what nobody looks at any more is given out again."""
+
+    __slots__ = ("_idle", "_rooms")
+
+    def __init__(self) -> None:
+        self._rooms: list[bytearray] = []
+        """Given back, which need not mean that nobody looks at them."""
+        self._idle = False
+
+    def take(self, size: int) -> bytearray:
+        """At least so many bytes, whatever is in them."""
+        self._idle = False
+        for at, room in enumerate(self._rooms):
+            if size <= len(room) <= 2 * size and _is_free(room):
+                return self._rooms.pop(at)
+        return bytearray(size)
+
+    def give_back(self, room: bytearray) -> None:
+        """To be taken again as soon as there is no view of it left."""
+        if room:
+            self._rooms.append(room)
+        while sum(map(len, self._rooms)) > _MOST_KEPT:
+            del self._rooms[0]
+
+    def tidy(self) -> None:
+        """Let go of all, if none was taken since the last call."""
+        if self._idle:
+            self._rooms.clear()
+        self._idle = True
+
+
+class Placed:
+    """A body that can be received into the place where it stays; see `bodies.Body`."""
+
+    __slots__ = ("_length", "_place", "_room", "_rooms", "_size")
+
+    def __init__(self, length: int, rooms: Rooms) -> None:
+        self._length = length
+        self._rooms = rooms
+        self._room = bytearray()
+        self._place = memoryview(self._room)
+        self._size = 0
+
+    def put(self, part: bytes) -> None:
+        """The next part."""
+        end = self._size + len(part)
+        if end > len(self._place):
+            self._grow(end)
+        self._place[self._size : end] = part
+        self._size = end
+
+    def room(self) -> memoryview:
+        """Where to put the next bytes, while there are more to come."""
+        if self._size == len(self._place):
+            self._grow(self._size)
+        return self._place[self._size :]
+
+    def filled(self, count: int) -> None:
+        """So many bytes have been put there."""
+        self._size += count
+
+    def end(self) -> memoryview:
+        """The whole body. Its place is used again when this and all that was made of it is gone."""
+        body = self._place.toreadonly()
+        self._leave()
+        return body
+
+    def _grow(self, size: int) -> None:
+        size = min(self._length, max(_GROWTH * size, _LEAST))
+        offset = -size % _ALIGNED
+        room = self._rooms.take(offset + size)
+        place = memoryview(room)[offset : offset + size]
+        place[: self._size] = self._place[: self._size]
+        self._leave()
+        self._room, self._place = room, place
+
+    def _leave(self) -> None:
+        self._rooms.give_back(self._room)
+        self._room = bytearray()
+        self._place = memoryview(self._room)
+
+
+def _is_free(room: bytearray) -> bool:
+    """Whether there is no view of it: then its length can be changed."""
+    try:
+        room.append(room.pop())
+    except BufferError:
+        return False
+    return True
