@@ -66,14 +66,10 @@ class Identity:
             lines = self._lines = encode_fields(self._fields)
         if not self._fresh:
             return lines
-        request_id = ids.new()
+        new = ids.new()
         if self._aliased:
-            return b"x-request-id: %b\r\nx-ms-request-id: %b\r\n%b" % (
-                request_id,
-                request_id,
-                lines,
-            )
-        return b"x-request-id: %b\r\n%b" % (request_id, lines)
+            return b"x-request-id: %b\r\nx-ms-request-id: %b\r\n%b" % (new, new, lines)
+        return b"x-request-id: %b\r\n%b" % (new, lines)
 
 
 class Ids:

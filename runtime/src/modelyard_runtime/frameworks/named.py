@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, narrowed
+from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, doubles_of, narrowed
 from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.matrix import record_schema
@@ -58,7 +58,15 @@ class Named(Inputs):
 
     def from_joined_rows(self, rows: list[Any]) -> dict[str, Array] | None:
         """Arrays of floats; of integers and texts some are refused only where no others are by."""
-        return self.from_rows(rows) if self._are_floats else None
+        if not self._are_floats:
+            return None
+        field, *others = self._fields
+        if others or field.shape is None or len(field.shape) != 2:
+            return self.from_rows(rows)
+        array = doubles_of(rows, field.shape[1])
+        if array is None:
+            return self.from_rows(rows)
+        return {field.name: narrowed(field.name, array, field.dtype)}
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> dict[str, Array]:
         """One tensor for each input; the only one may have any name."""

@@ -29,7 +29,7 @@ from modelyard_runtime.http.messages import (
     error_response,
 )
 from modelyard_runtime.http.reader import BODY, IDLE, RequestReader, Rules
-from modelyard_runtime.http.receiving import Receiver, receive_by
+from modelyard_runtime.http.receiving import BodyReceiver, receive_by
 from modelyard_runtime.http.sending import BodySender, Outbox, reset
 from modelyard_runtime.http.tls import peer_of
 
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         self._receive(data)
 
     def room(self) -> memoryview:
-        """Where the next bytes of a long body go; called by its `Receiver`."""
+        """Where the next bytes of a long body go; called by its `BodyReceiver`."""
         return self._reader.room()
 
     def filled(self, count: int) -> None:
@@ -330,7 +330,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if reader.places and not self._places:
             self._places = True
-            receive_by(self._transport, Receiver(self))
+            receive_by(self._transport, BodyReceiver(self))
 
     def _receive_here(self) -> None:
         """No more of a long body comes."""

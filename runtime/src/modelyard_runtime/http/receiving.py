@@ -28,7 +28,7 @@ class Owner(Protocol):
         """As `asyncio.Protocol`."""
 
 
-class Receiver(asyncio.BufferedProtocol):
+class BodyReceiver(asyncio.BufferedProtocol):
     """What a transport tells while the rest of a long body comes; all but the bytes as ever."""
 
     __slots__ = ("_filled", "_owner", "_room")
