@@ -2,9 +2,9 @@
 """A scoring runtime that behaves as it is told: what supervisors and drivers are tested with.
 
 `python fake_runtime.py --config <replica.json>`; what it does wrong stands in the variable
-`MISBEHAVE`. It answers every request with its process id, what tells
-this life from others, its deployment and the request's path;
-`/sleep?seconds`, `/eat?mebibytes`, `/print?lines`, `/exit?status`, `/spawn?mark` do as they say.
+`MISBEHAVE`. It answers every request with its process id, what tells this life from others, its
+deployment and the request's path. `/sleep?seconds`, `/eat?mebibytes`, `/burn?seconds`,
+`/print?lines`, `/exit?status` and `/spawn?mark` do as they say.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Answer(BaseHTTPRequestHandler):
                 time.sleep(float(argument))
             case "/eat":
                 EATEN.append(bytearray(b"x") * (int(argument) << 20))
+            case "/burn":
+                return {"cpu_seconds": burn(float(argument))}
             case "/print":
                 print("\n".join(f"line {n}" for n in range(int(argument))), flush=True)
             case "/exit":
@@ -66,6 +68,8 @@ class Answer(BaseHTTPRequestHandler):
             case "/spawn":  # a child that leaves the process group
                 sleep = [sys.executable, "-S", "-c", "import time; time.sleep(600)", argument]
                 return {"child": subprocess.Popen(sleep, start_new_session=True).pid}
+            case "/interfaces":
+                return {"interfaces": [name for _, name in socket.if_nameindex()]}
             case "/environment":
                 return {"environment": dict(os.environ)}
         return {}
@@ -79,6 +83,14 @@ class Answer(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def burn(seconds: float) -> float:
+    """Compute for so long; the processor's seconds that this took."""
+    until, began = time.monotonic() + seconds, time.process_time()
+    while time.monotonic() < until:
+        pass
+    return time.process_time() - began
 
 
 def inherited() -> socket.socket:

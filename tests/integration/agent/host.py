@@ -14,13 +14,15 @@ from typing import Any
 
 import httpx2
 import psutil
+from tests.containers.images import make_container_image
 from tests.factories import KEY
 from tests.integration.agent.fake_server import TOKEN, FakeServer, wait_for
 from tests.integration.agent.images import make_image
 from tests.unit.agent.making import make_deployment, make_desired, make_service
 
 from modelyard.agent.drivers.base import Replica
-from modelyard.agent.drivers.process import ProcessDriver
+from modelyard.agent.drivers.by_target import CONTAINERS, PROCESSES, Drivers
+from modelyard.agent.engine.host import Engines
 from modelyard.agent.home import AgentHome
 from modelyard.agent.shutdown import running_agent, stop_everything
 from modelyard.domain.service import (
@@ -37,8 +39,10 @@ from modelyard.images.signing import TrustedKeys
 class Host:
     """Its agents and everything they start end with `close`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: Path | None = None) -> None:
+        """With the socket of an engine, what it is asked to run are containers."""
         self.folder = folder
+        self.engine = engine
         self.home = AgentHome(folder)
         self.home.create()
         self.home.token.write_text(TOKEN)
@@ -53,7 +57,8 @@ class Host:
         gateway = ("--gateway-host", "127.0.0.1", "--gateway-port", "0")
         # Outside of a sandbox, so that a process has the same id for itself and for the test.
         outside = ("--sandbox", "off")
-        return ["--home", str(self.folder), "--url", self.server.url, *gateway, *outside]
+        engine = ("--engine", str(self.engine)) if self.engine else ()
+        return ["--home", str(self.folder), "--url", self.server.url, *gateway, *outside, *engine]
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Start an agent and wait until it is at work."""
@@ -73,7 +78,7 @@ class Host:
 
     def deployment(self, name: str, mark: str = "1", **environment: str) -> DesiredDeployment:
         """A deployment of an image that the server has."""
-        manifest, blobs = make_image(mark)
+        manifest, blobs = make_container_image(mark) if self.engine else make_image(mark)
         self.server.blobs.update(blobs)
         settings = ReplicaSettings(
             memory=256 << 20,
@@ -81,7 +86,8 @@ class Host:
             scoring_timeout=10,
             environment={"DEPLOYMENT": name, **environment},
         )
-        return make_deployment(name, manifest=manifest, settings=settings)
+        target = CONTAINERS if self.engine else PROCESSES
+        return make_deployment(name, manifest=manifest, settings=settings, target=target)
 
     def want(self, *services: DesiredService) -> None:
         self._generation += 1
@@ -116,7 +122,7 @@ class Host:
 
     def replicas(self) -> tuple[Replica, ...]:
         """As the supervisors see it now."""
-        return ProcessDriver(self.home).observe()
+        return Drivers(self.home, Engines(str(self.engine))).observe()
 
     def runtimes(self) -> dict[str, int]:
         """Process ids of the runtimes that answer, by replica."""
@@ -152,14 +158,14 @@ class Host:
         for agent in self.agents:
             agent.kill()
             agent.wait()
-        stop_everything(self.folder, drain=0.5)
+        stop_everything(self.folder, drain=0.5, engine=self.engine and str(self.engine))
         self.server.close()
 
 
 @contextmanager
-def a_host(folder: Path) -> Iterator[Host]:
+def a_host(folder: Path, engine: Path | None = None) -> Iterator[Host]:
     """A host that leaves no process behind."""
-    host = Host(folder)
+    host = Host(folder, engine)
     try:
         yield host
     finally:

@@ -29,6 +29,7 @@ _SHORT_TURN = 0.02  # seconds between two looks at the container's status until 
 _LONG_TURN = 0.2
 _MEMORY_EVERY = 1.0
 _RECONNECT = 0.2
+_EVIDENCE = 4096  # bytes of the output that may say why it did not begin
 _TRIES = 25
 _MOST_STATUS = 256
 _SIGNALLED = 128  # what engines add to the number of a signal
@@ -48,6 +49,7 @@ class Holder:
         self._shown = False
         self._killed = False
         self._lost: EngineProblem | None = None
+        self._last_output = b""
         self._memory = 0
         self._memory_due = 0.0
         self._address: str | None = spec.socket or None
@@ -121,6 +123,7 @@ class Holder:
             try:
                 for chunk in output:
                     _write_whole(chunk)
+                    self._last_output = (self._last_output + chunk)[-_EVIDENCE:]
                 if not _inside(self._engine.inspect(self._spec.name), "State").get("Running"):
                     break
                 output = self._engine.output(self._spec.name)
@@ -233,7 +236,9 @@ class Holder:
 
     def _relay_end(self) -> None:
         status = share.read_status(self._share)
-        self._publish({**status, "phase": status.get("phase", "starting")})
+        if not status:  # the runtime never began
+            status = {"cause": refusals.from_output(self._last_output, self._spec)}
+        self._publish({"phase": "starting", **status})
 
     def _remove(self) -> None:
         try:

@@ -7,6 +7,7 @@ that only the agent's user may enter.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.agent.container.spec import CONFIG, SOCKET, STATUS
+from modelyard.images import foreign_file
 
 _LARGEST_STATUS = 256 << 10
 _FOR_ANY_USER = 0o777
@@ -41,13 +43,8 @@ def discard(folder: Path) -> None:
 
 def read_status(folder: Path) -> dict[str, Any]:
     """What the runtime says of itself; empty when it says nothing that makes sense."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with open(os.open(folder / STATUS, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_STATUS:
-                return {}
-            document = json.loads(file.read(_LARGEST_STATUS))
+        document = json.loads(foreign_file.read(folder / STATUS, _LARGEST_STATUS))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
@@ -59,26 +56,25 @@ def show_socket(folder: Path, place: Path) -> bool:
     The gateway connects by that name, which the container cannot make a link to something else.
     """
     new = place.with_name(f"{place.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
     try:
-        _link(folder / SOCKET, new)
-        if not stat.S_ISSOCK(new.stat().st_mode):
-            new.unlink()
-            return False
-        new.rename(place)
-        # Of two names of one file, `rename` keeps both.
         new.unlink(missing_ok=True)
+        _name_anew(folder / SOCKET, new)
+        new.rename(place)
+        new.unlink(missing_ok=True)  # `rename` keeps both of two names of one file
     except OSError:
         return False
     return True
 
 
-def _link(source: Path, new: Path) -> None:
+def _name_anew(socket: Path, new: Path) -> None:
+    """Another name of the socket itself; raises an OSError for anything that is none."""
     try:
-        os.link(source, new, follow_symlinks=False)
+        os.link(socket, new, follow_symlinks=False)
+        found = new.lstat()
     except PermissionError:
-        # Linux lets only root, or its owner, link to a socket.
-        if not stat.S_ISSOCK(source.lstat().st_mode):
-            raise
-        new.symlink_to(source)
+        # Linux lets only root, or its owner, link to a socket: this can be replaced at any time.
+        new.symlink_to(socket)
+        found = socket.lstat()
+    if not stat.S_ISSOCK(found.st_mode):
+        new.unlink()
+        raise FileNotFoundError(errno.ENOENT, "no socket", str(socket))

@@ -32,6 +32,7 @@ from modelyard.agent.engine_images import image_tag
 from modelyard.agent.home import AgentHome, is_locked
 from modelyard.agent.supervisor.spec import LOCK, Restarts, Spec
 from modelyard.domain.image import Base, LayerKind
+from modelyard.domain.service import Network, ReplicaSettings
 from modelyard.errors import InvalidRequest
 from modelyard.images.launch import replica_config, runtime_command
 
@@ -116,7 +117,10 @@ class ContainerDriver(SupervisedDriver):
         container.write(folder / inside.CONTAINER)
         command = module_command(HOLDER, folder)
         supervised = self._spec(spec, command, own_environment())
-        return supervised._replace(socket=container.socket, contained=True)
+        network = "without a" if _is_cut_off(spec.settings, host) else "with the engine's"
+        return supervised._replace(
+            socket=container.socket, contained=True, sandbox=f"container, {network} network"
+        )
 
     def _clear(self, folder: Path) -> None:
         """Remove the container that a killed holder left."""
@@ -214,13 +218,18 @@ def _body(spec: ReplicaSpec, host: EngineHost, share: str) -> dict[str, Any]:
             "Binds": [f"{share}:{inside.INSIDE}:rw,Z"],
             **_limits(settings.cpu, settings.memory),
             **_CONFINEMENT,
-            "NetworkMode": "none" if host.shares_sockets else "bridge",
+            "NetworkMode": "none" if _is_cut_off(settings, host) else "bridge",
             # The supervisor keeps the log and decides on restarts.
             "LogConfig": {"Type": "none"},
             "RestartPolicy": {"Name": "no"},
             **({} if host.shares_sockets else published),
         },
     }
+
+
+def _is_cut_off(settings: ReplicaSettings, host: EngineHost) -> bool:
+    """Whether it has no network at all; a published port needs one."""
+    return settings.network is Network.NONE and host.shares_sockets
 
 
 def _limits(cpu: float, memory: int) -> dict[str, Any]:

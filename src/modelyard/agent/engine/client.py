@@ -315,4 +315,6 @@ def _exactly(answer: http.client.HTTPResponse, size: int) -> bytes:
 
 
 def _short(message: object) -> str:
-    return " ".join(str(message).split())[:_LONGEST_MESSAGE]
+    """One line that a terminal may show, whatever the engine passed on."""
+    text = " ".join(str(message)[:_LONGEST_MESSAGE].split())
+    return "".join(c if c.isprintable() else "?" for c in text)
