@@ -46,6 +46,7 @@ CAUSES = {
     CauseCode.EXITED: "The replica ended by itself.",
     CauseCode.PORT_TAKEN: "Something else listens on the gateway's port.",
     CauseCode.CERTIFICATE_UNUSABLE: "The gateway's certificate or its key is no good.",
+    CauseCode.CERTIFICATE_EXPIRES: "The gateway's certificate ends soon, or has ended.",
     CauseCode.IMAGE_UNAVAILABLE: "The image could not be brought to the host or into its engine.",
     CauseCode.WRONG_PLATFORM: "The image was built for another system or processor.",
     CauseCode.SIGNATURE_INVALID: "No trusted key signed the image as it is.",

@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -27,6 +28,7 @@ from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
 from modelyard.blobs.local import LocalBlobs
 from modelyard.control.agents import Agents
+from modelyard.control.authority import Authority
 from modelyard.control.blobs import BlobTransfer
 from modelyard.control.images import Images
 from modelyard.control.models import Models
@@ -50,6 +52,8 @@ from modelyard.targets.agent import ContainerTarget, LocalTarget
 
 WORKSPACE = "default"
 AGENT = "local"
+AUTHORITY = "authority"
+"""Folder of the workspace's own certificate authority, below the home folder."""
 _logger = logging.getLogger("modelyard.server")
 
 
@@ -104,6 +108,7 @@ def compose(settings: Settings) -> Parts:
         local_agent=AGENT,
         master_key=_secret(home / "master.key").encode(),
     )
+    authority = _authority(settings)
     platform = Platform(
         principals=principals,
         blobs=BlobTransfer(blobs, database, settings.max_upload),
@@ -115,12 +120,15 @@ def compose(settings: Settings) -> Parts:
         operations=operations,
         agents=agents,
         local_agent=AGENT,
+        authority=authority.certificate.read_text() if authority else None,
     )
     return Parts(
         platform=platform,
         database=database,
         reconciler=Reconciler(database, operations, agents, targets),
-        upkeep=Upkeep(database, blobs),
+        upkeep=Upkeep(
+            database, blobs, partial(authority.renew, _names(settings)) if authority else None
+        ),
     )
 
 
@@ -178,6 +186,9 @@ def _access(settings: Settings) -> Access:
         InvalidRequest: There is a certificate without its key, or the reverse.
     """
     chain, key = settings.gateway_certificate, settings.gateway_key
+    if chain == "own":
+        own = Authority(settings.home / AUTHORITY)
+        chain, key = own.gateway_certificate, own.gateway_key
     if (chain is None) != (key is None):
         raise InvalidRequest(
             "TLS at the gateway needs both a certificate and its key",
@@ -189,6 +200,23 @@ def _access(settings: Settings) -> Access:
         settings.gateway_name,
         Certificate(str(chain.absolute()), str(key.absolute())) if chain and key else None,
     )
+
+
+def _authority(settings: Settings) -> Authority | None:
+    """The workspace's own authority, with a certificate for the gateway, if that is to be so."""
+    if settings.gateway_certificate != "own":
+        return None
+    authority = Authority(settings.home / AUTHORITY)
+    authority.renew(_names(settings))
+    return authority
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    """What callers may call the gateway: its name, its address, and this host's own names."""
+    anywhere = settings.gateway_host in ("0.0.0.0", "::")  # noqa: S104 - said, not done
+    address = socket.gethostname() if anywhere else settings.gateway_host
+    names = (settings.gateway_name, address, "localhost", "127.0.0.1", "::1")
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _publish(home: Path, url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,9 +42,10 @@ class Settings(BaseSettings):
     gateway_name: str = Field("", pattern=r"[A-Za-z0-9.-]*")
     """Host name by which callers reach the gateway, in the addresses of services; unset takes the
     address it listens on. With TLS it is a name of the certificate."""
-    gateway_certificate: Path | None = None
+    gateway_certificate: Literal["own"] | Path | None = None
     """PEM file with the gateway's certificate and those that lead to its authority; with it the
-    gateway speaks TLS and nothing else. Read again when it changes."""
+    gateway speaks TLS and nothing else. Read again when it changes. `own`: one of the workspace's
+    own authority, made and renewed by the server."""
     gateway_key: Path | None = None
     """PEM file with the certificate's private key, without a passphrase."""
     base: str = "host"

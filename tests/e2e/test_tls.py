@@ -57,6 +57,31 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def test_a_service_is_scored_by_tls_of_the_workspaces_own_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="my-"))
+    for name, value in (Machine(folder).variables() | _OWN).items():
+        monkeypatch.setenv(name, value)
+    for name in ("MODELYARD_GATEWAY_KEY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name)
+    with modelyard.connect() as yard:
+        try:
+            service = yard.services.deploy("own", build_breakable(yard, tmp_path, "yes").reference)
+            assert str(service.scoring_uri).startswith("https://127.0.0.1:")
+            assert yard.services.score("own", {})["answer"] == "yes"
+            authority = yard.info().authority
+            assert authority is not None
+            assert yard.services.why("own") is None
+        finally:
+            yard.stop_server(everything=True)
+    assert oct((folder / "home" / "authority" / "authority.key").stat().st_mode)[-3:] == "600"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+_OWN = {"MODELYARD_GATEWAY_CERTIFICATE": "own", "MODELYARD_GATEWAY_NAME": ""}
+
+
 def test_a_service_is_scored_by_tls_while_its_certificate_is_renewed(
     machine: Machine, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.detached import start_detached
+from modelyard.agent.expiry import ExpiryWatch
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import Certificate, GatewayConfig, read_config, write_config
 from modelyard.agent.gateway.loads import read_loads
@@ -56,6 +57,7 @@ class Gatekeeper:
     def __init__(self, folder: Path, access: Access, clock: Callable[[], float]) -> None:
         self._folder = folder
         self._access = access
+        self._expiry = ExpiryWatch(access.certificate)
         self._clock = clock
         self._starts = Backoff(0.1, 10.0)
         self._child: subprocess.Popen[bytes] | None = None
@@ -86,7 +88,8 @@ class Gatekeeper:
         if status.url is not None:
             self._starts.succeeded()
         view = GatewayView(self._config, status.config_version, certificate)
-        notices = {name: _notice(name, refused) for name, refused in _recent(status).items()}
+        notices = self._expiry_notices()
+        notices |= {name: _notice(name, refused) for name, refused in _recent(status).items()}
         return view, ObservedGateway(url=self._url(status), cause=_cause(status)), notices
 
     def loads(self) -> dict[str, int]:
@@ -97,6 +100,10 @@ class Gatekeeper:
         """Give the gateway another document."""
         write_config(self._folder / files.CONFIG, config)
         self._config = config
+
+    def _expiry_notices(self) -> dict[str, Cause]:
+        notice = self._expiry.notice(datetime.now(UTC))
+        return {route.name: notice for route in self._config.services} if notice else {}
 
     def _url(self, status: GatewayStatus) -> str | None:
         """How callers reach it."""

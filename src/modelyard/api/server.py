@@ -24,6 +24,7 @@ def routes(platform: Platform, stop: Callable[[bool], None]) -> APIRouter:
             workspace=caller.workspace,
             principal=caller.name,
             gateway=platform.agents.gateway_url(platform.local_agent),
+            authority=platform.authority,
         )
 
     @router.post("/server/stop", status_code=202)

@@ -11,6 +11,7 @@ from modelyard.agent.shutdown import stop_everything
 from modelyard.cli import output, parameters, session
 from modelyard.client import Client
 from modelyard.client.connection import Address
+from modelyard.errors import NotFound
 
 app = parameters.commands()
 
@@ -73,6 +74,25 @@ def status(form: output.Output = output.Format.TABLE) -> None:
         output.fields(facts.items())
     if address is None:
         raise typer.Exit(1)
+
+
+@app.command()
+def authority(form: output.Output = output.Format.TABLE) -> None:
+    """Print the certificate of the workspace's own authority, as PEM.
+
+    Callers elsewhere trust it, where the gateway's certificate is `own`.
+    """
+    with session.client() as yard:
+        pem = yard.info().authority
+    if pem is None:
+        raise NotFound(
+            "the gateway's certificate is not from an authority of the workspace",
+            hint="start the server with MODELYARD_GATEWAY_CERTIFICATE=own to have one",
+        )
+    if form is output.Format.JSON:
+        output.data_json({"authority": pem})
+    else:
+        output.data(pem.rstrip())
 
 
 def _facts(address: Address) -> dict[str, output.Cell]:

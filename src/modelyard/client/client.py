@@ -51,7 +51,7 @@ class Client:
     ) -> None:
         self._local = local
         self._connection = Connection(address, transport)
-        self._scorer = Scorer(transport)
+        self._scorer = Scorer(lambda: self.info().authority, transport)
         self.operations = Operations(self._connection)
         self.models = Models(self._connection)
         self.images = Images(self._connection, self.operations)

@@ -196,16 +196,25 @@ def is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def tls(url: str) -> ssl.SSLContext | bool:
+def tls(url: str, authority: str | None = None) -> ssl.SSLContext | bool:
     """How to verify the server at `url`: as usual, and at no cost where there is no TLS.
 
     Reading the certificate authorities takes longer than a whole request to a local server.
+
+    Args:
+        url: Its address.
+        authority: PEM of an authority that it may be certified by as well.
     """
     if url.startswith("http:") and is_loopback(url):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # httpx2 looks for it itself, but not on loopback, where the environment's proxies do not hold.
-    authorities = os.environ.get("SSL_CERT_FILE") if is_loopback(url) else None
-    return ssl.create_default_context(cafile=authorities) if authorities else True
+    authorities = os.environ.get("SSL_CERT_FILE") if is_loopback(url) or authority else None
+    if authorities is None and authority is None:
+        return True
+    context = ssl.create_default_context(cafile=authorities)
+    if authority is not None:
+        context.load_verify_locations(cadata=authority)
+    return context
 
 
 def parse(answer: type[Answer], response: httpx2.Response) -> Answer:

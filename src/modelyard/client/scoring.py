@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -17,9 +18,18 @@ _MARGIN = 10.0
 
 
 class Scorer:
-    """Talks to gateways, which never see the token of the server."""
+    """Talks to gateways, which never see the token of the server.
 
-    def __init__(self, transport: httpx2.BaseTransport | None = None) -> None:
+    Args:
+        authority: PEM of an authority to trust beside the usual ones, or None; asked once, where
+            there is TLS.
+        transport: Replaced in tests.
+    """
+
+    def __init__(
+        self, authority: Callable[[], str | None], transport: httpx2.BaseTransport | None = None
+    ) -> None:
+        self._authority = authority
         self._transport = transport
         self._clients: dict[tuple[bool, bool], httpx2.Client] = {}
         self._lock = threading.Lock()
@@ -64,14 +74,14 @@ class Scorer:
         return _answer(response)
 
     def _client(self, uri: str) -> httpx2.Client:
-        local = is_loopback(uri)
-        kind = (local, uri.startswith("https:"))
+        local, secure = is_loopback(uri), uri.startswith("https:")
         with self._lock:  # threads may share an SDK client: a second one would never be closed
-            if kind not in self._clients:
-                self._clients[kind] = httpx2.Client(
-                    trust_env=not local, verify=tls(uri), transport=self._transport
+            if (local, secure) not in self._clients:
+                own = self._authority() if secure else None
+                self._clients[local, secure] = httpx2.Client(
+                    trust_env=not local, verify=tls(uri, own), transport=self._transport
                 )
-            return self._clients[kind]
+            return self._clients[local, secure]
 
 
 def _uri(service: Service) -> str:

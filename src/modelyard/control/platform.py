@@ -30,6 +30,8 @@ class Platform:
     agents: Agents
     local_agent: str
     """Name of the agent on the server's own host."""
+    authority: str | None = None
+    """PEM of the workspace's own authority, where the gateway's certificate is from it."""
 
     def close(self) -> None:
         """Turn away everybody who waits for news."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from modelyard.blobs.base import BlobStore
@@ -24,11 +25,20 @@ _logger = logging.getLogger("modelyard.upkeep")
 
 
 class Upkeep:
-    """One thread that tidies up."""
+    """One thread that tidies up.
 
-    def __init__(self, database: Database, blobs: BlobStore) -> None:
+    Args:
+        database: Rows that may go.
+        blobs: Bytes that may go.
+        renew: Sees to it that certificates last until the round after the next, at least.
+    """
+
+    def __init__(
+        self, database: Database, blobs: BlobStore, renew: Callable[[], object] | None = None
+    ) -> None:
         self._database = database
         self._blobs = blobs
+        self._renew = renew or (lambda: None)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -44,6 +54,7 @@ class Upkeep:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._renew()
                 self.tidy()
             except ModelyardError as error:
                 _logger.warning("will try again: %s", error)

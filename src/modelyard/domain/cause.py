@@ -42,6 +42,7 @@ class CauseCode(StrEnum):
     # recorded by the agent
     PORT_TAKEN = "port_taken"
     CERTIFICATE_UNUSABLE = "certificate_unusable"
+    CERTIFICATE_EXPIRES = "certificate_expires"
     IMAGE_UNAVAILABLE = "image_unavailable"
     WRONG_PLATFORM = "wrong_platform"
     SIGNATURE_INVALID = "signature_invalid"

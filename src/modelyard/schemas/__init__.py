@@ -212,3 +212,6 @@ class ServerInfo(Value):
     principal: str
     gateway: str | None
     """Address of the local agent's gateway, or null while it does not listen."""
+    authority: str | None = None
+    """PEM of the workspace's own certificate authority, which the gateway's certificate is from;
+    null where it is from another, or there is none."""
