@@ -184,7 +184,7 @@ def _verdict(found: Verification) -> str:
 
 def _show_part(part: VerifiedPart) -> None:
     state = "ok" if part.problem is None else "WRONG"
-    output.data(f"{state:<6} {part.part}  {part.digest}")
+    output.data(f"{state:<6} {part.part:<18} {part.digest}")
     if part.problem is not None:
         output.data(f"       {part.problem}")
 

@@ -46,7 +46,7 @@ def _signature(image: Image, manifest: Manifest, trusted: TrustedKeys) -> Verifi
     refusal = trusted.why_refused(manifest.digest, image.signature)
     problem = None
     if refusal is not None:
-        problem = "; ".join((refusal.message, *refusal.evidence))
+        problem = "; ".join((refusal.message.rstrip("."), *refusal.evidence[1:]))
     return VerifiedPart(part="signature", digest=manifest.digest, problem=problem)
 
 

@@ -67,7 +67,7 @@ class TestOne:
     def test_verify_fails_when_something_is_wrong(self, run: Run, server: FakeServer) -> None:
         server.spoiled = True
         shown = run("image", "verify", "digits", code=1)
-        assert "WRONG  layer model" in shown.stdout
+        assert "WRONG  layer model  " in shown.stdout
         assert "it is not stored" in shown.stdout
         assert "digits:1 is not intact: 1 of 2 parts is wrong" in shown.stderr
         found = json.loads(run("image", "verify", "digits", "-o", "json", code=1).stdout)
