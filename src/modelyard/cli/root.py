@@ -39,6 +39,7 @@ COMMANDS = {
     "service": Entry("modelyard.cli.service", "Deploy, update, score and delete services."),
     "operation": Entry("modelyard.cli.operation", "Follow what takes its time."),
     "server": Entry("modelyard.cli.server", "Start and stop the local server."),
+    "doctor": Entry("modelyard.cli.doctor", "Say what this host can do, and what is missing."),
     "version": Entry("modelyard.cli.version", "Show the version of this program."),
 }
 """Every command of the first level, in the order of its help."""

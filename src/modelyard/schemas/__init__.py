@@ -156,6 +156,7 @@ class SettingsChange(Spec):
     memory: Bytes | None = None
     scoring_timeout: Seconds | None = None
     startup_timeout: Seconds | None = None
+    network: Network | None = None
     environment: dict[str, str] | None = None
     max_concurrent_requests: int | None = None
     max_queue_wait: Seconds | None = None
