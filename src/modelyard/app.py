@@ -29,9 +29,11 @@ from modelyard.api import create_app
 from modelyard.blobs.local import LocalBlobs
 from modelyard.control.agents import Agents
 from modelyard.control.authority import Authority
+from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
 from modelyard.control.images import Images
 from modelyard.control.models import Models
+from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
 from modelyard.control.platform import Platform
 from modelyard.control.principals import Principals, new_token
@@ -69,7 +71,7 @@ class Parts:
     def start(self) -> None:
         """Begin the background work, with what a server before this one left undone."""
         self.platform.images.resume()
-        self.platform.profiles.resume()
+        self.platform.background.resume()
         self.reconciler.start()
         self.upkeep.start()
 
@@ -78,7 +80,7 @@ class Parts:
         self.upkeep.stop()
         self.reconciler.stop()
         self.platform.images.close()
-        self.platform.profiles.close()
+        self.platform.background.close()
         self.database.close()
 
 
@@ -93,6 +95,7 @@ def compose(settings: Settings) -> Parts:
     principals.set_token(WORKSPACE, "owner", Role.OWNER, _secret(home / "token"))
     principals.set_token(WORKSPACE, AGENT, Role.AGENT, _secret(home / "agent" / "token"))
     operations = Operations(database)
+    background = Background(database, operations)
     agents = Agents(database)
     agents.take_over(WORKSPACE, AGENT)
     by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
@@ -115,7 +118,9 @@ def compose(settings: Settings) -> Parts:
         models=Models(database, blobs),
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, builder),
-        profiles=Profiles(database, operations, builder),
+        profiles=Profiles(database, background, builder),
+        moving=Moving(database, blobs, background, builder),
+        background=background,
         services=services,
         operations=operations,
         agents=agents,

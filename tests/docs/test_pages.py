@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.registry.debian import debian_registry
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = [sys.executable, "-m", "modelyard.cli"]
 GUIDE = ROOT / "docs" / "guides" / "first-service.md"
 SUPPLY_CHAIN = ROOT / "docs" / "concepts" / "supply-chain.md"
+MOVING = ROOT / "docs" / "guides" / "move-an-image.md"
+REGISTRY = "registry.example.org"
 OPTIMIZING = ROOT / "docs" / "guides" / "profile-and-optimize.md"
 
 
@@ -105,6 +108,19 @@ def test_profile_and_optimize(tmp_path: Path, variables: dict[str, str]) -> None
     assert len(outputs) == 6
     assert "kept ONNX, 32 bits" in outputs[4]
     assert "<svg " in (tmp_path / "curve.html").read_text()
+
+
+def test_move_an_image(tmp_path: Path, variables: dict[str, str]) -> None:
+    train(tmp_path)
+    with debian_registry(tmp_path) as registry:
+        outputs = [
+            run([word.replace(REGISTRY, registry.host) for word in words], tmp_path, variables)
+            for words in commands(MOVING)
+        ]
+    assert len(outputs) == 8
+    assert "@sha256:" in outputs[5]
+    assert outputs[6:] == ["digits-again:1\n", "digits-copy:1\n"]
+    assert (tmp_path / "digits-folder" / "Containerfile").exists()
 
 
 def test_supply_chain(tmp_path: Path, variables: dict[str, str]) -> None:

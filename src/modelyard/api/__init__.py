@@ -14,6 +14,7 @@ from modelyard.api import (
     errors,
     images,
     models,
+    moving,
     operations,
     profiles,
     server,
@@ -48,8 +49,9 @@ def create_app(
     router.include_router(supply_chain.routes(platform.supply_chain))
     router.include_router(images.routes(platform.images, platform.operations))
     router.include_router(profiles.routes(platform.profiles))
+    router.include_router(moving.routes(platform.moving))
     router.include_router(services.routes(platform.services))
-    router.include_router(operations.routes(platform.operations))
+    router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(agents.routes(platform.agents))
     app.include_router(router)
 

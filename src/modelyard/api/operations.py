@@ -12,12 +12,13 @@ from fastapi.responses import StreamingResponse
 from modelyard.api.access import Owner
 from modelyard.api.parameters import Position, SearchQuery, Wait
 from modelyard.api.streams import BATCH, log_response
+from modelyard.control.background import Background
 from modelyard.control.operations import Operations
 from modelyard.domain.operation import Operation
 from modelyard.domain.search import Page
 
 
-def routes(operations: Operations) -> APIRouter:
+def routes(operations: Operations, background: Background) -> APIRouter:
     """Routes for operations."""
     router = APIRouter(prefix="/operations", tags=["operations"])
 
@@ -51,5 +52,10 @@ def routes(operations: Operations) -> APIRouter:
             lambda: not follow or operations.get(caller, operation).state.ended,
             operations.changed,
         )
+
+    @router.post("/{operation}/cancel")
+    def cancel(caller: Owner, operation: UUID) -> Operation:
+        """End a profile, or the moving of an image; other operations cannot be cancelled."""
+        return background.cancel(caller, operation)
 
     return router

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from fastapi import APIRouter
 
 from modelyard.api.access import Owner
@@ -21,10 +19,5 @@ def routes(profiles: Profiles) -> APIRouter:
     def begin(caller: Owner, name: str, version: str, body: ProfileImage) -> Operation:
         """Measure an image under rising concurrency; the operation's `result` is the profile."""
         return profiles.begin(caller, reference(name, version, "image"), body)
-
-    @router.post("/operations/{operation}/cancel")
-    def cancel(caller: Owner, operation: UUID) -> Operation:
-        """End a profile; other operations cannot be cancelled."""
-        return profiles.cancel(caller, operation)
 
     return router

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import logs, output, parameters, progress, session
+from modelyard.cli import logs, moving, output, parameters, progress, session
 from modelyard.cli.listing import (
     label_change,
     search_filters,
@@ -236,6 +236,14 @@ _MARKS = {
     ImageMark.FROM_SOURCES: "building it again may give another digest",
     ImageMark.UNCHECKED: "it was never started, for it is not for the host that built it",
 }
+
+for _name, _command in (
+    ("export", moving.export),
+    ("import", moving.import_),
+    ("push", moving.push),
+    ("pull", moving.pull),
+):
+    app.command(_name)(_command)
 
 
 def _row(image: Image) -> list[output.Cell]:

@@ -29,7 +29,7 @@ COMMANDS = {
     "deploy": Entry("modelyard.cli.deploy", "Bring a service up from files, doing what differs."),
     "why": Entry("modelyard.cli.why", "Say why a service is not ready, and what to do."),
     "model": Entry("modelyard.cli.model", "Register, find, download and delete models."),
-    "image": Entry("modelyard.cli.image", "Build, find and delete images."),
+    "image": Entry("modelyard.cli.image", "Build, find, move and delete images."),
     "profile": Entry(
         "modelyard.cli.profile", "Measure an image under load, and say what it needs."
     ),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
+from modelyard.client import moving
 from modelyard.client.code_layer import code_digests
 from modelyard.client.collection import Collection
 from modelyard.client.connection import Connection, unreachable
@@ -17,7 +19,7 @@ from modelyard.client.lines import read_lines
 from modelyard.client.logs import read_log
 from modelyard.client.models import version_path
 from modelyard.client.operations import OnLog, Operations
-from modelyard.client.transfer import upload
+from modelyard.client.transfer import Progress, upload
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
 from modelyard.domain.operation import LogLine, Operation
@@ -29,7 +31,17 @@ from modelyard.domain.signature import PublicKey
 from modelyard.domain.validation import compose
 from modelyard.domain.verification import Verification, VerifiedPart
 from modelyard.errors import InvalidRequest
-from modelyard.schemas import AcceptedImage, BuildImage, ProfileImage
+from modelyard.schemas import (
+    AcceptedImage,
+    BuildImage,
+    ExportImage,
+    ImageForm,
+    ImportImage,
+    ProfileImage,
+    PullImage,
+    PushedImage,
+    PushImage,
+)
 
 _LAYER = 600.0
 """Seconds that the server may take to read one layer."""
@@ -188,12 +200,7 @@ class Images(Collection[Image]):
         request = compose(ProfileImage, fields, "the profile")
         path = f"{self._path(reference)}/profiles"
         operation = self._connection.create("POST", path, request, Operation, repeatable=False)
-        try:
-            ended = self._operations.wait(operation.id, on_log=on_log)
-        except KeyboardInterrupt as interrupt:
-            self._operations.cancel(operation.id)
-            interrupt.__notes__ = ["the profile was ended"]
-            raise
+        ended = moving.wait_or_cancel(self._operations, operation, on_log, "profile")
         return Profile.model_validate(ended.result)
 
     def find_package(self, requirement: str) -> Iterator[PackageUse]:
@@ -255,6 +262,139 @@ class Images(Collection[Image]):
         intact = bool(parts) and all(part.problem is None for part in parts)
         return Verification(image=image, intact=intact, parts=tuple(parts))
 
+    def export(
+        self,
+        reference: str,
+        target: StrPath | BinaryIO,
+        *,
+        form: str = "oci",
+        overwrite: bool = False,
+        on_log: OnLog | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write an image into a file, a stream or a folder.
+
+        Args:
+            reference: The image, such as `iris:3`.
+            target: The file, or an open binary stream. A `containerfile` that is not written into
+                a stream becomes a new folder.
+            form: `oci`, a layout in a tar; `docker`, what `docker load` of any version takes; or
+                `containerfile`, from which docker or podman builds the same.
+            overwrite: A file may be replaced; a folder never is.
+            on_log: Called with a line for every layer that is made ready.
+            progress: Called with the bytes written so far and in all.
+
+        Raises:
+            NotFound: There is no such image.
+            Conflict: It is not built or has no base; or there is a file already.
+            InsufficientStorage: The disk is full, here or there; nothing half is left.
+        """
+        request = compose(ExportImage, {"form": form}, "the export")
+        path = f"{self._path(reference)}/exports"
+        operation = self._connection.create("POST", path, request, Operation, repeatable=False)
+        moving.wait_or_cancel(self._operations, operation, on_log, "export")
+        source = f"{path}/{request.form}"
+        if not isinstance(target, (str, os.PathLike)):
+            moving.download_stream(self._connection, source, target, progress)
+        elif request.form is ImageForm.CONTAINERFILE:
+            moving.download_folder(self._connection, source, Path(target), progress)
+        else:
+            moving.download_file(self._connection, source, Path(target), overwrite, progress)
+
+    def import_(
+        self,
+        path: StrPath,
+        *,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str = "",
+        on_log: OnLog | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        """Take in an image that was exported as `oci` or `docker`, and return it.
+
+        Everything is compared with what it promises to be; on a host that can run it, it is started
+        once. The same image under the same name is the one that is here.
+
+        Args:
+            path: The archive, or a folder with an OCI layout.
+            name: Name that it gets; unset takes the one that it carries.
+            tags: Labels that may change later.
+            properties: Facts that never change.
+            description: Free text.
+            on_log: Called with a line for every layer.
+            progress: Called with the bytes sent so far and in all.
+
+        Raises:
+            InvalidRequest: There is no such file, or no image of Modelyard inside.
+            OperationFailed: It is damaged, or did not start; nothing was taken in.
+        """
+        digest = moving.upload_image(self._connection, path, progress)
+        fields = _arrival(name, tags, properties, description) | {"digest": digest}
+        request = compose(ImportImage, fields, "the import")
+        return self._arrived("/images/imports", request, on_log, "import")
+
+    def push(self, reference: str, to: str, *, on_log: OnLog | None = None) -> PushedImage:
+        """Put an image into an image registry; only what is missing there is sent.
+
+        The server does it, with the credentials that docker or podman have left for its user.
+
+        Args:
+            reference: The image, such as `iris:3`.
+            to: Name there, `registry.example.org/team/iris:3`; `latest` without a tag. On this
+                machine plain HTTP is spoken.
+            on_log: Called with a line for every layer.
+
+        Raises:
+            NotFound: There is no such image.
+            InvalidRequest: The name is none.
+            Conflict: The image is not built, or has no base.
+            OperationFailed: The registry cannot be reached, or refuses.
+        """
+        request = compose(PushImage, {"to": to}, "the push")
+        path = f"{self._path(reference)}/pushes"
+        operation = self._connection.create("POST", path, request, Operation, repeatable=False)
+        ended = moving.wait_or_cancel(self._operations, operation, on_log, "push")
+        return PushedImage.model_validate(ended.result)
+
+    def pull(
+        self,
+        source: str,
+        *,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str = "",
+        on_log: OnLog | None = None,
+    ) -> Image:
+        """Take in an image that was pushed to an image registry, and return it.
+
+        It is compared and started once as by `import_`; layers that are here are not fetched.
+
+        Args:
+            source: Its name there, `registry.example.org/team/iris:3`, or with `@sha256:…`.
+            name: Name that it gets here; unset takes the one that it carries.
+            tags: Labels that may change later.
+            properties: Facts that never change.
+            description: Free text.
+            on_log: Called with a line for every layer.
+
+        Raises:
+            InvalidRequest: The name is none.
+            OperationFailed: The registry cannot be reached or does not have it, it is no image of
+                Modelyard, it is damaged, or did not start; nothing was taken in.
+        """
+        fields = _arrival(name, tags, properties, description) | {"source": source}
+        request = compose(PullImage, fields, "the pull")
+        return self._arrived("/images/pulls", request, on_log, "pull")
+
+    def _arrived(self, path: str, request: BaseModel, on_log: OnLog | None, what: str) -> Image:
+        operation = self._connection.create("POST", path, request, Operation, repeatable=False)
+        ended = moving.wait_or_cancel(self._operations, operation, on_log, what)
+        assert isinstance(ended.result, dict)
+        return self.get(str(ended.result["image"]))
+
     def code_digests(self, image: Image) -> dict[str, str]:
         """The digest of every code file of a built image, by its path."""
         return code_digests(self._connection, image)
@@ -279,6 +419,18 @@ class Images(Collection[Image]):
 
     def _path(self, reference: str) -> str:
         return version_path("image", reference)
+
+
+def _arrival(
+    name: str | None,
+    tags: Mapping[str, str] | None,
+    properties: Mapping[str, str] | None,
+    description: str,
+) -> dict[str, Any]:
+    """The fields of `ImportImage` and `PullImage` that say what an image becomes here."""
+    named = {} if name is None else {"name": name}
+    labels = {"tags": dict(tags or {}), "properties": dict(properties or {})}
+    return {**named, **labels, "description": description}
 
 
 def model_reference(model: str | Model) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelyard.control.agents import Agents
+from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
 from modelyard.control.images import Images
 from modelyard.control.models import Models
+from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
 from modelyard.control.principals import Principals
 from modelyard.control.profiles import Profiles
@@ -25,6 +27,8 @@ class Platform:
     images: Images
     supply_chain: SupplyChain
     profiles: Profiles
+    moving: Moving
+    background: Background
     services: Services
     operations: Operations
     agents: Agents

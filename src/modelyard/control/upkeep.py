@@ -18,6 +18,8 @@ KEEP_ANSWERS = timedelta(days=7)
 """How long a request may be sent again and get the answer it got."""
 KEEP_ENVIRONMENTS = timedelta(days=30)
 """How long a locked environment that no image carries is kept for the next build."""
+KEEP_COMPRESSED = timedelta(days=30)
+"""How long a layer is kept in gzip, too, after it was compressed to be moved."""
 STRAY = timedelta(hours=24)
 """Age from which bytes that nobody recorded are not on their way in any more."""
 
@@ -74,6 +76,7 @@ class Upkeep:
         with self._database.write() as tx:
             tx.idempotency.expire(now - KEEP_ANSWERS)
             tx.locks.expire(now - KEEP_ENVIRONMENTS)
+            tx.compressed.expire(now - KEEP_COMPRESSED)
             doomed = tx.blobs.collect(now)
         for digest in doomed:
             self._blobs.delete(digest)

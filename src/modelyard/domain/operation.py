@@ -31,9 +31,25 @@ class OperationKind(StrEnum):
 
     IMAGE_BUILD = "image.build"
     IMAGE_PROFILE = "image.profile"
+    IMAGE_EXPORT = "image.export"
+    IMAGE_IMPORT = "image.import"
+    IMAGE_PUSH = "image.push"
+    IMAGE_PULL = "image.pull"
     SERVICE_DEPLOY = "service.deploy"
     SERVICE_UPDATE = "service.update"
     SERVICE_DELETE = "service.delete"
+
+
+CANCELLABLE = frozenset(
+    {
+        OperationKind.IMAGE_PROFILE,
+        OperationKind.IMAGE_EXPORT,
+        OperationKind.IMAGE_IMPORT,
+        OperationKind.IMAGE_PUSH,
+        OperationKind.IMAGE_PULL,
+    }
+)
+"""Kinds that leave nothing behind when they end half-way: a caller may end them."""
 
 
 class Operation(Value):
@@ -48,7 +64,7 @@ class Operation(Value):
     error: dict[str, Any] | None = None
     """`code`, `message`, `hint`, `details` when it failed."""
     result: JsonValue = None
-    """What came of it, for kinds that make nothing else: the profile of an image."""
+    """What came of it: the profile of an image, the reference of one that was taken in."""
     created_at: datetime
     updated_at: datetime
     created_by: str

@@ -212,8 +212,8 @@ class ImageBuilder:
         log(f"SBOM: {stored.digest}")
         return stored
 
-    def sign(self, manifest: Manifest, described: str, log: Log) -> Signature:
-        """Vouch for what was assembled, and for the SBOM of this digest."""
+    def sign(self, manifest: Manifest, described: str | None, log: Log) -> Signature:
+        """Vouch for what was assembled or taken in, and for the SBOM of this digest, if any."""
         signature = self._key.sign(manifest.digest, described)
         log(f"signed {manifest.digest} with key {signature.key}")
         return signature

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import LayerKind, Manifest, Platform
+from modelyard.domain.image import Base, LayerKind, Manifest, Platform
 from modelyard_runtime import standalone
 
 ROOT = "opt/modelyard"
@@ -24,12 +24,20 @@ ENVIRONMENT_ROOT = f"{ROOT}/environment"
 RUNTIME_ROOT = f"{ROOT}/runtime"
 CODE_ROOT = f"{ROOT}/code"
 MODELS_ROOT = f"{ROOT}/models"
+MANIFEST_PATH = f"{ROOT}/manifest.json"
+"""Where an image tells what it is, in a container."""
 
 PYTHON_KIND = "python"
 """Kind of the images that the Python runtime runs."""
 MAX_BODY = standalone.MAX_BODY
 """Largest request body in bytes that a replica reads."""
 
+_RUNTIME = ("-s", "-S", "-P", "-m", "modelyard_runtime")
+"""-s -S keep the packages of the Python out, -P whatever lies in the working folder."""
+_ALWAYS = {
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONFAULTHANDLER": "1",  # a crash in a compiled library then shows its lines
+}
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -110,12 +118,21 @@ def runtime_command(
     }
     fixed = {
         "PYTHONPATH": os.pathsep.join(map(str, search)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONFAULTHANDLER": "1",  # a crash in a compiled library then shows its lines
+        **_ALWAYS,
     }
-    # -s -S keep the host's own packages out, -P whatever lies in the working folder.
-    command = [interpreter, "-s", "-S", "-P", "-m", "modelyard_runtime"]
-    return command, {**defaults, **environment, **fixed}
+    return [interpreter, *_RUNTIME], {**defaults, **environment, **fixed}
+
+
+def container_command(base: Base) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of an image that a container engine starts by itself.
+
+    Args:
+        base: What it stands on; its variables hold where ours do not.
+    """
+    defaults = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108 - the one folder that may be writable
+    fixed = {"PYTHONPATH": f"/{RUNTIME_ROOT}:/{ENVIRONMENT_ROOT}", **_ALWAYS}
+    command = [base.python, *_RUNTIME, "--image", f"/{MANIFEST_PATH}"]
+    return command, {**defaults, **base.environment, **fixed}
 
 
 def replica_config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -123,6 +124,69 @@ class ProfileImage(Goal):
     """Most requests in flight that are tried."""
     network: Network = Network.NONE
     """What the replica may reach, as in the settings of a service."""
+
+
+class ImageForm(StrEnum):
+    """How an image is written into one tar."""
+
+    OCI = "oci"
+    """An OCI layout."""
+    DOCKER = "docker"
+    """What `docker load` of any version takes."""
+    CONTAINERFILE = "containerfile"
+    """A Containerfile and the layers that it adds."""
+
+
+class ExportImage(Spec):
+    """Make an image ready to be downloaded in this form."""
+
+    form: ImageForm = ImageForm.OCI
+
+
+class ImportImage(Spec):
+    """Take in an image from an archive that was uploaded."""
+
+    digest: Digest
+    """Of the archive."""
+    name: Name | None = None
+    """Unset takes the name that the image carries."""
+    description: Description = ""
+    tags: Labels = {}
+    properties: Labels = {}
+
+
+class PushImage(Spec):
+    """Put an image into an image registry."""
+
+    to: Annotated[str, StringConstraints(max_length=1000)]
+    """`registry.example.org/team/digits:1`."""
+
+
+class PullImage(Spec):
+    """Take in an image from an image registry."""
+
+    source: Annotated[str, StringConstraints(max_length=1000)]
+    """`registry.example.org/team/digits:1`, or with `@sha256:…`."""
+    name: Name | None = None
+    """Unset takes the name that the image carries."""
+    description: Description = ""
+    tags: Labels = {}
+    properties: Labels = {}
+
+
+class PushedImage(Value):
+    """What a push has done; the result of its operation."""
+
+    image: str
+    """`name:version`."""
+    to: str
+    """Where it is now, by its tag."""
+    digest: Digest
+    """Of the OCI manifest there: `…@sha256:…` is always this image."""
+    uploaded: int
+    """Bytes that were sent."""
+    size: int
+    """Bytes of all of its blobs there."""
 
 
 class AcceptedImage(Value):

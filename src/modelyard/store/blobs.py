@@ -18,6 +18,7 @@ from modelyard.store.repository import Repository, insert_all
 from modelyard.store.rows import (
     BlobRow,
     BlobState,
+    CompressedLayerRow,
     ImageBaseRow,
     ImageFileRow,
     ImageLayerRow,
@@ -168,6 +169,7 @@ def _unreferenced() -> ColumnElement[bool]:
         ~exists().where(ImageSbomRow.digest == BlobRow.digest),
         ~exists().where(ImageFileRow.digest == BlobRow.digest),
         ~exists().where(LockRow.digest == BlobRow.digest),
+        ~exists().where(CompressedLayerRow.digest == BlobRow.digest),
     )
 
 

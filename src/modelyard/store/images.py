@@ -58,6 +58,43 @@ class Images(Repository):
             NotFound: A file's blob or a model is not there (any more).
         """
         Blobs(self._session, self._clock).hold([file.digest for file in request.files])
+        row = self._begin(workspace, request, inputs, operation, created_by)
+        self._add_models(row, models)
+        self._add_files(row.seq, request)
+        return self._one(row)
+
+    def take_in(
+        self,
+        workspace: str,
+        request: BuildImage,
+        manifest: Manifest,
+        operation: UUID,
+        created_by: str,
+    ) -> Image:
+        """Begin the next version of an image that was built elsewhere; `succeed` ends it.
+
+        The models inside are named, and hold none of this workspace: they came with the image.
+        """
+        row = self._begin(workspace, request, manifest.digest, operation, created_by)
+        insert_all(
+            self._session,
+            ImageModelRow,
+            (
+                {
+                    "image": row.seq,
+                    "position": position,
+                    "model": None,
+                    "name": model.name,
+                    "version": model.version,
+                }
+                for position, model in enumerate(manifest.models)
+            ),
+        )
+        return self._one(row)
+
+    def _begin(
+        self, workspace: str, request: BuildImage, inputs: str, operation: UUID, created_by: str
+    ) -> ImageRow:
         entries = Labels(dict(request.tags), dict(request.properties))
         row = ImageRow(
             id=uuid4(),
@@ -76,11 +113,9 @@ class Images(Repository):
         )
         self._session.add(row)
         self._session.flush()
-        self._add_models(row, models)
-        self._add_files(row.seq, request)
         labels.add(self._session, ImageLabelRow, workspace, row.seq, entries)
         self._name_operation(row)
-        return self._one(row)
+        return row
 
     def request(self, image: UUID) -> BuildImage:
         """What the build was asked for.
@@ -99,6 +134,14 @@ class Images(Repository):
         )
         if name is not None:
             query = query.where(ImageRow.name == name)
+        row = self._session.scalar(query.order_by(ImageRow.seq.desc()).limit(1))
+        return None if row is None else self._one(row)
+
+    def find_built(self, workspace: str, digest: str, name: str) -> Image | None:
+        """The newest version of an image that has this digest, wherever it was built, or null."""
+        query = select(ImageRow).where(
+            ImageRow.workspace == workspace, ImageRow.name == name, ImageRow.digest == digest
+        )
         row = self._session.scalar(query.order_by(ImageRow.seq.desc()).limit(1))
         return None if row is None else self._one(row)
 

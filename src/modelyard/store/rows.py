@@ -184,6 +184,19 @@ class LockRow(Base):
     created_at: Mapped[datetime]
 
 
+class CompressedLayerRow(Base):
+    """The blob that holds a layer in gzip. It goes with the layer."""
+
+    __tablename__ = "compressed_layer"
+
+    layer: Mapped[str] = mapped_column(
+        DIGEST, ForeignKey("blob.digest", ondelete="CASCADE"), primary_key=True
+    )
+    digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blob.digest"), index=True)
+    size: Mapped[int] = mapped_column(Sequence)
+    created_at: Mapped[datetime]
+
+
 class OperationRow(Base):
     """A long-running request."""
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from modelyard.store.agents import Agents
 from modelyard.store.blobs import Blobs
+from modelyard.store.compressed import CompressedLayers
 from modelyard.store.idempotency import Idempotency
 from modelyard.store.images import Images
 from modelyard.store.locks import Locks
@@ -77,6 +78,11 @@ class Transaction:
     def logs(self) -> Logs:
         """Logs of replicas."""
         return Logs(self._session, self._clock)
+
+    @cached_property
+    def compressed(self) -> CompressedLayers:
+        """Layers that were compressed before."""
+        return CompressedLayers(self._session, self._clock)
 
     @cached_property
     def blobs(self) -> Blobs:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import JsonValue
 from tests.factories import add_image, add_running_image, make_profile
 
+from modelyard.control.background import Background
 from modelyard.control.operations import Operations
 from modelyard.control.profiles import Profiles
 from modelyard.domain.cause import CauseCode
@@ -61,7 +62,8 @@ class Yard:
         self.database = database
         self.operations = Operations(database)
         self.builder = FakeBuilder()
-        self.profiles = Profiles(database, self.operations, self.builder)
+        self.background = Background(database, self.operations)
+        self.profiles = Profiles(database, self.background, self.builder)
         with database.write() as tx:
             self.image = add_image(tx, "iris")
 
@@ -86,8 +88,8 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
     database.migrate()
     yard = Yard(database)
     yield yard
-    yard.profiles.close()
-    yard.profiles._executor.shutdown(wait=True)
+    yard.background.close()
+    yard.background._profiles.shutdown(wait=True)
     database.close()
 
 
@@ -139,35 +141,35 @@ class TestCancel:
     def test_what_is_being_measured_ends(self, yard: Yard) -> None:
         yard.builder.go_on.clear()
         operation = yard.begin()
-        assert yard.profiles.cancel(OWNER, operation.id).state is OperationState.CANCELLED
-        yard.profiles._executor.shutdown(wait=True)
+        assert yard.background.cancel(OWNER, operation.id).state is OperationState.CANCELLED
+        yard.background._profiles.shutdown(wait=True)
         assert yard.ended(operation).state is OperationState.CANCELLED
 
     def test_what_waits_is_not_begun(self, yard: Yard) -> None:
         yard.builder.go_on.clear()
         first, second = yard.begin(), yard.begin(ProfileImage(sample=[2]))
-        yard.profiles.cancel(OWNER, second.id)
+        yard.background.cancel(OWNER, second.id)
         yard.builder.go_on.set()
         assert yard.ended(first).state is OperationState.SUCCEEDED
-        yard.profiles._executor.shutdown(wait=True)
+        yard.background._profiles.shutdown(wait=True)
         assert yard.builder.sent == [[1]]
 
     def test_one_that_has_ended_stays(self, yard: Yard) -> None:
         operation = yard.ended(yard.begin())
-        assert yard.profiles.cancel(OWNER, operation.id) == operation
+        assert yard.background.cancel(OWNER, operation.id) == operation
 
     def test_other_operations_are_refused(self, yard: Yard) -> None:
         with pytest.raises(Conflict, match="cannot be cancelled"):
-            yard.profiles.cancel(OWNER, yard.image.operation)
+            yard.background.cancel(OWNER, yard.image.operation)
         with pytest.raises(NotFound):
-            yard.profiles.cancel(OWNER, uuid4())
+            yard.background.cancel(OWNER, uuid4())
 
 
 def test_a_restart_ends_what_was_being_measured(yard: Yard) -> None:
     with yard.database.write() as tx:
         running = tx.operations.add("default", OperationKind.IMAGE_PROFILE, "image iris:1", "owner")
         build = add_running_image(tx, "young")
-    yard.profiles.resume()
+    yard.background.resume()
     ended = yard.operations.get(OWNER, running.id)
     assert ended.state is OperationState.FAILED
     assert ended.error is not None

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -49,6 +49,10 @@ class FakeServer:
         """Raised instead of answers, one for each request, until none is left."""
         self.answer: Callable[[Any], Any] = lambda data: {"sum": sum(data)}
         self.stopped: bool | None = None
+        self.breaks_archives = False
+        """The connection ends in the middle of an archive."""
+        self.containerfile = "Containerfile"
+        """Name of the first file in the form `containerfile`."""
         self._inputs: dict[str, str] = {}
 
     def client(self) -> Client:
@@ -60,6 +64,22 @@ class FakeServer:
             for request in self.requests
             if request.method == method and re.fullmatch(pattern, request.url.path)
         ]
+
+    def sent(self, path: str) -> Any:
+        """The body of the last request to a path."""
+        return json.loads(self.asked("POST", f".*{path}")[-1].content)
+
+    def archive(self, form: str) -> bytes:
+        """An image in one of its forms."""
+        if form != "containerfile":
+            return f"an image as {form}".encode() * 1000
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as tar:
+            for name in (self.containerfile, "layers/00.tar"):
+                member = tarfile.TarInfo(name)
+                member.size = len(name)
+                tar.addfile(member, io.BytesIO(name.encode()))
+        return made.getvalue()
 
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
@@ -108,6 +128,10 @@ class FakeServer:
             ("GET", f"/images{version}/sbom", lambda r, n, v: httpx2.Response(200, content=SBOM)),
             ("GET", f"/images{version}/log", lambda r, n, v: self._logs(r)),
             ("POST", f"/images{version}/profiles", self._profile),
+            ("POST", f"/images{version}/exports", self._export),
+            ("GET", f"/images{version}/exports/(.+)", lambda r, n, v, form: self._archive(form)),
+            ("POST", "/images/(imports|pulls)", self._arrive),
+            ("POST", f"/images{version}/pushes", self._push),
             ("POST", "/services", self._deploy),
             ("GET", "/services", lambda r: {"items": list(self.services.values())}),
             ("GET", "/services/([^/]+)", lambda r, n: self._service(n)),
@@ -347,6 +371,41 @@ class FakeServer:
         image = self._version("image", name, version)
         operation = self._operation("image.profile", f"image {name}:{image['version']}", None)
         operation["result"] = make_profile(f"{name}:{image['version']}").model_dump(mode="json")
+        return httpx2.Response(202, json=operation)
+
+    def _export(self, request: httpx2.Request, name: str, version: str) -> Any:
+        image = self._version("image", name, version)
+        operation = self._operation("image.export", f"image {name}:{image['version']}", None)
+        return httpx2.Response(202, json=operation)
+
+    def _archive(self, form: str) -> httpx2.Response:
+        body = self.archive(form)
+
+        def chunks() -> Iterator[bytes]:
+            yield body[:100]
+            if self.breaks_archives:
+                raise httpx2.ReadError("reset")
+            yield body[100:]
+
+        headers = {"Content-Length": str(len(body))}
+        return httpx2.Response(200, headers=headers, content=chunks())
+
+    def _arrive(self, request: httpx2.Request, how: str) -> Any:
+        operation = self._operation(f"image.{how.removesuffix('s')}", "image", None)
+        operation["result"] = {"image": "digits:1", "reused": False}
+        return httpx2.Response(202, json=operation)
+
+    def _push(self, request: httpx2.Request, name: str, version: str) -> Any:
+        image = self._version("image", name, version)
+        reference = f"{name}:{image['version']}"
+        operation = self._operation("image.push", f"image {reference}", None)
+        operation["result"] = {
+            "image": reference,
+            "to": json.loads(request.content)["to"],
+            "digest": f"sha256:{'d' * 64}",
+            "uploaded": 2048,
+            "size": 4096,
+        }
         return httpx2.Response(202, json=operation)
 
     def _operation(self, kind: str, resource: str, error: ModelyardError | None) -> dict[str, Any]:

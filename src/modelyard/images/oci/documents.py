@@ -110,6 +110,7 @@ class RunConfig(_Document):
     """How a container is started; only what is of interest of another's image."""
 
     env: list[Text] | None = Field(None, alias="Env", max_length=1000)
+    labels: dict[Text, Text] | None = Field(None, alias="Labels", max_length=1000)
 
 
 class OciConfig(_Document):

@@ -1,0 +1,141 @@
+"""Work of operations that leaves nothing behind when it is cut off: run, cancelled, ended.
+
+What a restart of the server cut off is not begun again: it failed, and says so. Builds of images,
+which are taken up again, are `control.images`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from modelyard.control.operations import Operations
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.operation import CANCELLABLE, Operation, OperationKind, OperationState
+from modelyard.domain.principal import Principal
+from modelyard.errors import Conflict, ModelyardError, OperationFailed
+from modelyard.images.watch import Cancelled
+from modelyard.store import Database
+
+_THREADS = 4
+_logger = logging.getLogger("modelyard.background")
+
+
+class Job:
+    """One operation that is being worked on."""
+
+    def __init__(
+        self, operation: Operation, operations: Operations, is_unwanted: Callable[[], bool]
+    ) -> None:
+        self.operation = operation
+        self.is_unwanted = is_unwanted
+        """Whether it was cancelled, or the server is stopping."""
+        self._operations = operations
+
+    def log(self, text: str, source: str = "") -> None:
+        """Write to the operation's log; the source is what it does, unless told otherwise."""
+        verb = self.operation.kind.rpartition(".")[2]
+        self._operations.append(self.operation.id, source or verb, text)
+
+    def go_on(self) -> None:
+        """Raise `Cancelled` when the work is not wanted any longer."""
+        if self.is_unwanted():
+            raise Cancelled
+
+
+Work = Callable[[Job], JsonValue]
+"""Does the work of an operation and gives its result."""
+
+
+class Background:
+    """Runs work in threads: profiles one at a time, because two would measure each other."""
+
+    def __init__(self, database: Database, operations: Operations) -> None:
+        self._database = database
+        self._operations = operations
+        self._unwanted: set[UUID] = set()
+        self._closing = threading.Event()
+        self._others = ThreadPoolExecutor(_THREADS, thread_name_prefix="background")
+        self._profiles = ThreadPoolExecutor(1, thread_name_prefix="profile")
+
+    def begin(self, operation: Operation, work: Work) -> None:
+        """Have an operation worked on; when there is a thread for it."""
+        is_profile = operation.kind is OperationKind.IMAGE_PROFILE
+        executor = self._profiles if is_profile else self._others
+        executor.submit(self._run, operation, work)
+
+    def cancel(self, principal: Principal, operation: UUID) -> Operation:
+        """End an operation; one that has ended stays as it is.
+
+        Raises:
+            NotFound: There is no such operation.
+            Conflict: It is of a kind that leaves something behind.
+        """
+        found = self._operations.get(principal, operation)
+        if found.kind not in CANCELLABLE:
+            raise Conflict(
+                f"{found.kind} of {found.resource} cannot be cancelled",
+                hint="only what leaves nothing behind can be: a profile, and the moving of images",
+            )
+        if not found.state.ended:
+            self._unwanted.add(operation)
+            self._operations.finish(operation, OperationState.CANCELLED)
+        return self._operations.get(principal, operation)
+
+    def resume(self) -> None:
+        """End what a server before this one did not finish."""
+        with self._database.read() as tx:
+            running = tx.operations.running()
+        for operation in running:
+            if operation.kind in CANCELLABLE:
+                failure = _interrupted(operation)
+                self._operations.finish(operation.id, OperationState.FAILED, failure)
+
+    def close(self) -> None:
+        """End what is being done, and take no more."""
+        self._closing.set()
+        for executor in (self._profiles, self._others):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, operation: Operation, work: Work) -> None:
+        """Do the work; whatever happens, the operation says so."""
+
+        def is_unwanted() -> bool:
+            return self._closing.is_set() or operation.id in self._unwanted
+
+        job = Job(operation, self._operations, is_unwanted)
+        try:
+            job.go_on()
+            result = work(job)
+            self._operations.finish(operation.id, OperationState.SUCCEEDED, result=result)
+        except Cancelled:
+            _logger.info("%s of %s was cancelled", operation.kind, operation.resource)
+        except ModelyardError as error:
+            self._fail(job, error)
+        except Exception:
+            _logger.exception("%s of %s", operation.kind, operation.resource)
+            what = f"{operation.kind} of {operation.resource} failed in the server"
+            self._fail(job, ModelyardError(what, hint="the server's log has the reason"))
+        finally:
+            self._unwanted.discard(operation.id)
+
+    def _fail(self, job: Job, error: ModelyardError) -> None:
+        failure = OperationFailed(error.message, hint=error.hint, details=error.details)
+        job.log(f"failed: {error.message}")
+        self._operations.finish(job.operation.id, OperationState.FAILED, failure)
+
+
+def _interrupted(operation: Operation) -> OperationFailed:
+    cause = Cause(
+        code=CauseCode.INTERRUPTED,
+        message=f"The server was restarted in the middle of the {operation.kind}.",
+        fix="Do it again.",
+    )
+    return OperationFailed(
+        cause.message, hint=cause.fix, details={"cause": cause.model_dump(mode="json")}
+    )

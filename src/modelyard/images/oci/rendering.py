@@ -1,0 +1,203 @@
+"""Renders an image of ours as an OCI image: base, our layers in gzip, and one that says what it is.
+
+The same image gives the same bytes. What is uploaded and what is exported are this; Docker's older
+archive and the Containerfile carry the same layers uncompressed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.blobs.base import BlobStore, Stored
+from modelyard.domain.image import Base, BaseLayer, Image, Layer, Manifest
+from modelyard.errors import Conflict
+from modelyard.images.launch import MANIFEST_PATH, container_command
+from modelyard.images.layers import file_from_bytes, tar_chunks
+from modelyard.images.oci import labels
+from modelyard.images.oci.compression import compressed
+from modelyard.images.oci.documents import (
+    CONFIG,
+    LAYER,
+    LAYER_GZIP,
+    MANIFEST,
+    Descriptor,
+    to_json,
+)
+
+USER = "65532:65532"
+"""Nobody in particular: no name and no rights in any base."""
+PORT = "8080/tcp"
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+Gzip = Callable[[Layer], Stored]
+"""The blob that holds a layer in gzip; made when it is asked for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One blob of a rendered image."""
+
+    descriptor: Descriptor
+    diff_id: str
+    """Of a layer: the digest of its tar."""
+    title: str
+    """What it is, for people."""
+    read: Callable[[int, int], Iterator[bytes]]
+    """Its bytes: from an offset, that many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """An OCI image, ready to be sent."""
+
+    layers: tuple[Part, ...]
+    config: Part
+    manifest: Part
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Everything, each after what it refers to."""
+        return (*self.layers, self.config, self.manifest)
+
+
+def ready(image: Image) -> tuple[Manifest, Base]:
+    """The manifest and the base of an image that can be moved.
+
+    Raises:
+        Conflict: It is not built, or stands on nothing.
+    """
+    if image.manifest is None:
+        raise Conflict(
+            f"image `{image.reference}` is not built: {image.state}",
+            hint="move one that is; `modelyard image list` shows them",
+        )
+    if image.manifest.base is None:
+        raise Conflict(
+            f"image `{image.reference}` has no base, so that no container can be started from it",
+            hint="build it again with a base",
+        )
+    return image.manifest, image.manifest.base
+
+
+def render(image: Image, blobs: BlobStore, gzip: Gzip) -> Rendered:
+    """The image as an OCI image with its own layers in gzip.
+
+    Raises:
+        Conflict: It is not built, or stands on nothing.
+        NotFound: A layer is gone.
+        InsufficientStorage: There is no room for the compressed layers.
+    """
+    manifest, base = ready(image)
+    own = tuple(_compressed(layer, gzip(layer), blobs) for layer in manifest.layers)
+    plain = last_tar(manifest)
+    packed = b"".join(compressed([plain]))
+    last = _in_memory(packed, LAYER_GZIP, "manifest.json", digest_of(plain))
+    return _assembled(image, manifest, base, (*base_parts(base, blobs), *own, last))
+
+
+def render_plain(image: Image, blobs: BlobStore) -> Rendered:
+    """The image as `render` gives it, but with its own layers as they are. Raises the same."""
+    manifest, base = ready(image)
+    own = tuple(_plain(layer, blobs) for layer in manifest.layers)
+    last = _in_memory(last_tar(manifest), LAYER, "manifest.json")
+    return _assembled(image, manifest, base, (*base_parts(base, blobs), *own, last))
+
+
+def base_parts(base: Base, blobs: BlobStore) -> tuple[Part, ...]:
+    """The layers of a base, as they are."""
+    return tuple(_of_base(layer, number, blobs) for number, layer in enumerate(base.layers))
+
+
+def configuration(image: Image, manifest: Manifest, base: Base, layers: tuple[Part, ...]) -> Any:
+    """The document that says how a container is started."""
+    command, environment = container_command(base)
+    variables = [f"{name}={text}" for name, text in sorted(environment.items()) if _is_safe(name)]
+    return {
+        "architecture": manifest.platform.architecture,
+        "os": manifest.platform.os,
+        "created": labels.EPOCH,
+        "config": {
+            "User": USER,
+            "ExposedPorts": {PORT: {}},
+            "Env": variables,
+            "Entrypoint": command,
+            "WorkingDir": "/",
+            "StopSignal": "SIGTERM",
+            "Labels": labels.all_labels(image, manifest),
+        },
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+        "history": [
+            {"created": labels.EPOCH, "created_by": f"modelyard: {layer.title}"} for layer in layers
+        ],
+    }
+
+
+def digest_of(body: bytes) -> str:
+    """`sha256:…` of a blob at hand."""
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def _assembled(image: Image, manifest: Manifest, base: Base, layers: tuple[Part, ...]) -> Rendered:
+    config = _in_memory(to_json(configuration(image, manifest, base, layers)), CONFIG, "config")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": wire(config.descriptor),
+        "layers": [wire(layer.descriptor) for layer in layers],
+        "annotations": labels.standard_labels(image, manifest),
+    }
+    return Rendered(layers, config, _in_memory(to_json(document), MANIFEST, "manifest"))
+
+
+def wire(descriptor: Descriptor) -> dict[str, Any]:
+    """A descriptor as documents have it."""
+    return descriptor.model_dump(by_alias=True, exclude_none=True)
+
+
+def last_tar(manifest: Manifest) -> bytes:
+    """The layer that says what the image is."""
+    return b"".join(tar_chunks([file_from_bytes(MANIFEST_PATH, manifest.to_bytes())]))
+
+
+def _of_base(layer: BaseLayer, number: int, blobs: BlobStore) -> Part:
+    descriptor = Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size)
+    return _stored(descriptor, layer.diff_id, f"base {number}", blobs)
+
+
+def _compressed(layer: Layer, stored: Stored, blobs: BlobStore) -> Part:
+    descriptor = Descriptor(media_type=LAYER_GZIP, digest=stored.digest, size=stored.size)
+    return _stored(descriptor, layer.digest, layer.kind, blobs)
+
+
+def _plain(layer: Layer, blobs: BlobStore) -> Part:
+    descriptor = Descriptor(media_type=LAYER, digest=layer.digest, size=layer.size)
+    return _stored(descriptor, layer.digest, layer.kind, blobs)
+
+
+def _stored(descriptor: Descriptor, diff_id: str, title: str, blobs: BlobStore) -> Part:
+    return Part(
+        descriptor,
+        diff_id,
+        title,
+        lambda offset, length: blobs.open(descriptor.digest, offset, length),
+    )
+
+
+def _in_memory(body: bytes, media_type: str, title: str, diff_id: str | None = None) -> Part:
+    digest = digest_of(body)
+    descriptor = Descriptor(media_type=media_type, digest=digest, size=len(body))
+    return Part(
+        descriptor,
+        diff_id or digest,
+        title,
+        lambda offset, length: iter((body[offset : offset + length],)),
+    )
+
+
+def _is_safe(name: str) -> bool:
+    return _VARIABLE.fullmatch(name) is not None
