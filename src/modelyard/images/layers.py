@@ -176,9 +176,10 @@ def write_layer(
         InsufficientStorage: The disk is full.
     """
     with layers.staging() as tree, blobs.writer() as writer:
-        digest = extract(also(writer, tar_chunks(files, folder)), tree)
-        stored = writer.commit(digest)
-        layers.publish(digest, tree)
+        # The writer hashes what passes, and in another thread: once is enough.
+        _unpack(tar.TarStream(also(writer, tar_chunks(files, folder)), hashed=False), tree)
+        stored = writer.commit()
+        layers.publish(stored.digest, tree)
     return Layer(kind=kind, digest=stored.digest, size=stored.size)
 
 
@@ -316,10 +317,14 @@ def extract(chunks: Iterable[bytes], folder: Path, size: int | None = None) -> s
         IntegrityError: A member could do harm, or the archive is not a layer.
     """
     stream = tar.TarStream(chunks, size)
+    _unpack(stream, folder)
+    return stream.digest
+
+
+def _unpack(stream: tar.TarStream, folder: Path) -> None:
     with TreeWriter(folder) as writer:
         for member, content in stream.members():
             writer.write(member, content)
-    return stream.digest
 
 
 def _tree_digest(folder: Path) -> str | None:

@@ -106,13 +106,17 @@ class TarStream:
     Args:
         chunks: The tar in pieces of any length.
         limit: Bytes the tar may have, or None for no limit.
+        hashed: Whether `digest` is wanted.
 
     Every method raises `IntegrityError` for anything but a well-formed layer.
     """
 
-    def __init__(self, chunks: Iterable[bytes], limit: int | None = None) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], limit: int | None = None, *, hashed: bool = True
+    ) -> None:
         self._chunks = iter(chunks)
         self._limit = limit
+        self._hashed = hashed
         self._buffer = memoryview(b"")
         self._hash = hashlib.sha256()
         self.size = 0
@@ -178,7 +182,8 @@ class TarStream:
             self.size += len(chunk)
             if self._limit is not None and self.size > self._limit:
                 raise IntegrityError(f"the archive is longer than the promised {self._limit} bytes")
-            self._hash.update(chunk)
+            if self._hashed:
+                self._hash.update(chunk)
             self._buffer = memoryview(chunk)
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,13 @@ from tests.integration.images.making import (
     write_wheel,
 )
 
-from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.image import LayerKind, Manifest, Platform
+from modelyard.domain.image import LayerKind, Platform
 from modelyard.errors import BuildFailed, InsufficientStorage
 from modelyard.images.bases.ground import Ground
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.launch import Interpreter, current_interpreter
 from modelyard.images.layers import LayerCache
-from modelyard.images.signing import SigningKey
 from modelyard.settings import Settings
 
 HERE = current_interpreter()
@@ -54,30 +51,6 @@ def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
     said = [text for source, text in workshop.lines if source == "build"]
     assert said[0] == "locking 1 requirements"
     assert any(text.startswith("ready after ") for text in said)
-
-
-def test_the_same_inputs_give_the_same_digest_elsewhere(workshop: Workshop, tmp_path: Path) -> None:
-    def build(home: Path, blobs: LocalBlobs) -> Manifest:
-        builder = ImageBuilder(
-            blobs,
-            LayerCache(home / "layers"),
-            Settings(home=home, wheels=WHEELHOUSE),
-            SigningKey.generate(),
-        )
-        request = make_request(blobs, requirements=["threadpoolctl"], other="x = {'a', 'b'}\n")
-        ground = builder.ground("host", None, workshop.log)
-        lock = builder.lock(request.requirements, HERE, request, workshop.log)
-        _, environment = builder.environment(lock, workshop.log)
-        models = [make_model(blobs, weights=b"weights")]
-        return builder.assemble(request, models, ground, lock, environment, workshop.log)
-
-    first = build(tmp_path / "one", LocalBlobs(tmp_path / "one" / "blobs"))
-    before = os.umask(0o077)
-    try:
-        again = build(tmp_path / "a longer path", LocalBlobs(tmp_path / "a longer path" / "blobs"))
-    finally:
-        os.umask(before)
-    assert again.digest == first.digest
 
 
 class TestAssemble:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.images.copying import copy_python
 
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import Base
@@ -102,15 +103,7 @@ def test_a_changed_library_is_seen(shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 
 def test_the_same_python_elsewhere_gives_the_same_bytes(shelf: Shelf, tmp_path: Path) -> None:
     """Another path of the interpreter, another home, another umask."""
-    copied = tmp_path / "another python"
-    for source in host.host_files():
-        place = Path(source.place)
-        if place.is_relative_to("usr/local"):
-            target = copied / place.relative_to("usr/local")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source.source, target)
-    link = tmp_path / "python"
-    link.symlink_to(copied / Path(host.PYTHON).relative_to("usr/local"))
+    link = copy_python(tmp_path / "another python")
     done = subprocess.run(
         [link, "-c", DIGEST, tmp_path / "home"],
         env={"PYTHONPATH": os.pathsep.join([str(SOURCES), *filter(None, sys.path)])},

@@ -56,7 +56,7 @@ _CERTIFICATES = (
     "/etc/ssl/cert.pem",
 )
 _ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
-_ZONES = Path("/usr/share/zoneinfo")
+_ZONES = "/usr/share/zoneinfo"
 
 _LEFT_OUT = frozenset(
     {
@@ -87,12 +87,12 @@ class HostFile:
     """A file of this host, and where it stands inside."""
 
     place: str
-    source: Path
+    source: str
     executable: bool = False
 
     def mark(self) -> list[str | int]:
         """What changes when the file does."""
-        found = self.source.stat()
+        found = os.stat(self.source)
         return [self.place, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
@@ -107,13 +107,13 @@ def host_files() -> list[HostFile]:
     if program is None or program.loader is None:
         raise build_failed(_unfit(interpreter))
     files = [
-        HostFile(PYTHON, interpreter, executable=True),
-        HostFile(program.loader.lstrip("/"), Path(program.loader).resolve(), executable=True),
+        HostFile(PYTHON, str(interpreter), executable=True),
+        HostFile(program.loader.lstrip("/"), os.path.realpath(program.loader), executable=True),
         *_standard_library(),
-        *_below(_ZONES, _ZONES.as_posix().lstrip("/")),
+        *_below(_ZONES, _ZONES.lstrip("/")),
         *_certificates(),
     ]
-    return files + _libraries(program, [file.source for file in files if _may_need(file)])
+    return files + _libraries(program, [Path(file.source) for file in files if _may_need(file)])
 
 
 def host_layer(files: Iterable[HostFile], layers: LayerCache) -> Iterator[bytes]:
@@ -123,7 +123,7 @@ def host_layer(files: Iterable[HostFile], layers: LayerCache) -> Iterator[bytes]
         BuildFailed: The standard library could not be compiled.
         IntegrityError: A file changed meanwhile, or must not be in a layer.
     """
-    members = [file_from_path(file.place, file.source, file.executable) for file in files]
+    members = [file_from_path(file.place, Path(file.source), file.executable) for file in files]
     with layers.staging() as tree:
         yield from tar_chunks([*members, *_compiled(members, tree), *_own_files()])
 
@@ -150,23 +150,28 @@ def _standard_library() -> Iterator[HostFile]:
         "platbase": sys.base_exec_prefix,
         "installed_platbase": sys.base_exec_prefix,
     }
-    folder = Path(sysconfig.get_path("stdlib", vars=base))
-    compiled = Path(sysconfig.get_path("platstdlib", vars=base)) / "lib-dynload"
+    folder = sysconfig.get_path("stdlib", vars=base)
+    compiled = os.path.join(sysconfig.get_path("platstdlib", vars=base), "lib-dynload")
     yield from _below(folder, _STDLIB)
     for file in _below(compiled, f"{_STDLIB}/lib-dynload"):
-        if not file.source.name.startswith(_MODULES_LEFT_OUT):
+        if not os.path.basename(file.source).startswith(_MODULES_LEFT_OUT):
             yield file
 
 
-def _below(folder: Path, place: str) -> Iterator[HostFile]:
-    """The files below a folder; what links to one is the file itself."""
-    for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_left_out(name)]
-        inside = Path(path).relative_to(folder)
-        for name in names:
-            source = Path(path, name)
-            if not _is_left_out(name) and source.is_file():
-                yield HostFile((place / inside / name).as_posix(), source)
+def _below(folder: str, place: str) -> Iterator[HostFile]:
+    """The files below a folder, if there is one; what links to a file is that file itself."""
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            if _is_left_out(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path, f"{place}/{entry.name}")
+            elif entry.is_file():
+                yield HostFile(f"{place}/{entry.name}", entry.path)
 
 
 def _is_left_out(name: str) -> bool:
@@ -174,13 +179,13 @@ def _is_left_out(name: str) -> bool:
 
 
 def _certificates() -> Iterator[HostFile]:
-    found = next((Path(path) for path in _CERTIFICATES if Path(path).is_file()), None)
+    found = next((path for path in _CERTIFICATES if os.path.isfile(path)), None)
     if found is not None:
         yield HostFile(ENVIRONMENT["SSL_CERT_FILE"].lstrip("/"), found)
 
 
 def _may_need(file: HostFile) -> bool:
-    return file.executable or ".so" in file.source.suffixes
+    return file.executable or ".so" in os.path.basename(file.source)
 
 
 def _libraries(program: Needs, begin: list[Path]) -> list[HostFile]:
@@ -206,7 +211,7 @@ def _libraries(program: Needs, begin: list[Path]) -> list[HostFile]:
                 found[name] = library
                 waiting.append(library)
     return [
-        HostFile((home / name).as_posix().lstrip("/"), path.resolve())
+        HostFile((home / name).as_posix().lstrip("/"), os.path.realpath(path))
         for name, path in found.items()
     ]
 
