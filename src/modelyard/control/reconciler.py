@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from modelyard.control.agents import Agents
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.image import CheckReport
 from modelyard.domain.judgement import Outcome, Verdict, current, judge
 from modelyard.domain.operation import Operation, OperationKind, OperationState
-from modelyard.domain.service import Service, ServiceState
+from modelyard.domain.service import ReplicaState, Service, ServiceState
+from modelyard.domain.values import Reference
 from modelyard.errors import DeployFailed, ModelyardError
 from modelyard.store import Database
 from modelyard.targets.base import Target
@@ -112,6 +114,8 @@ class Reconciler:
             tx.services.set_status(service.id, verdict.status)
             if wanted is not None and leftovers:
                 tx.services.retire(service.id, wanted.id)
+            if operation is not None and (seen := _first_start(service, verdict)) is not None:
+                tx.images.was_started(service.workspace, Reference.parse(service.image), seen)
             if operation is not None:
                 line = f"{service.image} is ready: {len(verdict.status.replicas)} replicas"
                 tx.operations.append_log(operation.id, "service", [line])
@@ -162,3 +166,20 @@ def _differs(service: Service, verdict: Verdict) -> bool:
         verdict.status.generation,
         verdict.status.cause,
     )
+
+
+def _first_start(service: Service, verdict: Verdict) -> CheckReport | None:
+    """What a replica that is ready shows of its image, for one that its builder could not start."""
+    now = verdict.status.observed_at or datetime.now(UTC)
+    wanted = current(service)
+    for replica in verdict.status.replicas:
+        if wanted is None or replica.deployment != wanted.id or replica.started_at is None:
+            continue
+        if replica.state is ReplicaState.READY:
+            return CheckReport(
+                workers=wanted.settings.workers,
+                cold_start=max(0.0, (now - replica.started_at).total_seconds()),
+                memory=replica.memory,
+                checked_at=now,
+            )
+    return None

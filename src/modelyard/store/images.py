@@ -172,6 +172,12 @@ class Images(Repository):
         self._release_files(row.seq)
         return self._one(row)
 
+    def was_started(self, workspace: str, reference: Reference, report: CheckReport) -> None:
+        """Keep what the first start of an image showed that was built where it could not run."""
+        row = versions.find(self._session, ImageRow, workspace, reference)
+        if row.report is None:
+            row.report = report
+
     def fail(self, image: UUID, cause: Cause) -> Image:
         """End a build without success: its files and models are not held any longer.
 

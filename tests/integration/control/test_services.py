@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,9 +26,12 @@ from modelyard.domain.service import (
     ObservedGateway,
     ObservedService,
     ObservedState,
+    ReplicaState,
+    ReplicaStatus,
     ServiceSettings,
     ServiceState,
 )
+from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.schemas import DeployService, SettingsChange, UpdateService
 from modelyard.store import Database
@@ -61,7 +65,9 @@ class Yard:
         with self.database.write() as tx:
             return add_image(tx, name)
 
-    def report(self, *, ready: bool = True, failed: Cause | None = None) -> None:
+    def report(
+        self, *, ready: bool = True, failed: Cause | None = None, started_at: datetime | None = None
+    ) -> None:
         """Report every wanted service; `failed` is why the newest deployment cannot run."""
         desired = self.agents.desired(AGENT, "local")
         services = []
@@ -77,6 +83,18 @@ class Yard:
                             id=deployment.id,
                             ready=ready or deployment is not newest,
                             failed=failed if deployment is newest else None,
+                            replicas=(
+                                ReplicaStatus(
+                                    id="1",
+                                    deployment=deployment.id,
+                                    image=deployment.image,
+                                    state=ReplicaState.READY,
+                                    memory=5 << 20,
+                                    started_at=started_at,
+                                ),
+                            )
+                            if started_at is not None
+                            else (),
                         )
                         for deployment in service.deployments
                     ),
@@ -302,3 +320,26 @@ def test_a_new_server_makes_documents_of_the_one_before_stale(yard: Yard) -> Non
     before = yard.agents.desired(AGENT, "local")
     yard.agents.take_over("default", "local")
     assert yard.agents.desired(AGENT, "local").fence > before.fence
+
+
+def test_an_image_is_unchecked_until_its_first_start(yard: Yard) -> None:
+    image = yard.image()
+    reference = Reference.parse(image.reference)
+
+    def stored() -> Image:
+        with yard.database.read() as tx:
+            return tx.images.get("default", reference)
+
+    assert stored().marks == ("unchecked",)
+    accepted = yard.services.deploy(OWNER, request(image, name="far"))
+    yard.report(ready=False, started_at=datetime.now(UTC))
+    assert stored().marks == ("unchecked",)
+    yard.report(started_at=datetime.now(UTC))
+    assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+    first = stored()
+    assert first.marks == ()
+    assert first.check is not None
+    assert (first.check.workers, first.check.memory, first.check.sample) == (1, 5 << 20, None)
+    yard.services.update(OWNER, "far", UpdateService(settings=SettingsChange(cpu=2)))
+    yard.report(started_at=datetime.now(UTC))
+    assert stored() == first  # a later start is not the first
