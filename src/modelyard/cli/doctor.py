@@ -23,7 +23,8 @@ app = parameters.commands()
 def doctor(form: output.Output = output.Format.TABLE) -> None:
     """Say what this host can do, and what is missing.
 
-    Everything is really tried, and each line has its fix. Exits with 0 unless something that is needed at all is missing.
+    Everything is really tried, and each line has its fix. Exits with 0 unless something is missing
+    that nothing works without.
     """
     output.say("looking at this host; some of it takes a few seconds")
     found = [*_servers(), *examine(_settings())]

@@ -119,12 +119,12 @@ def _problem(sandbox: Sandbox) -> str | None:
     """Why a sandbox does not work here, or None when it does."""
     with tempfile.TemporaryDirectory(prefix="modelyard-try-") as name:
         cell = Cell(sandbox, Path(name), {}, Network.NONE, _LIMITS)
-        cell.prepare("{}")
         secret = cell.folder / "secret"
         secret.touch(mode=0o644)
         python, _ = base_python()
         words = [str(python), "-I", "-S", "-c", _TRY, str(secret), str(cell.inside.scratch)]
         try:
+            cell.prepare("{}")
             done = subprocess.run(
                 cell.command(words), capture_output=True, text=True, timeout=_PATIENCE, env={}
             )

@@ -27,8 +27,11 @@ from modelyard.agent.supervisor.log import log_file, log_files
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.service import ReplicaSettings, ReplicaState
+from modelyard.images import bubblewrap
 from modelyard.images.choosing import host_sandbox
+from modelyard.images.confine import landlock_version
 from modelyard.images.layers import LayerCache
+from modelyard.images.sandbox import Sandbox, SandboxKind
 from modelyard.settings import SandboxMode
 
 SERVICE, DEPLOYMENT = an_id("digits"), an_id("a")
@@ -82,9 +85,23 @@ def processes(request: pytest.FixtureRequest, home: AgentHome) -> Place:
     return Place(lambda: ProcessDriver(home), manifest, layers)
 
 
-def processes_in_a_sandbox(request: pytest.FixtureRequest, home: AgentHome) -> Place:
-    place, sandbox = processes(request, home), host_sandbox(SandboxMode.AUTO)
-    assert sandbox.sound, sandbox.missing
+def processes_in_bubblewrap(request: pytest.FixtureRequest, home: AgentHome) -> Place:
+    sandbox = host_sandbox(SandboxMode.AUTO)
+    assert sandbox.kind is SandboxKind.BUBBLEWRAP, sandbox.missing
+    return in_sandbox(sandbox, processes(request, home), home)
+
+
+def processes_in_landlock(request: pytest.FixtureRequest, home: AgentHome) -> Place:
+    if not landlock_version():
+        pytest.skip("this kernel has no Landlock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bubblewrap, "program", lambda: None)
+        sandbox = host_sandbox.__wrapped__(SandboxMode.AUTO)
+    assert sandbox.kind is SandboxKind.LANDLOCK, sandbox.missing
+    return in_sandbox(sandbox, processes(request, home), home)
+
+
+def in_sandbox(sandbox: Sandbox, place: Place, home: AgentHome) -> Place:
     place.make = lambda: ProcessDriver(home, sandbox)
     place.driver = place.make()
     return place
@@ -98,7 +115,7 @@ def containers(request: pytest.FixtureRequest, home: AgentHome) -> Place:
     return Place(lambda: ContainerDriver(home, engines), manifest, layers)
 
 
-@pytest.fixture(params=[processes, processes_in_a_sandbox, containers])
+@pytest.fixture(params=[processes, processes_in_bubblewrap, processes_in_landlock, containers])
 def place(request: pytest.FixtureRequest, home: Path) -> Iterator[Place]:
     agent_home = AgentHome(home / "home")
     agent_home.create()
