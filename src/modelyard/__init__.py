@@ -34,6 +34,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "modelyard.client": ("Action", "Client", "Deployed", "Step", "connect"),
     "modelyard.domain.cause": ("Cause", "CauseCode"),
+    "modelyard.domain.change": ("ServiceChange",),
     "modelyard.domain.image": ("Image", "ImageState"),
     "modelyard.domain.model": ("Model", "ModelFormat"),
     "modelyard.domain.operation": ("LogLine", "Operation", "OperationState"),
@@ -77,6 +78,7 @@ __all__ = [
     "ScoringFailed",
     "ServerUnreachable",
     "Service",
+    "ServiceChange",
     "ServiceFile",
     "ServiceKeys",
     "ServiceSettings",

@@ -1,5 +1,6 @@
 from modelyard.client import Action, Client, Deployed, Step, connect
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.change import ServiceChange
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.operation import LogLine, Operation, OperationState
@@ -62,6 +63,7 @@ __all__ = [
     "ScoringFailed",
     "ServerUnreachable",
     "Service",
+    "ServiceChange",
     "ServiceFile",
     "ServiceKeys",
     "ServiceSettings",

@@ -90,6 +90,38 @@ def test_a_broken_update_leaves_what_served_before(yard: modelyard.Client, break
     yard.services.delete("kept")
 
 
+def test_a_service_goes_back_and_forth_and_remembers(
+    yard: modelyard.Client, tmp_path: Path
+) -> None:
+    first = build_breakable(yard, tmp_path, "first").reference
+    second = build_breakable(yard, tmp_path, "second").reference
+    yard.services.deploy("memory", first)
+    with pytest.raises(modelyard.Conflict, match="nothing but"):
+        yard.services.rollback("memory")
+    yard.services.update("memory", image=second, max_queue_wait="5s")
+    assert yard.services.rollback("memory").image == first
+    assert yard.services.score("memory", {})["answer"] == "first"
+    assert yard.services.get("memory").settings.max_queue_wait == 10
+    assert yard.services.rollback("memory").image == second
+    with pytest.raises(modelyard.DeployFailed):
+        yard.services.update("memory", environment={"BREAK": "raise"})
+    history = yard.services.history("memory")
+    while history[0].outcome == "Pending":  # it goes back in the background
+        time.sleep(0.1)
+        history = yard.services.history("memory")
+    assert [(one.image, one.outcome) for one in history] == [
+        (second, "Served"),
+        (second, "Failed"),
+        (second, "Served"),
+        (first, "Served"),
+        (second, "Served"),
+        (first, "Served"),
+    ]
+    assert "weights" in history[1].reason
+    assert (history[0].by, history[1].by) == ("", "owner")
+    yard.services.delete("memory")
+
+
 def test_a_regenerated_key_works_at_once_and_the_old_one_no_longer(
     yard: modelyard.Client, breakable: str
 ) -> None:

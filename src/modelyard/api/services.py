@@ -10,6 +10,7 @@ from modelyard.api.parameters import IdempotencyKey, Position, SearchQuery
 from modelyard.api.streams import BATCH, log_response
 from modelyard.control.services import Services
 from modelyard.domain.cause import Cause
+from modelyard.domain.change import ServiceChange
 from modelyard.domain.operation import Operation
 from modelyard.domain.search import Page
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
@@ -50,6 +51,16 @@ def routes(services: Services) -> APIRouter:
     ) -> AcceptedService:
         """Change the image or settings of a service."""
         return services.update(caller, name, body, idempotency_key)
+
+    @router.post("/{name}/rollback", status_code=202)
+    def rollback(caller: Owner, name: str) -> AcceptedService:
+        """Go back to the image and settings that served before."""
+        return services.rollback(caller, name)
+
+    @router.get("/{name}/history")
+    def history(caller: Owner, name: str) -> tuple[ServiceChange, ...]:
+        """What a service was asked to be, newest first, and what became of it."""
+        return services.history(caller, name)
 
     @router.patch("/{name}/labels")
     def change(caller: Owner, name: str, body: ChangeLabels) -> Service:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from modelyard.cli import output, parameters
 from modelyard.client.collection import Filters
+from modelyard.domain.change import ServiceChange
 from modelyard.domain.image import Image
 from modelyard.domain.model import Model
 from modelyard.domain.operation import Operation
@@ -14,7 +15,7 @@ from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
 from modelyard.schemas import ChangeLabels
 
-Item = TypeVar("Item", Model, Image, Service, Operation)
+Item = TypeVar("Item", Model, Image, Service, ServiceChange, Operation)
 
 
 def search_filters(**options: Any) -> Filters:

@@ -16,6 +16,7 @@ from modelyard.cli.listing import (
     show_deleted,
     show_labels,
 )
+from modelyard.domain.change import ServiceChange
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
 
 app = parameters.commands()
@@ -146,6 +147,35 @@ def scale(
     with session.client() as yard:
         service = yard.services.scale(name, replicas, wait=wait)
     _show(service, form)
+
+
+@app.command()
+def rollback(
+    name: parameters.ServiceName,
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Go back to the image and settings that served before, without a failed request.
+
+    Given twice, it goes forth again.
+    """
+    with session.client() as yard:
+        service = yard.services.rollback(name, wait=wait, on_log=progress.log_line)
+    _show(service, form)
+
+
+@app.command()
+def history(name: parameters.ServiceName, form: output.Output = output.Format.TABLE) -> None:
+    """Show what a service was asked to be, newest first, and what became of it."""
+    with session.client() as yard:
+        changes = yard.services.history(name)
+    titles = ("GENERATION", "IMAGE", "OUTCOME", "BY", "AT (UTC)", "WHY")
+    show_all(form, changes, titles, _change_row)
+
+
+def _change_row(change: ServiceChange) -> list[output.Cell]:
+    by = change.by or "modelyard"
+    return [change.generation, change.image, change.outcome, by, change.at, change.reason]
 
 
 @app.command("list")

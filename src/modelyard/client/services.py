@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
+from pydantic import TypeAdapter
+
 from modelyard.client.collection import Collection
 from modelyard.client.connection import Connection, parse
 from modelyard.client.logs import read_log
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.scoring import Scorer
 from modelyard.domain.cause import Cause
+from modelyard.domain.change import ServiceChange
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.search import Page
@@ -139,6 +142,25 @@ class Services(Collection[Service]):
     def scale(self, name: str, replicas: int, *, wait: bool = True) -> Service:
         """Change the number of replicas; those that stay are not restarted."""
         return self.update(name, replicas=replicas, wait=wait)
+
+    def rollback(self, name: str, *, wait: bool = True, on_log: OnLog | None = None) -> Service:
+        """Go back to the image and settings that served before, without a failed request.
+
+        Asked twice, it goes forth again.
+
+        Raises:
+            Conflict: Nothing else has served.
+            NotFound: There is no such service, or the image was deleted.
+            DeployFailed: The replicas did not get ready; those of now go on serving.
+        """
+        response = self._connection.request("POST", f"{self._path(name)}/rollback")
+        accepted = parse(AcceptedService, response)
+        return self.wait(accepted, on_log) if wait else accepted.service
+
+    def history(self, name: str) -> tuple[ServiceChange, ...]:
+        """What a service was asked to be, newest first, who asked, and what became of it."""
+        response = self._connection.request("GET", f"{self._path(name)}/history")
+        return _HISTORY.validate_json(response.content)
 
     def start_deploy(self, fields: Mapping[str, Any]) -> AcceptedService:
         """Ask for a new service; `fields` are those of `DeployService`."""
@@ -279,6 +301,7 @@ class Services(Collection[Service]):
         return f"{self._path(reference)}/labels"
 
 
+_HISTORY = TypeAdapter(tuple[ServiceChange, ...])
 _STALE = (401, 403, 404)
 """Statuses that say that the key or the address known from before is not right any more."""
 

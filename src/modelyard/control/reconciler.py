@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from modelyard.control.agents import Agents
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.change import ChangeOutcome
 from modelyard.domain.image import CheckReport
 from modelyard.domain.judgement import Outcome, Verdict, current, judge
 from modelyard.domain.operation import Operation, OperationKind, OperationState
@@ -112,6 +113,7 @@ class Reconciler:
             if not tx.services.is_current(service.id, service.generation):
                 return  # changed since it was read: look again
             tx.services.set_status(service.id, verdict.status)
+            tx.services.end_change(service.id, service.generation, ChangeOutcome.SERVED)
             if wanted is not None and leftovers:
                 tx.services.retire(service.id, wanted.id)
             if operation is not None and (seen := _first_start(service, verdict)) is not None:
@@ -140,8 +142,11 @@ class Reconciler:
             tx.services.set_status(service.id, verdict.status)
             tx.operations.append_log(operation.id, "service", [error.message, *cause.evidence])
             tx.operations.finish(operation.id, OperationState.FAILED, error.to_wire())
+            tx.services.end_change(
+                service.id, service.generation, ChangeOutcome.FAILED, cause.message
+            )
             if former:
-                tx.services.revert(service.id, service.generation)
+                tx.services.revert(service.id, service.generation, f"{service.image} could not run")
         self._operations.changed.notify()
         self._targets[service.target].apply(service)
 

@@ -9,6 +9,7 @@ from modelyard.control.agents import Agents
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause
+from modelyard.domain.change import ServiceChange, former
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.judgement import judge
 from modelyard.domain.keys import make_key, new_key_id
@@ -122,15 +123,60 @@ class Services:
                     f"`{name}` is already as asked: nothing to update",
                     hint="name another image or setting",
                 )
-            self._supersede(tx, principal, service)
-            service = tx.services.update(principal.workspace, name, image, settings)
-            operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, name)
-            tx.operations.append_log(operation.id, "service", [f"updating to {service.image}"])
-            answer = AcceptedService(service=service, operation=operation)
+            line = f"updating to {image.reference}"
+            answer = self._change(tx, principal, service, image, settings, line)
             remember_answer(tx, principal, key, request, answer, name)
         self._operations.changed.notify()
-        self._targets[service.target].apply(service)
+        self._targets[service.target].apply(answer.service)
         return answer
+
+    def rollback(self, principal: Principal, name: str) -> AcceptedService:
+        """Go back to what served before, image and settings; needs no build.
+
+        Asked twice, it goes forth again.
+
+        Raises:
+            NotFound: There is no such service, or the image was deleted.
+            Conflict: Nothing else has served, or the service is being deleted.
+        """
+        with self._database.write() as tx:
+            service = self._changeable(tx, principal, name)
+            before = former(tx.services.history(service.id), service.image, service.settings)
+            if before is None:
+                raise Conflict(
+                    f"nothing but {service.image} with its present settings has served `{name}`",
+                    hint=f"`modelyard service history {name}` shows what it was asked to be",
+                )
+            image = _built(tx, principal, before.image)
+            _refuse_unfit(self._targets[service.target], image)
+            line = f"going back to {before.image}, as of generation {before.generation}"
+            answer = self._change(tx, principal, service, image, before.settings, line)
+        self._operations.changed.notify()
+        self._targets[service.target].apply(answer.service)
+        return answer
+
+    def history(self, principal: Principal, name: str) -> tuple[ServiceChange, ...]:
+        """What a service was asked to be, newest first, and what became of it."""
+        with self._database.read() as tx:
+            return tx.services.history(tx.services.get(principal.workspace, name).id)
+
+    def _change(
+        self,
+        tx: Transaction,
+        principal: Principal,
+        service: Service,
+        image: Image,
+        settings: ServiceSettings,
+        line: str,
+    ) -> AcceptedService:
+        """Want another image or other settings, in place of a change still on its way."""
+        self._supersede(tx, principal, service)
+        changed = tx.services.update(
+            principal.workspace, service.name, image, settings, principal.name
+        )
+        operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, service.name)
+        tx.operations.append_log(operation.id, "service", [line])
+        return AcceptedService(service=changed, operation=operation)
 
     def delete(self, principal: Principal, name: str) -> Operation:
         """Drain and remove a service; asked again it gives the same operation.

@@ -14,6 +14,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from modelyard.domain.cause import Cause
+from modelyard.domain.change import ChangeOutcome
 from modelyard.domain.image import CheckReport, ImageState, LayerKind, Manifest, Package
 from modelyard.domain.model import Imports, ModelFormat
 from modelyard.domain.operation import OperationKind, OperationState
@@ -437,6 +438,26 @@ class DeploymentRow(Base):
     weight: Mapped[int]
     generation: Mapped[int]
     created_at: Mapped[datetime]
+
+
+class ServiceChangeRow(Base):
+    """What a service was asked to be from one generation on, and what became of it.
+
+    The image is kept by name: history forbids no delete.
+    """
+
+    __tablename__ = "service_change"
+
+    service: Mapped[int] = mapped_column(
+        ForeignKey("service.seq", ondelete="CASCADE"), primary_key=True
+    )
+    generation: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[str]
+    settings: Mapped[ServiceSettings] = mapped_column(Document(ServiceSettings))
+    at: Mapped[datetime]
+    by: Mapped[str]
+    outcome: Mapped[ChangeOutcome] = mapped_column(one_of(ChangeOutcome, "outcome"))
+    reason: Mapped[str]
 
 
 class ServiceKeyRow(Base):

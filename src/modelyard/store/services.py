@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select, update
 
+from modelyard.domain.change import ChangeOutcome, ServiceChange
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
@@ -25,6 +26,7 @@ from modelyard.errors import Conflict, NotFound
 from modelyard.schemas import ChangeLabels, DeployService
 from modelyard.store import labels, search, versions
 from modelyard.store.agents import Agents
+from modelyard.store.changes import Changes
 from modelyard.store.contents import images_with
 from modelyard.store.labels import Labels
 from modelyard.store.repository import Repository, insert_all
@@ -82,10 +84,16 @@ class Services(Repository):
         self._session.flush()
         self._deploy(row)
         labels.add(self._session, ServiceLabelRow, workspace, row.seq, entries)
+        self._changes.add(row, created_by)
         return self._one(row)
 
     def update(
-        self, workspace: str, name: str, image: Image | None, settings: ServiceSettings
+        self,
+        workspace: str,
+        name: str,
+        image: Image | None,
+        settings: ServiceSettings,
+        by: str = "",
     ) -> Service:
         """Want another image (None keeps it) and these settings, one generation on.
 
@@ -110,9 +118,10 @@ class Services(Repository):
         else:
             self._current(row).settings = settings
             self._session.flush()
+        self._changes.add(row, by)
         return self._one(row)
 
-    def revert(self, service: UUID, generation: int) -> Service:
+    def revert(self, service: UUID, generation: int, reason: str = "") -> Service:
         """Go back to the deployment that served before, with its image and settings.
 
         The failed ones are removed, the generation goes one on. Nothing changes when the service
@@ -132,7 +141,22 @@ class Services(Repository):
         former.weight = FULL_WEIGHT
         row.image, row.settings = former.image, former.settings
         self._changed(row)
+        self._changes.add(row, "", reason)
         return self._one(row)
+
+    def end_change(
+        self, service: UUID, generation: int, outcome: ChangeOutcome, reason: str = ""
+    ) -> None:
+        """Note in the history what became of the change that made this generation."""
+        self._changes.end(self._row(service).seq, generation, outcome, reason)
+
+    def history(self, service: UUID) -> tuple[ServiceChange, ...]:
+        """Every change of the service, newest first.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        return self._changes.of(self._row(service).seq)
 
     def retire(self, service: UUID, keep: UUID) -> Service:
         """Remove deployments without traffic, save `keep`; the new one has taken over.
@@ -268,6 +292,10 @@ class Services(Repository):
         query = select(ServiceRow).where(ServiceRow.agent == agent, ServiceRow.deleting.is_(False))
         rows = self._session.scalars(query.order_by(ServiceRow.name)).all()
         return tuple(self._view.desired(rows))
+
+    @property
+    def _changes(self) -> Changes:
+        return Changes(self._session, self._clock)
 
     @property
     def _agents(self) -> Agents:

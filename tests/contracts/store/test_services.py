@@ -16,6 +16,7 @@ from tests.factories import (
     digest_of,
 )
 
+from modelyard.domain.change import ChangeOutcome
 from modelyard.domain.search import Search
 from modelyard.domain.service import (
     KeyHash,
@@ -306,3 +307,52 @@ class TestDelete:
             tx.services.keys(service.id)
         with pytest.raises(NotFound):
             tx.logs.read(service.id, None, 0, 10)
+
+
+class TestHistory:
+    def test_every_change_is_noted_and_ends(self, tx: Transaction) -> None:
+        service = add_service(tx)
+        tx.services.end_change(service.id, 1, ChangeOutcome.SERVED)
+        tx.services.update(WORKSPACE, "digits", add_image(tx), LARGER, "somebody")
+        tx.services.end_change(service.id, 2, ChangeOutcome.FAILED, "it broke")
+        tx.services.revert(service.id, 2, "going back")
+        assert [
+            (one.generation, one.image, one.settings, one.by, one.outcome, one.reason)
+            for one in tx.services.history(service.id)
+        ] == [
+            (3, "digits:1", PLAIN, "", ChangeOutcome.PENDING, "going back"),
+            (2, "digits:2", LARGER, "somebody", ChangeOutcome.FAILED, "it broke"),
+            (1, "digits:1", PLAIN, "owner", ChangeOutcome.SERVED, ""),
+        ]
+
+    def test_a_change_on_its_way_is_superseded_by_a_newer_one(self, tx: Transaction) -> None:
+        service = add_service(tx)
+        tx.services.update(WORKSPACE, "digits", None, LARGER)
+        newest, former = tx.services.history(service.id)
+        assert (newest.outcome, former.outcome) == (
+            ChangeOutcome.PENDING,
+            ChangeOutcome.SUPERSEDED,
+        )
+
+    def test_an_end_is_not_changed(self, tx: Transaction) -> None:
+        service = add_service(tx)
+        tx.services.end_change(service.id, 1, ChangeOutcome.SERVED)
+        tx.services.end_change(service.id, 1, ChangeOutcome.FAILED, "late")
+        (only,) = tx.services.history(service.id)
+        assert (only.outcome, only.reason) == (ChangeOutcome.SERVED, "")
+
+    def test_wanting_what_is_wanted_is_no_change(self, tx: Transaction) -> None:
+        service = add_service(tx)
+        tx.services.update(WORKSPACE, "digits", None, PLAIN)
+        assert len(tx.services.history(service.id)) == 1
+
+    def test_it_outlives_its_images_and_goes_with_its_service(self, tx: Transaction) -> None:
+        service = add_service(tx)
+        tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN)
+        tx.services.retire(service.id, tx.services.get(WORKSPACE, "digits").deployments[-1].id)
+        tx.images.delete(WORKSPACE, Reference("digits", 1))
+        assert tx.services.history(service.id)[-1].image == "digits:1"
+        tx.services.mark_deleting(WORKSPACE, "digits")
+        tx.services.delete(service.id)
+        with pytest.raises(NotFound):
+            tx.services.history(service.id)
