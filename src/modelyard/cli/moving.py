@@ -74,8 +74,8 @@ def import_(
 ) -> None:
     """Take in an image that was exported, and print its reference.
 
-    What was exported as `oci` or `docker` can be. Everything is compared with what it promises to be,
-    and it is started once where this host can.
+    What was exported as `oci` or `docker` can be. Everything is compared with what it promises to
+    be, and it is started once where this host can.
     """
     with session.client() as yard, progress.transfer(f"sending {path}") as on_bytes:
         image = yard.images.import_(
