@@ -67,7 +67,7 @@ class ReplicaSettings(Spec):
     """Longest time until a replica is ready, `"5m"`; then its start counts as hung."""
     network: Network = Network.NONE
     """`none`: what runs in the replica reaches nothing; `outbound`: it uses the host's network,
-    as for a download in `init()`. Holds where the host has a sandbox."""
+    as for a download in `init()`. On the target `local` it holds where the host has a sandbox."""
     environment: dict[str, str] = {}
     """Environment variables of the replica. Readable by everybody who may see the service."""
 

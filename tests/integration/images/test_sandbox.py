@@ -317,6 +317,19 @@ def run(data):
     assert workshop.check(script, {}).answer == 1
 
 
+def test_nothing_is_started_where_a_sandbox_is_required_and_missing(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poor = Sandbox(SandboxKind.LIMITS, missing=("bubblewrap is not installed",))
+    monkeypatch.setattr(choosing, "host_sandbox", lambda mode: poor)
+    with pytest.raises(BuildFailed) as failed:
+        workshop.check("def run(data):\n    return 1\n", {}, sandbox=SandboxMode.REQUIRED)
+    cause = failed.value.details["cause"]
+    assert cause["code"] == "no_sandbox"
+    assert "bubblewrap is not installed" in cause["evidence"]
+    assert not any(source == "check" for source, _ in workshop.lines)
+
+
 class AnyCode:
     """A pickle that runs a program of its own when it is loaded."""
 

@@ -48,11 +48,15 @@ class Blobs:
 class Host:
     """A provider whose threads can be waited for, and whose clock stands still."""
 
-    def __init__(self, folder: Path, *blobs: tuple[Layer, bytes]) -> None:
+    def __init__(
+        self, folder: Path, *blobs: tuple[Layer, bytes], refusal: Cause | None = None
+    ) -> None:
         self.partial = folder / "fetched"
         self.partial.mkdir()
         self.blobs = Blobs(*blobs)
-        self.fetcher = LayerFetcher(LayerCache(folder / "layers"), self.partial, self.blobs)
+        self.fetcher = LayerFetcher(
+            LayerCache(folder / "layers"), self.partial, self.blobs, refusal
+        )
         self.now = 0.0
         self.woken = threading.Event()
         self.trusted = TrustedKeys(folder / "trusted")
@@ -137,6 +141,13 @@ def test_wrong_platform_is_a_problem_and_fetches_nothing(host: Host) -> None:
     problem = host.provide(make_deployment(manifest=manifest))
     assert problem is not None
     assert problem.code is CauseCode.WRONG_PLATFORM
+    assert host.blobs.asked == []
+
+
+def test_host_that_may_start_nothing_fetches_nothing(tmp_path: Path) -> None:
+    refusal = Cause(code=CauseCode.NO_SANDBOX, message="This host has no sandbox.")
+    host = Host(tmp_path, LAYER, refusal=refusal)
+    assert host.provide(deployment_of(LAYER[0])) == refusal
     assert host.blobs.asked == []
 
 
