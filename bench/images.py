@@ -84,24 +84,45 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def first_build(folder: Path) -> tuple[float, float, int]:
-    """Seconds of a build from empty caches, those of its check, and bytes of its environment."""
-    (folder / "score.py").write_text(LEARN)
+def first_build(folder: Path) -> tuple[float, float]:
+    """Seconds of a build from empty caches, and of its check."""
     with server(folder) as yard:
         began = time.perf_counter()
-        image = yard.images.build(
-            "first",
-            models=[],
-            script=folder / "score.py",
-            requirements=REQUIREMENTS,
-            sample=[[0.1]],
-        )
+        image = learning_image(yard, folder)
         took = time.perf_counter() - began
     assert image.check is not None
-    assert image.manifest is not None
-    check = image.check.cold_start + (image.check.scoring_time or 0.0)
-    sizes = (image.manifest.layer(kind).size for kind in (LayerKind.ENVIRONMENT, LayerKind.RUNTIME))
-    return took, check, sum(sizes)
+    return took, image.check.cold_start + (image.check.scoring_time or 0.0)
+
+
+def learning_image(yard: modelyard.Client, folder: Path, slim: bool = False) -> modelyard.Image:
+    """An image with scikit-learn."""
+    (folder / "score.py").write_text(LEARN)
+    return yard.images.build(
+        "first",
+        models=[],
+        script=folder / "score.py",
+        requirements=REQUIREMENTS,
+        sample=[[0.1]],
+        slim=slim,
+    )
+
+
+def sizes(folder: Path) -> Iterator[dict[str, Any]]:
+    """What is installed into an image, ours and those of peers, byte-compiled."""
+    with server(folder) as yard:
+        for slim in (False, True):
+            manifest = learning_image(yard, folder, slim).manifest
+            assert manifest is not None
+            kinds = (LayerKind.ENVIRONMENT, LayerKind.RUNTIME)
+            size = sum(manifest.layer(kind).size for kind in kinds)
+            way = ", --slim" if slim else ""
+            yield figure(f"scikit-learn image: environment and runtime{way}", size / MIB, "MiB")
+    for peer, packages in PEERS.items():
+        installed = peer_size(folder, packages)
+        if installed is None:
+            print(f"no package index has {peer}, so it is not compared", file=sys.stderr)
+        else:
+            yield figure(f"{peer}: what a container of it installs", installed / MIB, "MiB")
 
 
 def parts(folder: Path) -> dict[str, float]:
@@ -178,7 +199,7 @@ def peer_size(folder: Path, packages: list[str]) -> int | None:
     """Bytes that a peer's container gets installed; None when no index has its packages."""
     target = folder / "peer"
     try:
-        pip("install", "--target", str(target), *packages, *REQUIREMENTS)
+        pip("install", "--compile-bytecode", "--target", str(target), *packages, *REQUIREMENTS)
         return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     except subprocess.CalledProcessError:
         return None
@@ -196,6 +217,7 @@ def run() -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="my-") as name:
         folder = Path(name)
         yield from _first_builds(folder)
+        yield from sizes(folder)
         added = rebuilds(folder)
         yield figure(
             "rebuild with 100 MB of new weights, beyond its check start", added, "s", "<= 1"
@@ -203,10 +225,10 @@ def run() -> Iterator[dict[str, Any]]:
 
 
 def _first_builds(folder: Path) -> Iterator[dict[str, Any]]:
-    ratios, tables, size = [], [], 0
+    ratios, tables = [], []
     for _ in range(FIRST_BUILDS):
         alone = parts(folder)
-        took, check, size = first_build(folder)
+        took, check = first_build(folder)
         alone["check start"] = check
         ratios.append(took / sum(alone.values()))
         tables.append({"first build": took, **alone})
@@ -216,10 +238,3 @@ def _first_builds(folder: Path) -> Iterator[dict[str, Any]]:
         yield figure(f"scikit-learn image: {part}", value, "s")
     ratio = statistics.median(ratios)
     yield figure("scikit-learn image: first build over its parts", ratio, "ratio", "<= 1.2")
-    yield figure("scikit-learn image: environment and runtime, byte-compiled", size / MIB, "MiB")
-    for peer, packages in PEERS.items():
-        installed = peer_size(folder, packages)
-        if installed is None:
-            print(f"no package index has {peer}, so it is not compared", file=sys.stderr)
-        else:
-            yield figure(f"{peer}: what a container of it installs", installed / MIB, "MiB")

@@ -6,10 +6,8 @@ what is kept between builds saves time and changes nothing.
 
 from __future__ import annotations
 
-import errno
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,20 +17,18 @@ from packaging.requirements import Requirement
 from pydantic import JsonValue
 
 from modelyard.blobs.base import BlobStore, Stored
-from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, Platform
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.domain.service import Network
 from modelyard.domain.signature import Signature
-from modelyard.errors import InsufficientStorage
 from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, usual_platform
 from modelyard.images.bases.ground import Ground
 from modelyard.images.check import check_start
 from modelyard.images.choosing import host_sandbox, why_refused
 from modelyard.images.environment import Environments, Lock, runtime_requirements
-from modelyard.images.failures import build_failed
+from modelyard.images.failures import build_failed, full_disk_as_cause
 from modelyard.images.known import KnownLayers
 from modelyard.images.launch import Interpreter, why_unsuitable
 from modelyard.images.layers import LayerCache
@@ -52,7 +48,7 @@ class Log(Protocol):
 
 
 class ImageBuilder:
-    """Makes images for this host's Python and platform. Any number of threads may build at once.
+    """Makes images, and starts those that this host can. Any number of threads may build at once.
 
     Args:
         blobs: Where models and files come from and layers go to.
@@ -97,7 +93,7 @@ class ImageBuilder:
         Raises:
             BuildFailed: No image can stand on it; `details["cause"]` says why.
         """
-        with _full_disk_as_cause():
+        with full_disk_as_cause():
             ground = self._bases.find(base, _platform(base, platform))
         log(f"base: {_base(ground)}")
         return ground
@@ -124,7 +120,7 @@ class ImageBuilder:
             BuildFailed: There are none; `details["cause"]` says why.
         """
         log(f"locking {len(requirements)} requirements")
-        with _full_disk_as_cause():
+        with full_disk_as_cause():
             lock = self._environments.lock(requirements, interpreter, request.allow_sources)
         pins = (f"{package.name} {package.version}" for package in lock.packages)
         log(f"locked {len(lock.packages)} packages: {', '.join(pins)}")
@@ -138,7 +134,7 @@ class ImageBuilder:
         Raises:
             BuildFailed: A package cannot be fetched, or is not what was locked.
         """
-        with _full_disk_as_cause():
+        with full_disk_as_cause():
             lock, layer = self._environments.layer(lock, log)
         log(f"environment: {_size(layer)}")
         return lock, layer
@@ -169,7 +165,7 @@ class ImageBuilder:
             NotFound: A file or a model's file is gone.
         """
         files = sorted(request.files, key=lambda file: file.path)
-        with _full_disk_as_cause():
+        with full_disk_as_cause():
             runtime = self._layer(
                 LayerKind.RUNTIME,
                 [self.runtime_digest(), ground.interpreter.python],
@@ -206,7 +202,7 @@ class ImageBuilder:
         converted: Mapping[str, bytes] | None = None,
     ) -> Stored:
         """Write down what is inside what was assembled, as a blob: its SBOM."""
-        with _full_disk_as_cause(), self._blobs.writer() as writer:
+        with full_disk_as_cause(), self._blobs.writer() as writer:
             writer.write(sbom.describe(name, manifest, lock, models, converted))
             stored = writer.commit()
         log(f"SBOM: {stored.digest}")
@@ -234,7 +230,7 @@ class ImageBuilder:
         self._refuse(manifest, signature)
         log("starting the image once, to check it")
         log(host_sandbox(self._settings.sandbox).describe(network))
-        with _full_disk_as_cause():
+        with full_disk_as_cause():
             folders = self._unpacked(manifest)
             report = check_start(manifest, folders, sample, network, self._settings, log)
         log(f"ready after {report.cold_start:.2f} s, using {report.memory / (1 << 20):.0f} MiB")
@@ -253,7 +249,7 @@ class ImageBuilder:
             BuildFailed: The search failed or passed a limit; `details["cause"]` says why.
         """
         self._refuse(manifest, signature)
-        with _full_disk_as_cause():
+        with full_disk_as_cause():
             return convert(manifest, self._unpacked(manifest), sample, self._settings, log)
 
     def profile(
@@ -347,27 +343,3 @@ def _base(ground: Ground) -> str:
     if ground.base is None:
         return "none, so the image runs only as processes of a host"
     return f"{ground.base.origin}, {ground.base.size / (1 << 20):.1f} MiB, {ground.base.digest}"
-
-
-@contextmanager
-def _full_disk_as_cause() -> Iterator[None]:
-    """A disk that is full is a reason a build can fail for, whoever met it."""
-    try:
-        yield
-    except InsufficientStorage as error:
-        raise _storage_full(error.message) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _storage_full(str(error)) from error
-
-
-def _storage_full(seen: str) -> Exception:
-    return build_failed(
-        Cause(
-            code=CauseCode.STORAGE_FULL,
-            message="The disk became full during the build.",
-            evidence=(seen,),
-            fix="Make room in the home folder of the server, then build again.",
-        )
-    )

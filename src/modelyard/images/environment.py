@@ -6,16 +6,12 @@ where packages come from, so that the same requirements give the same lock under
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib.metadata
-import io
 import os
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +24,6 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Package, Platform
 from modelyard.domain.requirements import parse_lines
 from modelyard.errors import IntegrityError, InvalidRequest
-from modelyard.images.bytecode import compile_sources
 from modelyard.images.failures import (
     build_failed,
     explain_install,
@@ -41,8 +36,8 @@ from modelyard.images.launch import (
     base_python,
     current_interpreter,
 )
-from modelyard.images.layers import LayerCache, files_below, write_tree
-from modelyard.images.slimming import superfluous
+from modelyard.images.layers import LayerCache, write_tree
+from modelyard.images.normalising import compile_tree, normalise
 from modelyard.settings import Settings
 
 _LONGEST_RUN = 3600.0
@@ -61,8 +56,6 @@ _PASSED_ON = re.compile(
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})\b")
 _SOURCES = "# from sources: "
-_MACHINE_FILES = frozenset({".lock"})
-_MACHINE_RECORDS = frozenset({"uv_cache.json"})
 
 
 class Pin(NamedTuple):
@@ -178,10 +171,10 @@ class Environments:
             self._install(lock, root)
             log(f"installed {len(lock.packages)} packages")
             try:
-                saved = _normalise(root, lock.slim)
+                saved = normalise(root, lock.slim)
                 if lock.slim:
                     log(f"slim: left out {sum(saved.values()) / (1 << 20):.1f} MiB")
-                log(_compile(root, lock.interpreter))
+                log(compile_tree(root, lock.interpreter))
                 layer = write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
                 return replace(lock, saved=saved), layer
             except IntegrityError as error:
@@ -276,71 +269,3 @@ def _unfit_package(seen: str) -> Cause:
         evidence=(seen,),
         fix="Leave out the package that has this file, or ask for another version of it.",
     )
-
-
-def _compile(root: Path, interpreter: Interpreter) -> str:
-    """Compile all but the packages' own tests: 41 % of the sources of scikit-learn's environment,
-    and nothing imports them. Returns what was done, in words."""
-    here = base_python()[1]
-    if interpreter.python != here:
-        return f"nothing is compiled: Python {interpreter.python} is not this host's {here}"
-    sources = [
-        file.path
-        for file in files_below(root)
-        if file.path.endswith(".py") and "tests" not in file.path.split("/")
-    ]
-    compile_sources(root, sources, f"/{ENVIRONMENT_ROOT}", interpreter)
-    return f"compiled {len(sources)} modules"
-
-
-def _normalise(root: Path, slim: bool) -> dict[str, int]:
-    """Take out what differs from machine to machine, and the lines that list it.
-
-    With `slim` also what nothing needs; returns the bytes of that, by package.
-    """
-    sizes = {path: 0 for path in _machine_files(root)}
-    if slim:
-        sizes |= {
-            path.relative_to(root).as_posix(): path.stat().st_size for path in superfluous(root)
-        }
-    for path in sizes:
-        (root / path).unlink()
-    _remove_empty_folders(root)
-    saved: dict[str, int] = {}
-    for record in root.glob("*.dist-info/RECORD"):
-        name = record.parent.name.partition("-")[0]
-        saved[canonicalize_name(name)] = sum(sizes[path] for path in _drop_lines(record, sizes))
-    for folder in list(root.rglob("__pycache__")):
-        shutil.rmtree(folder)
-    return saved
-
-
-def _machine_files(root: Path) -> Iterable[str]:
-    yield from (name for name in _MACHINE_FILES if (root / name).exists())
-    yield from (f"bin/{path.name}" for path in root.glob("bin/*") if _is_script(path))
-    for name in _MACHINE_RECORDS:
-        yield from (path.relative_to(root).as_posix() for path in root.glob(f"*.dist-info/{name}"))
-
-
-def _is_script(path: Path) -> bool:
-    """Whether its first line names an interpreter, which is one of this machine."""
-    with path.open("rb") as file:
-        return file.read(2) == b"#!"
-
-
-def _remove_empty_folders(root: Path) -> None:
-    for folder, _, _ in os.walk(root, topdown=False):
-        if folder != str(root):
-            with suppress(OSError):
-                os.rmdir(folder)
-
-
-def _drop_lines(record: Path, removed: Mapping[str, int]) -> set[str]:
-    """Take files out of the list of a package; which of them it had."""
-    text = record.read_text(encoding="utf-8", errors="surrogateescape")
-    rows = list(csv.reader(io.StringIO(text)))
-    kept = [row for row in rows if not row or row[0] not in removed]
-    if len(kept) < len(rows):
-        with record.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(kept)
-    return {row[0] for row in rows if row and row[0] in removed}

@@ -1,4 +1,4 @@
-"""Turns what the package installer says into one typed cause.
+"""Turns what the package installer and the disk say into one typed cause.
 
 Its words are matched where they are stable; what is not recognised is a clash for the resolver and
 a failed installation for the rest, with the words themselves as evidence.
@@ -6,14 +6,16 @@ a failed installation for the rest, with the words themselves as evidence.
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.errors import BuildFailed
+from modelyard.errors import BuildFailed, InsufficientStorage
 
 _MOST_EVIDENCE = 30
 _LONGEST_LINE = 500
@@ -34,6 +36,30 @@ def build_failed(cause: Cause) -> BuildFailed:
     """The error that a build ends with, for this reason."""
     return BuildFailed(
         cause.message, hint=cause.fix, details={"cause": cause.model_dump(mode="json")}
+    )
+
+
+@contextmanager
+def full_disk_as_cause() -> Iterator[None]:
+    """A disk that is full is a reason a build can fail for, whoever met it."""
+    try:
+        yield
+    except InsufficientStorage as error:
+        raise _storage_full(error.message) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _storage_full(str(error)) from error
+
+
+def _storage_full(seen: str) -> BuildFailed:
+    return build_failed(
+        Cause(
+            code=CauseCode.STORAGE_FULL,
+            message="The disk became full during the build.",
+            evidence=(seen,),
+            fix="Make room in the home folder of the server, then build again.",
+        )
     )
 
 
