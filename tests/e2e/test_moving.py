@@ -304,11 +304,22 @@ class TestRegistries:
         registry: DebianRegistry,
     ) -> None:
         yard.images.push(digits.reference, f"{registry.host}/signed:1")
+        with pytest.raises(modelyard.OperationFailed, match="no key that is trusted here"):
+            elsewhere.images.pull(f"{registry.host}/signed:1", name="signed", signed=True)
         key = yard.images.key()
         (elsewhere_home / "trusted" / "friend.pem").write_text(key.pem)
-        image = elsewhere.images.pull(f"{registry.host}/signed:1", name="signed")
+        image = elsewhere.images.pull(f"{registry.host}/signed:1", name="signed", signed=True)
         assert image.signature == digits.signature
         assert elsewhere.images.sbom("signed") == yard.images.sbom(digits.reference)
+
+    def test_a_trusted_signature_comes_in_an_archive_too(
+        self, yard: modelyard.Client, elsewhere: modelyard.Client, digits: Image, archive: Path
+    ) -> None:
+        """After the test above its key is trusted there."""
+        image = elsewhere.images.import_(archive, name="archived", signed=True)
+        assert image.signature == digits.signature
+        assert elsewhere.images.sbom("archived") == yard.images.sbom(digits.reference)
+        assert elsewhere.images.verify("archived").intact
 
     def test_another_name_of_the_same_registry_gets_it_mounted(
         self, yard: modelyard.Client, digits: Image, registry: DebianRegistry

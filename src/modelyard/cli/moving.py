@@ -19,6 +19,9 @@ Name = Annotated[
     str | None,
     typer.Option(help="Name that it gets; unset takes the one that it carries.", metavar="NAME"),
 ]
+Signed = Annotated[
+    bool, typer.Option("--signed", help="Refuse it unless a trusted key has signed it.")
+]
 
 
 def export(
@@ -70,6 +73,7 @@ def import_(
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
     description: parameters.Description = None,
+    signed: Signed = False,
     form: output.Output = output.Format.TABLE,
 ) -> None:
     """Take in an image that was exported, and print its reference.
@@ -84,6 +88,7 @@ def import_(
             tags=parameters.pairs(tags),
             properties=parameters.pairs(properties),
             description=description or "",
+            signed=signed,
             on_log=progress.log_line,
             progress=on_bytes,
         )
@@ -120,6 +125,7 @@ def pull(
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
     description: parameters.Description = None,
+    signed: Signed = False,
     form: output.Output = output.Format.TABLE,
 ) -> None:
     """Take in an image from a registry, and print its reference.
@@ -134,6 +140,7 @@ def pull(
             tags=parameters.pairs(tags),
             properties=parameters.pairs(properties),
             description=description or "",
+            signed=signed,
             on_log=progress.log_line,
         )
     output.say(f"took in {image.reference}")

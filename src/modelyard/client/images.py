@@ -309,6 +309,7 @@ class Images(Collection[Image]):
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         description: str = "",
+        signed: bool = False,
         on_log: OnLog | None = None,
         progress: Progress | None = None,
     ) -> Image:
@@ -323,6 +324,7 @@ class Images(Collection[Image]):
             tags: Labels that may change later.
             properties: Facts that never change.
             description: Free text.
+            signed: Refuse it unless a key that is trusted there has signed it.
             on_log: Called with a line for every layer.
             progress: Called with the bytes sent so far and in all.
 
@@ -331,7 +333,7 @@ class Images(Collection[Image]):
             OperationFailed: It is damaged, or did not start; nothing was taken in.
         """
         digest = moving.upload_image(self._connection, path, progress)
-        fields = _arrival(name, tags, properties, description) | {"digest": digest}
+        fields = _arrival(name, tags, properties, description, signed) | {"digest": digest}
         request = compose(ImportImage, fields, "the import")
         return self._arrived("/images/imports", request, on_log, "import")
 
@@ -366,6 +368,7 @@ class Images(Collection[Image]):
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         description: str = "",
+        signed: bool = False,
         on_log: OnLog | None = None,
     ) -> Image:
         """Take in an image that was pushed to an image registry, and return it.
@@ -378,6 +381,7 @@ class Images(Collection[Image]):
             tags: Labels that may change later.
             properties: Facts that never change.
             description: Free text.
+            signed: Refuse it unless a key that is trusted there has signed it.
             on_log: Called with a line for every layer.
 
         Raises:
@@ -385,7 +389,7 @@ class Images(Collection[Image]):
             OperationFailed: The registry cannot be reached or does not have it, it is no image of
                 Modelyard, it is damaged, or did not start; nothing was taken in.
         """
-        fields = _arrival(name, tags, properties, description) | {"source": source}
+        fields = _arrival(name, tags, properties, description, signed) | {"source": source}
         request = compose(PullImage, fields, "the pull")
         return self._arrived("/images/pulls", request, on_log, "pull")
 
@@ -426,11 +430,12 @@ def _arrival(
     tags: Mapping[str, str] | None,
     properties: Mapping[str, str] | None,
     description: str,
+    signed: bool,
 ) -> dict[str, Any]:
     """The fields of `ImportImage` and `PullImage` that say what an image becomes here."""
     named = {} if name is None else {"name": name}
     labels = {"tags": dict(tags or {}), "properties": dict(properties or {})}
-    return {**named, **labels, "description": description}
+    return {**named, **labels, "description": description, **_set(signed=signed)}
 
 
 def model_reference(model: str | Model) -> str:

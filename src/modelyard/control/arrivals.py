@@ -7,7 +7,6 @@ then an image.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,12 +19,12 @@ from modelyard.domain.image import CheckReport, Image, LayerKind, Manifest, Pack
 from modelyard.domain.principal import Principal
 from modelyard.domain.signature import Signature
 from modelyard.domain.values import NAME_PATTERN
-from modelyard.errors import InvalidRequest
+from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.launch import why_unsuitable
-from modelyard.images.oci.attachments import SBOM, SIGNATURE, Attachment, read_signature
 from modelyard.images.oci.intake import Carried, packages_in, read_manifest, store_layers
 from modelyard.images.oci.labels import TITLE, sample_in
+from modelyard.images.oci.vouching import Vouched, vouching
 from modelyard.schemas import BuildImage, ImportImage, PullImage
 from modelyard.store import Database
 
@@ -42,7 +41,6 @@ class Arrivals:
         self,
         principal: Principal,
         carried: Carried,
-        beside: Sequence[Attachment],
         request: ImportImage | PullImage,
         job: Job,
     ) -> JsonValue:
@@ -51,19 +49,19 @@ class Arrivals:
         Args:
             principal: Whose it will be.
             carried: The image.
-            beside: What is kept beside it where it comes from: signatures, SBOMs.
             request: What it becomes here.
             job: Who works on it.
 
         Raises:
             InvalidRequest: It is no image of ours, or has no name.
-            IntegrityError: Something is not what it should be.
+            IntegrityError: Something is not what it should be, or it must be signed and is not.
             BuildFailed: It does not pass its check.
             InsufficientStorage: The disk is full.
         """
         name = request.name or _own_name(carried)
         manifest = read_manifest(carried)
         job.log(f"it is {manifest.digest}")
+        vouched = self._vouched(carried, manifest, must=request.signed)
         with self._database.read() as tx:
             same = tx.images.find_built(principal.workspace, manifest.digest, name)
         if same is not None:
@@ -71,35 +69,35 @@ class Arrivals:
             return {"image": same.reference, "reused": True}
         store_layers(carried, manifest, self._blobs, partial(self._hold, job), job.log)
         packages = packages_in(self._blobs.open(manifest.layer(LayerKind.ENVIRONMENT).digest))
-        signature = self._signature(manifest, beside, job)
+        signature = self._signature(manifest, vouched, job)
         report = self._check(manifest, signature, sample_in(carried.labels), job)
         job.go_on()
         wish = _wish(name, manifest, request)
         image = self._register(principal, wish, manifest, signature, packages, report, job)
         return {"image": image.reference, "reused": False}
 
-    def _signature(self, manifest: Manifest, beside: Sequence[Attachment], job: Job) -> Signature:
-        """That of a key that is trusted here; else our own, for a caller wants the image here."""
-        contents = {one.type: one.content for one in beside if one.type == SBOM}
-        for one in beside:
-            if one.type != SIGNATURE:
-                continue
-            signed, signature = read_signature(one.content)
-            refusal = self._builder.trusted.why_refused(manifest.digest, signature)
-            if signed == manifest.digest and refusal is None:
-                job.log(f"signed by {signature.key}, which is trusted")
-                return self._with_sbom(signature, contents.get(SBOM), job)
-        job.log("no key that is trusted here has signed it: it is vouched for from now on")
-        return self._builder.sign(manifest, None, job.log)
+    def _vouched(self, carried: Carried, manifest: Manifest, *, must: bool) -> Vouched | None:
+        vouched = vouching(manifest.digest, carried.beside, self._builder.trusted)
+        if vouched is None and must:
+            raise IntegrityError(
+                f"no key that is trusted here has signed {carried.name}",
+                hint="put the public key of who signed it as a .pem file into the folder `trusted` "
+                "of the server's home, or take it in as it is",
+            )
+        return vouched
 
-    def _with_sbom(self, signature: Signature, content: bytes | None, job: Job) -> Signature:
-        """The signature, with the SBOM that it is over stored."""
-        if signature.sbom is not None:
+    def _signature(self, manifest: Manifest, vouched: Vouched | None, job: Job) -> Signature:
+        """That of a key that is trusted here; else our own, for a caller wants the image here."""
+        if vouched is None:
+            job.log("no key that is trusted here has signed it: it is vouched for from now on")
+            return self._builder.sign(manifest, None, job.log)
+        job.log(f"signed by {vouched.signature.key}, which is trusted")
+        if vouched.sbom is not None:
             with self._blobs.writer() as writer:
-                writer.write(content or b"")
-                stored = writer.commit(signature.sbom)
+                writer.write(vouched.sbom)
+                stored = writer.commit(vouched.signature.sbom)
             self._hold(job, stored.digest, stored.size)
-        return signature
+        return vouched.signature
 
     def _check(
         self, manifest: Manifest, signature: Signature, sample: JsonValue, job: Job

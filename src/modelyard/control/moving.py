@@ -21,7 +21,7 @@ from modelyard.domain.values import Reference
 from modelyard.errors import InvalidRequest
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.oci.archive import ArchiveFiles
-from modelyard.images.oci.attachments import artifact, attachments
+from modelyard.images.oci.attachments import artifact, kept_beside
 from modelyard.images.oci.forms import (
     Archive,
     containerfile_archive,
@@ -103,7 +103,7 @@ class Moving:
         def work(job: Job) -> JsonValue:
             read = partial(self._blobs.open, request.digest)
             carried = carried_in(ArchiveFiles("the archive", size, read))
-            return self._arrivals.take_in(principal, carried, [], request, job)
+            return self._arrivals.take_in(principal, carried, request, job)
 
         return self._begin_without(principal, OperationKind.IMAGE_IMPORT, request.name, work)
 
@@ -119,9 +119,9 @@ class Moving:
             with Repository(str(name)) as repository:
                 job.log(f"asking {name.host} for {name}")
                 found = repository.pull_manifest(None)
-                carried = carried_by(repository, found)
                 beside = pull_attachments(repository, found.descriptor)
-                return self._arrivals.take_in(principal, carried, beside, request, job)
+                carried = carried_by(repository, found, beside)
+                return self._arrivals.take_in(principal, carried, request, job)
 
         return self._begin_without(principal, OperationKind.IMAGE_PULL, request.name, work)
 
@@ -201,11 +201,8 @@ class Moving:
 
     def _send_attachments(self, image: Image, rendered: Rendered, repository: Repository) -> None:
         """Put the signature and the SBOM beside what was sent."""
-        assert image.digest is not None, "what is not built was refused"
-        sbom = image.signature.sbom if image.signature else None
-        content = b"".join(self._blobs.open(sbom)) if sbom else None
         subject = rendered.manifest.descriptor
-        kept = attachments(image.digest, image.signature, content)
+        kept = kept_beside(image, self._blobs)
         push_artifacts(repository, subject, [artifact(one, subject) for one in kept])
 
     def _send_blob(self, part: Part, repository: Repository, job: Job) -> int:

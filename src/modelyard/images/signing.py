@@ -92,6 +92,10 @@ class TrustedKeys:
         if not path.exists():
             _write(path, 0o644, key.pem.encode())
 
+    def knows(self, key: str) -> bool:
+        """Whether the key with this id is trusted."""
+        return self._find(key) is not None
+
     def why_refused(self, image: str, signature: Signature | None) -> Cause | None:
         """Why an image of this digest must not be started, or None when a trusted key signed it."""
         if signature is None:

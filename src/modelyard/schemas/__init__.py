@@ -150,6 +150,8 @@ class ImportImage(Spec):
     """Of the archive."""
     name: Name | None = None
     """Unset takes the name that the image carries."""
+    signed: bool = False
+    """Refuse it unless a key that is trusted here has signed it."""
     description: Description = ""
     tags: Labels = {}
     properties: Labels = {}
@@ -169,6 +171,8 @@ class PullImage(Spec):
     """`registry.example.org/team/digits:1`, or with `@sha256:…`."""
     name: Name | None = None
     """Unset takes the name that the image carries."""
+    signed: bool = False
+    """Refuse it unless a key that is trusted here has signed it."""
     description: Description = ""
     tags: Labels = {}
     properties: Labels = {}

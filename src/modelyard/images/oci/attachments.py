@@ -14,6 +14,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from modelyard.blobs.base import BlobStore
+from modelyard.domain.image import Image
 from modelyard.domain.signature import STATEMENT_TYPE, Signature, statement
 from modelyard.domain.values import DIGEST_PATTERN
 from modelyard.errors import IntegrityError, NotFound
@@ -74,6 +76,18 @@ def attachments(
     if sbom is not None:
         kept.append(Attachment(SBOM, sbom, {"io.modelyard.digest": image}))
     return tuple(kept)
+
+
+def kept_beside(image: Image, blobs: BlobStore) -> tuple[Attachment, ...]:
+    """What is kept beside a built image.
+
+    Raises:
+        NotFound: Its SBOM is gone.
+    """
+    assert image.digest is not None, "it is built"
+    sbom = image.signature.sbom if image.signature else None
+    content = None if sbom is None else b"".join(blobs.open(sbom))
+    return attachments(image.digest, image.signature, content)
 
 
 def artifact(attachment: Attachment, subject: Descriptor) -> Artifact:

@@ -15,6 +15,7 @@ from modelyard.domain.image import Image
 from modelyard.images import tar
 from modelyard.images.layers import LayerFile, file_from_bytes, tar_chunks
 from modelyard.images.oci import labels
+from modelyard.images.oci.attachments import ATTACHMENTS, artifact, kept_beside, listed
 from modelyard.images.oci.documents import GZIP_LAYERS, INDEX, to_json
 from modelyard.images.oci.layout import INDEX_FILE, MARK, VERSION, blob_path
 from modelyard.images.oci.rendering import (
@@ -41,20 +42,35 @@ class Archive(NamedTuple):
 
 
 def oci_archive(image: Image, blobs: BlobStore, gzip: Gzip) -> Archive:
-    """An OCI layout. Raises as `rendering.render` does."""
+    """An OCI layout, with what is kept beside the image. Raises as `rendering.render` does."""
     rendered = render(image, blobs, gzip)
+    subject = rendered.manifest.descriptor
+    beside = [artifact(one, subject) for one in kept_beside(image, blobs)]
     entry = {
-        **wire(rendered.manifest.descriptor),
+        **wire(subject),
         "platform": _platform(image),
         "annotations": {_REF_NAME: image.reference},
     }
-    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
-    unique = {part.descriptor.digest: part for part in rendered.parts}
+    index = {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [entry],
+        "annotations": {ATTACHMENTS: listed(beside)},
+    }
+    files = {
+        path: _file(path, part)
+        for part in rendered.parts
+        for path in [blob_path(part.descriptor.digest)]
+    }
+    for one in beside:
+        for blob in (one.manifest, *one.blobs):
+            path = blob_path(blob.descriptor.digest)
+            files[path] = file_from_bytes(path, blob.content)
     return _archive(
         [
             file_from_bytes(MARK, to_json({"imageLayoutVersion": VERSION})),
             file_from_bytes(INDEX_FILE, to_json(index)),
-            *(_file(blob_path(digest), part) for digest, part in unique.items()),
+            *files.values(),
         ]
     )
 

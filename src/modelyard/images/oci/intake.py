@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +28,7 @@ from modelyard.images.launch import (
 )
 from modelyard.images.layers import also
 from modelyard.images.oci.archive import Files
+from modelyard.images.oci.attachments import Attachment
 from modelyard.images.oci.compression import inflated
 from modelyard.images.oci.docker import LISTING, DockerArchive
 from modelyard.images.oci.documents import GZIP_LAYERS, LAYERS, OciConfig
@@ -71,6 +72,8 @@ class Carried:
     """Where from, for messages."""
     config: OciConfig
     layers: tuple[CarriedLayer, ...]
+    beside: Sequence[Attachment] = ()
+    """What is kept beside it where it comes from: signatures, SBOMs."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -90,7 +93,8 @@ def carried_in(files: Files, platform: Platform | None = None) -> Carried:
     if MARK in names:
         layout = Layout(files)
         layout.check_complete()
-        return carried_by(layout, layout.find(platform))
+        found = layout.find(platform)
+        return carried_by(layout, found, layout.attachments(found.descriptor))
     if LISTING in names:
         return _in_docker_archive(files)
     raise InvalidRequest(
@@ -99,13 +103,13 @@ def carried_in(files: Files, platform: Platform | None = None) -> Carried:
     )
 
 
-def carried_by(source: Source, found: Found) -> Carried:
-    """An image that a source has."""
+def carried_by(source: Source, found: Found, beside: Sequence[Attachment]) -> Carried:
+    """An image that a source has, with what it has beside it."""
     layers = (
         CarriedLayer(one.size, one.media_type in GZIP_LAYERS, partial(source.open, one))
         for one in found.manifest.layers
     )
-    return Carried(source.name, found.config, tuple(layers))
+    return Carried(source.name, found.config, tuple(layers), beside)
 
 
 def _in_docker_archive(files: Files) -> Carried:
@@ -163,10 +167,7 @@ def store_layers(
         if blobs.exists(layer.digest) and blobs.size(layer.digest) == layer.size:
             log(f"{what}: here already")
         else:
-            if isinstance(layer, Layer):
-                _store_own(layer, source, carried.name, blobs)
-            else:
-                _store_base(layer, source, carried.name, blobs)
+            _store(layer, source, carried.name, blobs)
             log(f"{what}: {source.size / (1 << 20):.1f} MiB")
         hold(layer.digest, layer.size)
 
@@ -247,6 +248,17 @@ def _check_parts(manifest: Manifest, where: str) -> None:
     )
     if not fits:
         raise IntegrityError(f"{where}: its manifest says what no build writes")
+
+
+def _store(layer: BaseLayer | Layer, source: CarriedLayer, where: str, blobs: BlobStore) -> None:
+    try:
+        if isinstance(layer, Layer):
+            _store_own(layer, source, where, blobs)
+        else:
+            _store_base(layer, source, where, blobs)
+    except IntegrityError as error:
+        # Damage may be seen first by whoever unpacks, who does not know what it unpacks.
+        raise IntegrityError(f"blob {layer.digest}: {error.message}", hint=error.hint) from error
 
 
 def _store_own(layer: Layer, source: CarriedLayer, where: str, blobs: BlobStore) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.factories import KEY
 from tests.unit.images.oci.images import Yard, digest_of, files_of, tar_of
 
 from modelyard.blobs.local import LocalBlobs
 from modelyard.domain.image import LayerKind, Manifest, Package
 from modelyard.errors import IntegrityError, InvalidRequest, ModelyardError
 from modelyard.images.layers import file_from_bytes, tar_chunks
+from modelyard.images.oci.attachments import kept_beside
 from modelyard.images.oci.compression import compressed
 from modelyard.images.oci.documents import CONFIG, LAYER, LAYER_GZIP, MANIFEST, to_json
 from modelyard.images.oci.forms import docker_archive, oci_archive
@@ -64,6 +66,17 @@ class TestRoundTrip:
         assert packages_in(yard.blobs.open(layer.digest)) == (
             Package(name="one-two", version="1.5"),
         )
+
+    def test_brings_its_signature_and_sbom(self, yard: Yard) -> None:
+        sbom = yard.put(b'{"bomFormat": "CycloneDX"}')
+        signature = KEY.sign(yard.manifest.digest, sbom.digest)
+        image = yard.image(signature=signature)
+        files = files_of(oci_archive(image, yard.blobs, yard.gzip))
+        kept = kept_beside(image, yard.blobs)
+        assert len(kept) == 2
+        assert list(carried_in(files).beside) == list(kept)
+        unsigned = carried_in(files_of(oci_archive(yard.image(), yard.blobs, yard.gzip)))
+        assert list(unsigned.beside) == []
 
     def test_brings_its_sample(self, yard: Yard) -> None:
         carried = carried_in(files_of(oci_archive(yard.image(), yard.blobs, yard.gzip)))
