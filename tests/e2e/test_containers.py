@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +13,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from tests.containers.podman import Podman
+from tests.containers.server import a_server, containers
 from tests.e2e.conftest import ROOT, build_breakable
-from tests.integration.agent.fake_server import wait_for
 
 import modelyard
 from modelyard.domain.service import ServiceState
@@ -34,23 +32,8 @@ settings: {{cpu: 1, memory: 512MiB}}
 
 @pytest.fixture(scope="module")
 def yard(podman: Podman) -> Iterator[modelyard.Client]:
-    """A client of a server whose agent uses the engine of the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="my-"))
-    variables = {
-        "HOME": str(folder),
-        "MODELYARD_HOME": str(folder / "home"),
-        "MODELYARD_SERVER_PORT": "0",
-        "MODELYARD_GATEWAY_PORT": "0",
-        "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
-        "MODELYARD_ENGINE": f"unix://{podman.socket}",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        with modelyard.connect() as client:
-            yield client
-            client.stop_server(everything=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    with a_server(podman) as client:
+        yield client
     assert containers(podman) == []
 
 
@@ -58,10 +41,6 @@ def yard(podman: Podman) -> Iterator[modelyard.Client]:
 def breakable(yard: modelyard.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Reference of an image with a script that breaks as it is told."""
     return build_breakable(yard, tmp_path_factory.mktemp("breakable"), "forty-two").reference
-
-
-def containers(podman: Podman) -> list[str]:
-    return podman.run("ps", "--all", "--format", "{{.Names}}").split()
 
 
 def inspect(podman: Podman, service: str) -> dict[str, Any]:
@@ -115,42 +94,6 @@ def test_container_is_confined(yard: modelyard.Client, podman: Podman, breakable
     assert "CapEff:\t0000000000000000" in status
     assert "Uid:\t65532\t65532" in status
     yard.services.delete("confined")
-
-
-def test_update_scale_and_delete(
-    yard: modelyard.Client, podman: Podman, breakable: str, tmp_path: Path
-) -> None:
-    yard.services.deploy("moving", breakable, target="container")
-    other = build_breakable(yard, tmp_path, "forty-three")
-    yard.services.update("moving", image=other.reference)
-    assert yard.services.score("moving", {})["answer"] == "forty-three"
-    service = yard.services.scale("moving", 2)
-    assert len(service.status.replicas) == 2
-    assert all(replica.memory > 1 << 20 for replica in service.status.replicas)
-    with pytest.raises(modelyard.DeployFailed) as failed:
-        yard.services.update("moving", environment={"BREAK": "raise"})
-    assert failed.value.details["cause"]["code"] == "init_raised"
-    assert yard.services.score("moving", {})["answer"] == "forty-three"
-    lines = wait_for(lambda: [line.text for line in yard.services.logs("moving")])
-    assert any("started container modelyard-" in line for line in lines)
-    yard.services.delete("moving")
-    assert containers(podman) == []
-
-
-def test_memory_limit_is_real_and_named(yard: modelyard.Client, breakable: str) -> None:
-    with pytest.raises(modelyard.DeployFailed) as failed:
-        yard.services.deploy(
-            "hungry",
-            breakable,
-            target="container",
-            memory=128 << 20,
-            environment={"BREAK": "memory"},
-        )
-    cause = failed.value.details["cause"]
-    assert cause["code"] == "out_of_memory"
-    assert "128 MiB" in cause["message"]
-    assert yard.services.why("hungry").code == "out_of_memory"
-    yard.services.delete("hungry")
 
 
 def test_without_an_engine_says_so(yard: modelyard.Client, podman: Podman, breakable: str) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.factories import add_image
+from tests.factories import KEY, add_image, add_running_image, make_manifest
 
 from modelyard.control.agents import Agents
 from modelyard.control.operations import Operations
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import Image
+from modelyard.domain.image import Base, Image
 from modelyard.domain.keys import parse_key, verify_key
 from modelyard.domain.operation import Operation, OperationState
 from modelyard.domain.principal import Principal, Role
@@ -35,7 +35,7 @@ from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.schemas import DeployService, SettingsChange, UpdateService
 from modelyard.store import Database
-from modelyard.targets.agent import LocalTarget
+from modelyard.targets.agent import ContainerTarget, LocalTarget
 
 OWNER = Principal(id=uuid4(), workspace="default", name="owner", role=Role.OWNER)
 AGENT = Principal(id=uuid4(), workspace="default", name="local", role=Role.AGENT)
@@ -50,7 +50,8 @@ class Yard:
         self.operations = Operations(database)
         self.agents = Agents(database)
         self.agents.take_over("default", "local")
-        targets = {"local": LocalTarget(self.agents, "local")}
+        both = (LocalTarget(self.agents, "local"), ContainerTarget(self.agents, "local"))
+        targets = {target.name: target for target in both}
         self.services = Services(
             database,
             self.operations,
@@ -178,6 +179,24 @@ def test_a_deploy_of_what_is_not_there_changes_nothing(
     with pytest.raises(error):
         yard.services.deploy(OWNER, request(yard.image(), **changes))
     assert yard.services.search(OWNER, Search()).items == ()
+
+
+def test_target_reaches_the_agent(yard: Yard) -> None:
+    base = Base(origin="host", digest=f"sha256:{0:064x}", python="/python", layers=())
+    with yard.database.write() as tx:
+        image = add_running_image(tx, "contained")
+        manifest = make_manifest([], "contained").model_copy(update={"base": base})
+        tx.images.succeed(image.id, manifest, KEY.sign(manifest.digest), [], None)
+    yard.services.deploy(OWNER, request(image, target="container"))
+    [service] = yard.agents.desired(AGENT, "local").services
+    assert [deployment.target for deployment in service.deployments] == ["container"]
+
+
+def test_image_without_a_base_is_refused_where_it_needs_one(yard: Yard) -> None:
+    with pytest.raises(InvalidRequest, match="no base") as refused:
+        yard.services.deploy(OWNER, request(yard.image(), target="container"))
+    assert "build it again" in refused.value.hint
+    assert yard.agents.desired(AGENT, "local").services == ()
 
 
 def test_a_target_that_cannot_is_told_before_anything_changes(

@@ -7,9 +7,16 @@ from typing import ClassVar
 from uuid import UUID
 
 import pytest
-from tests.unit.agent.making import an_id, make_deployment, make_replica, make_service
+from tests.unit.agent.making import (
+    an_id,
+    make_cause,
+    make_deployment,
+    make_replica,
+    make_service,
+)
 
 from modelyard.agent.drivers.base import DriverCapability, Replica, ReplicaSpec
+from modelyard.agent.engine.problems import EngineForbidden
 from modelyard.agent.executor import Executor
 from modelyard.agent.gateway.config import GatewayConfig
 from modelyard.agent.plan import (
@@ -22,7 +29,7 @@ from modelyard.agent.plan import (
 )
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind
-from modelyard.domain.service import DesiredDeployment
+from modelyard.domain.service import DesiredDeployment, ReplicaState
 
 
 class FakeDriver:
@@ -31,7 +38,7 @@ class FakeDriver:
     def __init__(self) -> None:
         self.done: list[tuple[str, str]] = []
         self.specs: list[ReplicaSpec] = []
-        self.error: OSError | None = None
+        self.error: OSError | EngineForbidden | None = None
 
     def observe(self) -> tuple[Replica, ...]:
         return ()
@@ -139,6 +146,25 @@ def test_replica_that_got_ready_may_be_started_again_at_once(bench: Bench) -> No
     bench.executor.carry_out(StartReplica(make_service(), make_deployment(), replica.id), 10.0)
     bench.executor.notice([replica])
     assert bench.executor.not_before() == {}
+
+
+def test_image_that_an_engine_lost_is_looked_for_once_a_failure(bench: Bench) -> None:
+    def failed(times: int) -> Replica:
+        lost = make_cause(CauseCode.IMAGE_UNAVAILABLE)
+        return make_replica(state=ReplicaState.FAILED, cause=lost, failures=times)
+
+    for replica in (failed(1), failed(1), failed(2)):
+        bench.executor.notice([replica])
+    bench.executor.notice([make_replica(state=ReplicaState.FAILED, cause=make_cause())])
+    assert bench.images.rechecked == [an_id("a")] * 2
+
+
+def test_start_that_the_engine_refuses_has_the_engines_cause(bench: Bench) -> None:
+    bench.driver.error = EngineForbidden("not yours", hint="join the group")
+    bench.executor.carry_out(START, 0.0)
+    problem = bench.executor.problems[an_id("a")]
+    assert problem.code is CauseCode.ENGINE_FORBIDDEN
+    assert problem.fix == "join the group"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from modelyard.agent.plan import (
     wanted_config,
 )
 from modelyard.agent.world import GatewayView, World
+from modelyard.domain.cause import CauseCode
 from modelyard.domain.service import Authentication, DesiredState, ReplicaState
 
 STARTING, FAILED, DRAINING = ReplicaState.STARTING, ReplicaState.FAILED, ReplicaState.DRAINING
@@ -103,6 +104,15 @@ def test_service_as_wanted_needs_nothing() -> None:
     desired = make_desired(make_service())
     world = settled(desired, make_world(make_replica(0), make_replica(1)))
     assert plan(desired, world, 0.0) == ()
+
+
+def test_image_that_an_engine_lost_is_brought_again() -> None:
+    desired = make_desired(make_service())
+    lost = make_cause(CauseCode.IMAGE_UNAVAILABLE)
+    world = make_world(make_replica(0), make_replica(1, state=FAILED, cause=lost))
+    known = settled(desired, world)
+    assert plan(desired, known, 0.0) == ()
+    assert kinds(plan(desired, replace(known, images=frozenset()), 0.0)) == [EnsureImage]
 
 
 class TestUpdate:

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from tests.factories import KEY
 from tests.unit.agent.making import make_deployment, make_manifest
 
+from modelyard.agent.engine.problems import EngineForbidden, EngineProblem, NoEngine
 from modelyard.agent.provision import ImageProvider, LayerFetcher
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import Layer, LayerKind, Platform
+from modelyard.domain.image import Layer, LayerKind, Manifest, Platform
 from modelyard.domain.service import DesiredDeployment
 from modelyard.errors import IntegrityError, NotFound, ServerUnreachable, Unavailable
 from modelyard.images.layers import LayerCache, file_from_bytes, tar_chunks
@@ -57,12 +58,16 @@ class Host:
         self.fetcher = LayerFetcher(
             LayerCache(folder / "layers"), self.partial, self.blobs, refusal
         )
+        self.elsewhere = Elsewhere()
         self.now = 0.0
         self.woken = threading.Event()
         self.trusted = TrustedKeys(folder / "trusted")
         self.trusted.add(KEY.public)
         self.provider = ImageProvider(
-            {"local": self.fetcher}, self.trusted, self.woken.set, lambda: self.now
+            {"local": self.fetcher, "container": self.elsewhere},
+            self.trusted,
+            self.woken.set,
+            lambda: self.now,
         )
 
     def provide(self, deployment: DesiredDeployment) -> Cause | None:
@@ -149,6 +154,51 @@ def test_host_that_may_start_nothing_fetches_nothing(tmp_path: Path) -> None:
     host = Host(tmp_path, LAYER, refusal=refusal)
     assert host.provide(deployment_of(LAYER[0])) == refusal
     assert host.blobs.asked == []
+
+
+class Elsewhere:
+    """Images of another target."""
+
+    def __init__(self) -> None:
+        self.brought: list[Manifest] = []
+        self.problem: EngineProblem | None = None
+
+    def why_unsuitable(self, manifest: Manifest) -> Cause | None:
+        if self.problem is not None:
+            raise self.problem
+        return None
+
+    def bring(self, manifest: Manifest) -> Mapping[LayerKind, Path]:
+        self.brought.append(manifest)
+        return {}
+
+
+def test_target_decides_where_an_image_goes(host: Host) -> None:
+    deployment = deployment_of(LAYER[0]).model_copy(update={"target": "container"})
+    assert host.provide(deployment) is None
+    assert host.elsewhere.brought == [deployment.manifest]
+    assert host.provider.layers(deployment.id) == {}
+    assert host.blobs.asked == []
+
+
+def test_engine_that_may_not_be_used_is_a_problem_at_once(host: Host) -> None:
+    host.elsewhere.problem = EngineForbidden("not yours", hint="join the group")
+    problem = host.provide(deployment_of(LAYER[0]).model_copy(update={"target": "container"}))
+    assert problem is not None
+    assert problem.code is CauseCode.ENGINE_FORBIDDEN
+    assert problem.fix == "join the group"
+
+
+def test_engine_that_is_being_restarted_is_no_problem_for_a_while(host: Host) -> None:
+    host.elsewhere.problem = NoEngine("gone")
+    deployment = deployment_of(LAYER[0]).model_copy(update={"target": "container"})
+    problems = []
+    for _ in range(4):
+        problems.append(host.provide(deployment))
+        host.now += 60
+    assert problems[:3] == [None] * 3
+    assert problems[3] is not None
+    assert problems[3].code is CauseCode.NO_ENGINE
 
 
 def test_absent_server_is_no_problem_of_the_image(host: Host) -> None:
