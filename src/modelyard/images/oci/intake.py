@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -167,9 +168,19 @@ def store_layers(
         if blobs.exists(layer.digest) and blobs.size(layer.digest) == layer.size:
             log(f"{what}: here already")
         else:
-            _store(layer, source, carried.name, blobs)
+            with _named(f"{carried.name}: {what} layer {layer.digest}"):
+                _store(layer, source, carried.name, blobs)
             log(f"{what}: {source.size / (1 << 20):.1f} MiB")
         hold(layer.digest, layer.size)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say in which layer something is wrong, whatever noticed it first."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(f"{what}: {error.message}", hint=error.hint) from error
 
 
 def packages_in(chunks: Iterable[bytes]) -> tuple[Package, ...]:
@@ -271,10 +282,7 @@ def _store_own(layer: Layer, source: CarriedLayer, where: str, blobs: BlobStore)
             if not (f"{member.path}/").startswith(f"{root}/") and not (
                 member.folder and root.startswith(f"{member.path}/")
             ):
-                raise IntegrityError(
-                    f"{where}: its {layer.kind} layer holds `{member.path[:200]}`, which does not "
-                    "belong there"
-                )
+                raise IntegrityError(f"it holds `{member.path[:200]}`, which does not belong there")
         writer.commit(layer.digest)
 
 
@@ -287,5 +295,5 @@ def _store_base(layer: BaseLayer, source: CarriedLayer, where: str, blobs: BlobS
         for chunk in plain:
             hashed.update(chunk)
         if f"sha256:{hashed.hexdigest()}" != layer.diff_id:
-            raise IntegrityError(f"{where}: base layer {layer.digest} holds something else")
+            raise IntegrityError("it holds something else than the manifest says")
         writer.commit(layer.digest)
