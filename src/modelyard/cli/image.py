@@ -296,7 +296,7 @@ def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:
     yield "size", output.size(image.size)
     if image.manifest is not None:
         yield "platform", f"{image.manifest.platform}, Python {image.manifest.python}"
-        yield from _base(image.manifest.base)
+        yield from _base(image.base, image.manifest.base)
         yield from (
             ("layer", f"{layer.kind}  {output.size(layer.size)}  {layer.digest}")
             for layer in image.manifest.layers
@@ -313,10 +313,11 @@ def _package(package: Package) -> str:
     return f"{package.name} {package.version}{sources}{saved}"
 
 
-def _base(base: Base | None) -> Iterator[tuple[str, output.Cell]]:
+def _base(name: str | None, base: Base | None) -> Iterator[tuple[str, output.Cell]]:
     if base is None:
         yield "base", "none: it runs only as processes of a host"
         return
-    yield "base", f"{base.origin}  {output.size(base.size)}  {base.digest}"
+    yield "base", f"{name or base.origin}  {output.size(base.size)}  {base.digest}"
+    yield "base Python", base.python
     for layer in base.layers:
         yield "base layer", f"{output.size(layer.size)}  {layer.digest}"

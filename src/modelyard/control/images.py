@@ -185,6 +185,8 @@ class Images:
 
         base = self._builder.pinned_base(request.base)
         ground = self._builder.ground(base, request.platform, log)
+        if ground.base is not None:  # the environment may take longer than a collection
+            self._hold({layer.digest: layer.size for layer in ground.base.layers})
         requirements = self._requirements(request, models, log)
         maker = Maker(
             self._builder,
