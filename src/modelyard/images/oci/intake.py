@@ -169,7 +169,10 @@ def store_layers(
             log(f"{what}: here already")
         else:
             with _named(f"{carried.name}: {what} layer {layer.digest}"):
-                _store(layer, source, carried.name, blobs)
+                if isinstance(layer, Layer):
+                    _store_own(layer, source, carried.name, blobs)
+                else:
+                    _store_base(layer, source, carried.name, blobs)
             log(f"{what}: {source.size / (1 << 20):.1f} MiB")
         hold(layer.digest, layer.size)
 
@@ -259,17 +262,6 @@ def _check_parts(manifest: Manifest, where: str) -> None:
     )
     if not fits:
         raise IntegrityError(f"{where}: its manifest says what no build writes")
-
-
-def _store(layer: BaseLayer | Layer, source: CarriedLayer, where: str, blobs: BlobStore) -> None:
-    try:
-        if isinstance(layer, Layer):
-            _store_own(layer, source, where, blobs)
-        else:
-            _store_base(layer, source, where, blobs)
-    except IntegrityError as error:
-        # Damage may be seen first by whoever unpacks, who does not know what it unpacks.
-        raise IntegrityError(f"blob {layer.digest}: {error.message}", hint=error.hint) from error
 
 
 def _store_own(layer: Layer, source: CarriedLayer, where: str, blobs: BlobStore) -> None:
