@@ -35,6 +35,7 @@ from modelyard_runtime.protocols import inference, mlflow, score
 from modelyard_runtime.protocols.base import Surface
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
+from modelyard_runtime.sharing import Share
 
 EXIT_STUCK = 4
 """Exit status of a worker in which a call of `run()` could not be ended."""
@@ -66,6 +67,7 @@ class Worker:
         self._board = board
         self._slot = slot
         self._uplink = uplink
+        self._share = Share(board, slot)
         self._metrics = Metrics(slots, slot)
         self._is_stuck = False
         self._draining = False
@@ -147,12 +149,14 @@ class Worker:
     def _guarded(self, handler: Handler, guard: Guard | None, strangers: bool) -> Server:
         """A server that lets in who has a key, if keys are needed, and pages of other origins."""
         limits = self._config.http_limits(strangers=strangers)
+        share = self._share
         if guard is None:
-            return Server(across_origins(handler, os.environ), limits)
+            return Server(across_origins(handler, os.environ), limits, share=share)
         shared = across_origins(guard.around(handler), os.environ)
         if isinstance(shared, Cors):
-            return Server(shared, limits, shared.admitting(guard.admit_preflights))
-        return Server(handler, limits, guard.admit)
+            admit = shared.admitting(guard.admit_preflights)
+            return Server(shared, limits, admit, share=share)
+        return Server(handler, limits, guard.admit, share=share)
 
     def _routes(self, lane: Lane, scorer: Scorer) -> Routes:
         protocols = (score, inference, mlflow)

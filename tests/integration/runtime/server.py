@@ -21,6 +21,7 @@ from modelyard_runtime.http.server import (
     Request,
     Response,
     Server,
+    Share,
     Tls,
 )
 
@@ -98,8 +99,10 @@ def serving(
     tls: Tls | None = None,
     *,
     tcp: bool = False,
+    share: Share | None = None,
 ) -> Iterator[Running]:
-    running = Running(Server(handler, limits, admit, wants_stream), tls, tcp=tcp)
+    server = Server(handler, limits, admit, wants_stream, share=share)
+    running = Running(server, tls, tcp=tcp)
     running.start()
     try:
         yield running

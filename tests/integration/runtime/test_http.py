@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
@@ -14,7 +15,9 @@ import pytest
 from tests.integration.runtime.server import Running, computed, echo, serving
 from tests.integration.runtime.wire import Wire, ask, request
 
-from modelyard_runtime.http.server import Limits, Request, Response
+from modelyard_runtime.board import Board
+from modelyard_runtime.http.server import Limits, Request, Response, Server
+from modelyard_runtime.sharing import Share
 
 
 @pytest.fixture
@@ -269,6 +272,44 @@ class TestConnections:
             wire.send(request())
             wire.answer()
             assert echoing.server.connections == 1
+
+    def test_are_taken_though_another_process_ought_to(self) -> None:
+        share = Exceeded()
+        with serving(echo, share=share) as running:
+            for _ in range(3):
+                assert ask(running.path, request()).status == 200
+            running.drain(20)
+        assert share.changes == [1, -1] * 3
+
+    def test_are_even_among_those_who_accept(self) -> None:
+        board = Board(2)
+        for slot in range(2):
+            board.set_ready(slot, True)
+        with serving(echo, share=Share(board, 0)) as running, contextlib.ExitStack() as stack:
+            other = Server(echo, share=Share(board, 1))
+            start = other.start(stack.enter_context(running.listener.dup()))
+            asyncio.run_coroutine_threadsafe(start, running.loop).result(20)
+            wires = [stack.enter_context(Wire(running.path)) for _ in range(40)]
+            for wire in wires:
+                wire.send(request())
+                assert wire.answer().status == 200
+            counts = running.server.connections, other.connections
+            asyncio.run_coroutine_threadsafe(other.drain(0), running.loop).result(20)
+        assert sum(counts) == 40
+        assert max(counts) - min(counts) <= 3
+
+
+class Exceeded:
+    """There is always somebody who has fewer connections, and never takes one."""
+
+    def __init__(self) -> None:
+        self.changes: list[int] = []
+
+    def add(self, change: int) -> None:
+        self.changes.append(change)
+
+    def is_exceeded(self) -> bool:
+        return True
 
 
 class TestDrain:

@@ -97,11 +97,11 @@ class TestRooms:
 
     def test_are_not_kept_without_bound(self) -> None:
         rooms = Rooms()
-        given_back = [rooms.take(MIB) for _ in range(40)]
+        given_back = [rooms.take(MIB) for _ in range(70)]
         for room in given_back:
             rooms.give_back(room)
-        again = [rooms.take(MIB) for _ in range(40)]
-        assert sum(any(room is one for one in given_back) for room in again) == 32
+        again = [rooms.take(MIB) for _ in range(70)]
+        assert sum(any(room is one for one in given_back) for room in again) == 64
 
     def test_are_let_go_when_idle(self) -> None:
         rooms = Rooms()

@@ -11,7 +11,8 @@ announced."""
 _ALIGNED = 16
 """A body ends at an address that this divides. Binary tensors come last in a body: so numbers are
 where libraries want them."""
-_MOST_KEPT = 32 << 20
+_MOST_KEPT = 64 << 20
+"""Bytes, those of bodies included that are still being looked at."""
 
 
 class Rooms:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from socket import socket
-from typing import Any
+from typing import Any, Protocol
 
 from modelyard_runtime.http.connection import Connection
 from modelyard_runtime.http.encoding import date_field
@@ -58,8 +58,20 @@ _log = logging.getLogger("modelyard.http")
 
 _IDLE_GRACE = 0.5
 """Seconds at a drain that an idle connection gets, because its next request may be on its way."""
+_WAY = 0.002
+"""Seconds that a connection is left to another process that has fewer."""
 _PARTING = 1.0
 """Seconds that a TLS client gets to agree to the end of a connection."""
+
+
+class Share(Protocol):
+    """How many connections this process has, beside others that accept from the same socket."""
+
+    def add(self, change: int) -> None:
+        """There are so many more, or fewer."""
+
+    def is_exceeded(self) -> bool:
+        """Whether another process ought to have the next."""
 
 
 class Server:
@@ -79,6 +91,8 @@ class Server:
             the headers are there. It must go by the head alone.
         inflates: Bodies that came in gzip or deflate are inflated; otherwise they are passed on as
             they are, of whatever coding.
+        share: What this process ought to have of the connections, where others accept from the same
+            socket.
     """
 
     def __init__(
@@ -89,6 +103,7 @@ class Server:
         wants_stream: Callable[[Head], bool] | None = None,
         *,
         inflates: bool = True,
+        share: Share | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.rules = Rules(self.limits, admit, wants_stream, inflates)
@@ -101,6 +116,8 @@ class Server:
         self.tls: Tls | None = None
         """What the next connection begins with; None: plain HTTP."""
         self._accepting = False
+        self._share = share
+        self._has_deferred = False
         self._connections: set[Connection] = set()
         self._adopting: set[asyncio.Task[Any]] = set()
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -147,6 +164,8 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """A connection has ended; called by itself."""
         self._connections.discard(connection)
+        if self._share is not None:
+            self._share.add(-1)
         if self.draining:
             if not self._connections and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)
@@ -166,6 +185,8 @@ class Server:
     def _accept(self) -> None:
         """Take one connection a turn, so that workers sharing the socket share the load."""
         assert self._socket is not None
+        if self._defers():
+            return
         try:
             client, _ = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -175,12 +196,24 @@ class Server:
             self._stop_accepting()
             self.loop.call_later(1.0, self._accept_again)
             return
+        if self._share is not None:
+            self._share.add(1)
         client.setblocking(False)
         adopting = self.loop.create_task(self._adopt(client))
         self._adopting.add(adopting)
         adopting.add_done_callback(self._adopted)
         if len(self._connections) + len(self._adopting) >= self.limits.connections:
             self._stop_accepting()
+
+    def _defers(self) -> bool:
+        """Leave a connection to another process that has fewer; yet take it if none else does."""
+        if self._has_deferred or self._share is None or not self._share.is_exceeded():
+            self._has_deferred = False
+            return False
+        self._has_deferred = True
+        self._stop_accepting()
+        self.loop.call_later(_WAY, self._accept_again)
+        return True
 
     async def _adopt(self, client: socket) -> None:
         if self.tls is None:
@@ -198,6 +231,8 @@ class Server:
         self._adopting.discard(adopting)
         if not adopting.cancelled() and adopting.exception() is not None:
             _log.info("a connection failed at its start: %s", adopting.exception())
+            if self._share is not None:
+                self._share.add(-1)
             self._accept_again()
 
     def _tick(self) -> None:
