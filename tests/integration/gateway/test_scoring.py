@@ -98,12 +98,18 @@ async def test_a_chunked_body_arrives_with_a_length(stage: Stage) -> None:
 
 
 async def test_the_header_alone_can_be_asked_for(stage: Stage) -> None:
-    replica = await stage.replica("a")
+    async def page(request: Request) -> Response:
+        return Response(200, request.body or b"Healthy")
+
+    replica = await stage.replica("a", page)
     async with Serving(route(replica)) as gateway:
         client = gateway.client()
+        whole = await client.request("/services/digits/", method="GET")
+        assert whole.body == b"Healthy"
         for _ in range(3):
             answer = await client.request("/services/digits/", method="HEAD")
             assert answer.status == 200
+            assert answer.headers["content-length"] == str(len(whole.body))
         assert (await client.request("/services/digits/score", b"x")).body == b"x"
 
 

@@ -65,7 +65,7 @@ class Traffic:
         return exchange
 
     def answer(self, exchange: Exchange, status: int = 200) -> None:
-        self.balancer.answered(exchange, status, b"", b"")
+        self.balancer.answered(exchange, status, b"", b"", None)
 
 
 def where(exchange: Exchange) -> str:

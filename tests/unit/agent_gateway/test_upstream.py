@@ -43,7 +43,9 @@ class Outcomes:
     def __init__(self) -> None:
         self.told: list[Any] = []
 
-    def answered(self, exchange: Exchange, status: int, fields: Any, body: bytes) -> None:
+    def answered(
+        self, exchange: Exchange, status: int, fields: Any, body: bytes, length: int | None
+    ) -> None:
         self.told.append((status, body))
 
     def unreachable(self, exchange: Exchange, reason: str) -> None:

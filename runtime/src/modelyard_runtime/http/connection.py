@@ -404,7 +404,10 @@ class Connection(asyncio.Protocol):
             self._answer_in_parts(response, body)
             return
         keep_alive = self._keeps_alive()
-        framed = framing(response.status, len(body)) + persistence(keep_alive, head.version)
+        length = len(body)
+        if head.method == "HEAD" and response.length is not None:
+            length = response.length
+        framed = framing(response.status, length) + persistence(keep_alive, head.version)
         try:
             written = encode_head(response, self._server.date, framed)
         except ValueError as error:

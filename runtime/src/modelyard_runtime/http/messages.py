@@ -201,7 +201,8 @@ class Response:
     connection is cut, so that the client never takes a part for the whole."""
     headers: list[Field] = field(default_factory=list)
     length: int | None = None
-    """Bytes that an iterator is going to give, if they are known; else they are sent in chunks."""
+    """Bytes that an iterator is going to give, if they are known; else they are sent in chunks. Of
+    an answer to HEAD, what it says if that is not the length of its body."""
     encoded: bytes = b""
     """More headers, as they are to be written, each with its line break. Nobody checks them."""
 

@@ -86,12 +86,14 @@ class Balancer:
         else:
             self._enqueue(exchange)
 
-    def answered(self, exchange: Exchange, status: int, fields: bytes, body: bytes) -> None:
+    def answered(
+        self, exchange: Exchange, status: int, fields: bytes, body: bytes, length: int | None
+    ) -> None:
         """Pass the replica's answer on."""
         replica = self._leave(exchange)
         replica.failures = 0
         encoded = b"%b%bx-request-id: %b\r\n" % (fields, replica.field, exchange.request_id)
-        self._end(exchange, Response(status, body, _NO_FIELDS, None, encoded))
+        self._end(exchange, Response(status, body, _NO_FIELDS, length, encoded))
 
     def begun(
         self, exchange: Exchange, status: int, fields: bytes, body: AnswerBody, length: int | None

@@ -69,6 +69,11 @@ class AnswerReader:
         """Whether the answer has begun, and is to be passed on while it comes."""
         return self.begun and (self.length is None or self.length > LARGE)
 
+    @property
+    def left_out(self) -> int | None:
+        """Bytes of the body that an answer without one would have, if it says that."""
+        return self.length if self._bodyless and self.length != -1 else None
+
     def take(self) -> tuple[int, bytes, bytes]:
         """Status, header fields and body of a complete answer, which is forgotten here."""
         chunks, self._chunks = self._chunks, []

@@ -27,8 +27,10 @@ _SMALL = 16 << 10  # bytes up to which head and body are cheaper to join than to
 class Owner(Protocol):
     """Is told, once for every time an exchange was sent to a replica, what became of it there."""
 
-    def answered(self, exchange: Exchange, status: int, fields: bytes, body: bytes) -> None:
-        """The replica answered."""
+    def answered(
+        self, exchange: Exchange, status: int, fields: bytes, body: bytes, length: int | None
+    ) -> None:
+        """The replica answered; `length` is what it says of a body that it leaves out (HEAD)."""
 
     def begun(
         self, exchange: Exchange, status: int, fields: bytes, body: AnswerBody, length: int | None
@@ -297,7 +299,7 @@ class Connection(asyncio.Protocol):
             self._pass_on(exchange, self._answer)
         elif reader.complete:
             self._release(exchange)
-            exchange.owner.answered(exchange, *reader.take())
+            exchange.owner.answered(exchange, *reader.take(), reader.left_out)
         elif reader.comes_in_parts:
             self._begin_answer(exchange)
 
