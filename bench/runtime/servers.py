@@ -115,7 +115,7 @@ def started(server: Server, workload: Workload) -> Iterator[Running]:
     Raises:
         Unavailable: It cannot be installed or started; with the end of its log.
     """
-    home = environment(server.environment)
+    environment(server.environment)  # installed before the clock runs
     with (
         tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as name,
         socket.socket() as listener,
@@ -134,7 +134,7 @@ def started(server: Server, workload: Workload) -> Iterator[Running]:
             listener.close()
         with (folder / "log").open("wb") as log:
             began = time.monotonic()
-            variables = _variables(home, launch) | server.variables(launch)
+            variables = variables_of(server, launch)
             inherited = listener if server.inherits_listener else None
             family = Family(command, variables, work, log, inherited)
         try:
@@ -154,8 +154,9 @@ def _hand_over(command: list[str], listener: socket.socket) -> None:
     path.write_text(json.dumps(document))
 
 
-def _variables(home: Path, launch: Launch) -> dict[str, str]:
-    """The same for all: one thread a process for linear algebra, no calls home."""
+def variables_of(server: Server, launch: Launch) -> dict[str, str]:
+    """The same for all, and its own: one thread a process for linear algebra, no calls home."""
+    home = environment(server.environment)
     return {
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(launch.folder),
@@ -169,6 +170,7 @@ def _variables(home: Path, launch: Launch) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
+        **server.variables(launch),
     }
 
 
