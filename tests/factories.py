@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelyard.domain.image import Image, Layer, LayerKind, Manifest, ModelMount, Package, Platform
+from modelyard.domain.image import (
+    CheckReport,
+    Image,
+    Layer,
+    LayerKind,
+    Manifest,
+    ModelMount,
+    Package,
+    Platform,
+)
 from modelyard.domain.model import Model, ModelFile, ModelFormat
 from modelyard.domain.operation import OperationKind
 from modelyard.domain.profile import Goal, Level, Machine, Profile, recommend
@@ -95,9 +104,18 @@ def add_image(
     tx: Transaction, name: str = "digits", *, models: Sequence[Model] = (), **fields: Any
 ) -> Image:
     image = add_running_image(tx, name, models=models, **fields)
+    return finish_image(tx, image, models)
+
+
+def finish_image(
+    tx: Transaction,
+    image: Image,
+    models: Sequence[Model] = (),
+    report: CheckReport | None = None,
+) -> Image:
     packages = [Package(name="numpy", version="2.0")]
     manifest = make_manifest(models, f"{image.reference}")
-    return tx.images.succeed(image.id, manifest, KEY.sign(manifest.digest), packages, None)
+    return tx.images.succeed(image.id, manifest, KEY.sign(manifest.digest), packages, report)
 
 
 def make_level(concurrency: int, rate: float, p95: float = 0.01, **changes: object) -> Level:

@@ -108,7 +108,12 @@ class Executor:
         try:
             self._driver.start(
                 ReplicaSpec(
-                    identity, deployment.manifest, layers, deployment.settings, deployment.target
+                    identity,
+                    deployment.manifest,
+                    layers,
+                    deployment.settings,
+                    deployment.target,
+                    deployment.sample,
                 )
             )
         except (ModelyardError, OSError) as error:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import Manifest
@@ -229,6 +229,8 @@ class DesiredDeployment(Value):
     manifest: Manifest
     signature: Signature | None = None
     """Who vouches for the manifest; the agent starts nothing without a trusted one."""
+    sample: JsonValue = None
+    """A request that the image has scored, for its description; null: none is known."""
     settings: ReplicaSettings
     weight: int
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import JsonValue
+
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, LayerKind, Manifest, Platform
 from modelyard_runtime import standalone
@@ -145,6 +147,7 @@ def replica_config(
     drain_timeout: float,
     max_body: int = MAX_BODY,
     network: bool = True,
+    sample: JsonValue = None,
 ) -> dict[str, Any]:
     """The runtime's configuration, except `fd` and `status`, which whoever starts it knows.
 
@@ -157,6 +160,7 @@ def replica_config(
         drain_timeout: Time in seconds that requests in flight get at the end.
         max_body: Largest request body, in bytes.
         network: It may reach other hosts; false lets it say so when a script tries.
+        sample: A request that it scores, as an example in its description.
     """
     return {
         "service": service,
@@ -169,4 +173,5 @@ def replica_config(
         "drain_timeout": drain_timeout,
         "max_body": max_body,
         "network": network,
+        "sample": sample,
     }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from modelyard.domain.image import Manifest
+from modelyard.domain.image import CheckReport, Manifest
 from modelyard.domain.service import (
     Deployment,
     DesiredDeployment,
@@ -32,6 +34,9 @@ from modelyard.store.rows import (
     ServiceRow,
 )
 
+_LONGEST_EXAMPLE = 16 << 10
+"""Characters of a sample that is sent to agents."""
+
 
 class _Built(NamedTuple):
     """What a service needs to know of an image."""
@@ -39,6 +44,7 @@ class _Built(NamedTuple):
     reference: str
     manifest: Manifest
     signature: Signature | None
+    sample: JsonValue
     models: tuple[str, ...]
 
 
@@ -95,14 +101,26 @@ class ServiceView:
         wanted.update(one.image for group in deployments.values() for one in group)
         models = models_inside(self._session, wanted)
         query = select(
-            ImageRow.seq, ImageRow.name, ImageRow.version, ImageRow.manifest, ImageRow.signature
+            ImageRow.seq,
+            ImageRow.name,
+            ImageRow.version,
+            ImageRow.manifest,
+            ImageRow.signature,
+            ImageRow.report,
         )
         found = self._session.execute(query.where(ImageRow.seq.in_(wanted)))
         built = {}
-        for seq, name, version, manifest, signature in found:
+        for seq, name, version, manifest, signature, report in found:
             assert manifest is not None, "only built images are deployed"
-            built[seq] = _Built(f"{name}:{version}", manifest, signature, models.get(seq, ()))
+            reference, inside = f"{name}:{version}", models.get(seq, ())
+            built[seq] = _Built(reference, manifest, signature, _example(report), inside)
         return built
+
+
+def _example(report: CheckReport | None) -> JsonValue:
+    """The sample that an image has scored, unless it is too long for an example."""
+    sample = None if report is None else report.sample
+    return sample if len(json.dumps(sample)) <= _LONGEST_EXAMPLE else None
 
 
 def _to_domain(
@@ -178,6 +196,7 @@ def _to_desired(
                 image=images[one.image].reference,
                 manifest=images[one.image].manifest,
                 signature=images[one.image].signature,
+                sample=images[one.image].sample,
                 settings=one.settings.for_replica(),
                 weight=one.weight,
             )

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.factories import KEY, add_image, add_running_image, make_manifest
+from tests.factories import KEY, add_image, add_running_image, finish_image, make_manifest
 
 from modelyard.control.agents import Agents
 from modelyard.control.operations import Operations
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.image import Base, Image
+from modelyard.domain.image import Base, CheckReport, Image
 from modelyard.domain.keys import parse_key, verify_key
 from modelyard.domain.operation import Operation, OperationState
 from modelyard.domain.principal import Principal, Role
@@ -322,6 +323,18 @@ def test_keys_can_be_shown_again_and_only_one_changes(yard: Yard) -> None:
     after = yard.services.regenerate_key(OWNER, "iris", KeySlot.PRIMARY)
     assert after.primary != before.primary
     assert after.secondary == before.secondary
+
+
+@pytest.mark.parametrize(("sample", "sent"), [([[1.5]], [[1.5]]), ([1.5] * 10_000, None)])
+def test_the_agent_gets_an_example_if_it_is_short(yard: Yard, sample: Any, sent: Any) -> None:
+    report = CheckReport(
+        workers=2, cold_start=1.0, memory=1, sample=sample, checked_at=datetime.now(UTC)
+    )
+    with yard.database.write() as tx:
+        image = finish_image(tx, add_running_image(tx, "iris"), report=report)
+    yard.services.deploy(OWNER, request(image))
+    (service,) = yard.agents.desired(AGENT, "local").services
+    assert service.deployments[0].sample == sent
 
 
 def test_the_agent_gets_hashes_and_no_keys(yard: Yard) -> None:

@@ -120,8 +120,10 @@ def test_simple_steps_reach_who_does_them(bench: Bench) -> None:
 
 
 def test_replica_is_started_with_its_identity_and_layers(bench: Bench, tmp_path: Path) -> None:
-    bench.executor.carry_out(START, 0.0)
+    deployment = make_deployment(sample=[[1.5]])
+    bench.executor.carry_out(StartReplica(make_service(), deployment, "digits-0"), 0.0)
     [spec] = bench.driver.specs
+    assert spec.sample == [[1.5]]
     assert spec.identity.replica == "digits-0"
     assert (spec.identity.service, spec.identity.deployment) == (an_id("digits"), an_id("a"))
     assert spec.layers == {LayerKind.MODEL: tmp_path}

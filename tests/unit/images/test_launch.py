@@ -74,7 +74,13 @@ class TestRuntimeCommand:
 
 def test_the_configuration_has_what_the_runtime_reads() -> None:
     config = replica_config(
-        manifest(), LAYERS, service="iris", workers=2, scoring_timeout=60.0, drain_timeout=5.0
+        manifest(),
+        LAYERS,
+        service="iris",
+        workers=2,
+        scoring_timeout=60.0,
+        drain_timeout=5.0,
+        sample=[[1.5]],
     )
     assert config == {
         "service": "iris",
@@ -87,6 +93,7 @@ def test_the_configuration_has_what_the_runtime_reads() -> None:
         "drain_timeout": 5.0,
         "max_body": 100 << 20,
         "network": True,
+        "sample": [[1.5]],
     }
 
 

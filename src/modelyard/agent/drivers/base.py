@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.service import ReplicaSettings, ReplicaState, ReplicaStatus
@@ -52,6 +54,8 @@ class ReplicaSpec:
     settings: ReplicaSettings
     target: str = "local"
     """Which kind of replica it is."""
+    sample: JsonValue = None
+    """A request that the image has scored, if one is known."""
 
 
 @dataclass(frozen=True, slots=True)

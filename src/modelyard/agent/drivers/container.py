@@ -189,6 +189,7 @@ def _runtime_config(spec: ReplicaSpec, host: EngineHost) -> dict[str, Any]:
         workers=settings.workers,
         scoring_timeout=settings.scoring_timeout,
         drain_timeout=settings.scoring_timeout,
+        sample=spec.sample,
     )
     socket = f"unix:{inside.INSIDE}/{inside.SOCKET}"
     listen = socket if host.shares_sockets else f"*:{inside.PORT}"

@@ -61,6 +61,7 @@ def _runtime_config(spec: ReplicaSpec, cell: Cell) -> dict[str, Any]:
         workers=settings.workers,
         scoring_timeout=settings.scoring_timeout,
         drain_timeout=settings.scoring_timeout,
+        sample=spec.sample,
         network=not cell.is_offline,
     )
     return {**config, "fd": SOCKET_FD, "status": str(inside.status)}
