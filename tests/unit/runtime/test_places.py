@@ -114,6 +114,18 @@ class TestRooms:
         rooms.tidy()
         assert rooms.take(MIB) is not room
 
+    def test_no_more_are_kept_than_were_needed(self) -> None:
+        rooms = Rooms()
+        for room in [rooms.take(MIB) for _ in range(5)]:
+            rooms.give_back(room)
+        rooms.tidy()
+        taken = [rooms.take(MIB) for _ in range(2)]
+        for room in taken:
+            rooms.give_back(room)
+        rooms.tidy()
+        again = [rooms.take(MIB) for _ in range(3)]
+        assert [any(room is one for one in taken) for room in again] == [True, True, False]
+
 
 def test_what_is_lent_cannot_be_written() -> None:
     body = placed(b"a" * 1000, Rooms())

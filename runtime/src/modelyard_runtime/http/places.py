@@ -18,19 +18,22 @@ _MOST_KEPT = 64 << 20
 class Rooms:
     """The memory of one server: what nobody looks at any more is given out again."""
 
-    __slots__ = ("_idle", "_rooms")
+    __slots__ = ("_rooms", "_spare")
 
     def __init__(self) -> None:
         self._rooms: list[bytearray] = []
-        """Given back, which need not mean that nobody looks at them."""
-        self._idle = False
+        """Given back, which need not mean that nobody looks at them; the latest come last."""
+        self._spare = 0
+        """How many of them nobody has needed since `tidy`."""
 
     def take(self, size: int) -> bytearray:
         """At least so many bytes, whatever is in them."""
-        self._idle = False
-        for at, room in enumerate(self._rooms):
+        for at in reversed(range(len(self._rooms))):
+            room = self._rooms[at]
             if size <= len(room) <= 2 * size and _is_free(room):
-                return self._rooms.pop(at)
+                del self._rooms[at]
+                self._spare = min(self._spare, at)
+                return room
         return bytearray(size)
 
     def give_back(self, room: bytearray) -> None:
@@ -41,10 +44,9 @@ class Rooms:
             del self._rooms[0]
 
     def tidy(self) -> None:
-        """Let go of all, if none was taken since the last call."""
-        if self._idle:
-            self._rooms.clear()
-        self._idle = True
+        """Let go of those that nobody has needed since the last call."""
+        del self._rooms[: self._spare]
+        self._spare = len(self._rooms)
 
 
 class Placed:
