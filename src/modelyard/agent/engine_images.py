@@ -13,10 +13,11 @@ from pathlib import Path
 from modelyard.agent.engine.client import Engine
 from modelyard.agent.engine.host import EngineHost, Engines
 from modelyard.agent.engine.problems import EngineRefused, NoSuchObject
-from modelyard.agent.fetching import BlobCache, file_chunks
+from modelyard.agent.fetching import BlobCache
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, LayerKind, Manifest
-from modelyard.images.docker_archive import docker_archive
+from modelyard.images.oci.archive import pieces
+from modelyard.images.oci.forms import engine_archive
 
 _IN_USE = 409  # the status of a refusal
 
@@ -74,7 +75,7 @@ class EngineImages:
             EngineProblem: The engine cannot be asked.
         """
         needed = [manifest for manifest in manifests if manifest.base is not None]
-        self._blobs.keep_only({digest for manifest in needed for digest, _ in _stored(manifest)})
+        self._blobs.keep_only({digest for manifest in needed for digest in manifest.stored})
         tags = {image_tag(self._agent, manifest.digest) for manifest in needed}
         engine = self._engines.find().engine
         for tag in _tags(engine, _name(self._agent)):
@@ -82,10 +83,20 @@ class EngineImages:
                 _remove(engine, tag)
 
     def _load(self, engine: Engine, manifest: Manifest, base: Base, tag: str) -> None:
-        files = {digest: self._blobs.file(digest, size) for digest, size in _stored(manifest)}
-        engine.load(docker_archive(manifest, base, tag, lambda digest: file_chunks(files[digest])))
+        files = {digest: self._blobs.file(digest, size) for digest, size in manifest.stored.items()}
+        engine.load(engine_archive(manifest, base, tag, _Here(files)).chunks)
         if not _has(engine, tag):
             raise EngineRefused(f"the engine took the image and has no `{tag}`", 200)
+
+
+class _Here:
+    """Blobs that have been fetched."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+
+    def open(self, digest: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        return pieces(self._files[digest], offset, length)
 
 
 def image_tag(agent: str, digest: str) -> str:
@@ -95,12 +106,6 @@ def image_tag(agent: str, digest: str) -> str:
 
 def _name(agent: str) -> str:
     return f"localhost/modelyard/{agent}"
-
-
-def _stored(manifest: Manifest) -> Iterator[tuple[str, int]]:
-    yield from ((layer.digest, layer.size) for layer in manifest.layers)
-    if manifest.base is not None:
-        yield from ((layer.digest, layer.size) for layer in manifest.base.layers)
 
 
 def _why_other_platform(manifest: Manifest, host: EngineHost) -> Cause | None:

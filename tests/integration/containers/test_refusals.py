@@ -27,6 +27,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, BaseLayer, Manifest, Platform
 from modelyard.domain.service import Network, ReplicaSettings
 from modelyard.errors import IntegrityError
+from modelyard.images.oci.documents import LAYER
 
 
 class Place:
@@ -57,7 +58,7 @@ class Place:
         data = buffer.getvalue()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         self._blobs[digest] = data
-        layer = BaseLayer(digest=digest, size=len(data), media_type="tar", diff_id=digest)
+        layer = BaseLayer(digest=digest, size=len(data), media_type=LAYER, diff_id=digest)
         return Base(origin="image", digest=digest, python=python, layers=(layer,))
 
     def start(self, manifest: Manifest, network: Network = Network.NONE) -> None:

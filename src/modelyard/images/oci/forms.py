@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from modelyard.blobs.base import BlobStore
-from modelyard.domain.image import Image
+from modelyard.domain.image import Base, Image, Manifest
 from modelyard.images import tar
 from modelyard.images.layers import LayerFile, file_from_bytes, tar_chunks
 from modelyard.images.oci import labels
@@ -21,9 +21,12 @@ from modelyard.images.oci.layout import INDEX_FILE, MARK, VERSION, blob_path
 from modelyard.images.oci.rendering import (
     PORT,
     USER,
+    Blobs,
     Gzip,
     Part,
+    config_part,
     configuration,
+    plain_layers,
     ready,
     render,
     render_plain,
@@ -78,18 +81,36 @@ def oci_archive(image: Image, blobs: BlobStore, gzip: Gzip) -> Archive:
 def docker_archive(image: Image, blobs: BlobStore) -> Archive:
     """Docker's own archive of images, which every version of it loads. Raises as `render`."""
     rendered = render_plain(image, blobs)
-    config = f"{_hex(rendered.config.descriptor.digest)}.json"
-    names = {layer.diff_id: f"{_hex(layer.diff_id)}.tar" for layer in rendered.layers}
+    return _docker(image.reference, rendered.config, rendered.layers)
+
+
+def engine_archive(manifest: Manifest, base: Base, tag: str, blobs: Blobs) -> Archive:
+    """The same of an image of which a host knows no more than its manifest.
+
+    Args:
+        manifest: The image.
+        base: What it stands on.
+        tag: What the engine that loads it is to call it.
+        blobs: Where its layers are.
+    """
+    layers = plain_layers(manifest, base, blobs)
+    config = config_part(manifest, base, layers, {labels.DIGEST: manifest.digest})
+    return _docker(tag, config, layers)
+
+
+def _docker(tag: str, config: Part, layers: tuple[Part, ...]) -> Archive:
+    place = f"{_hex(config.descriptor.digest)}.json"
+    names = {layer.diff_id: f"{_hex(layer.diff_id)}.tar" for layer in layers}
     entry = {
-        "Config": config,
-        "RepoTags": [image.reference],
-        "Layers": [names[layer.diff_id] for layer in rendered.layers],
+        "Config": place,
+        "RepoTags": [tag],
+        "Layers": [names[layer.diff_id] for layer in layers],
     }
-    unique = {names[layer.diff_id]: layer for layer in rendered.layers}
+    unique = {names[layer.diff_id]: layer for layer in layers}
     return _archive(
         [
             file_from_bytes("manifest.json", to_json([entry])),
-            _file(config, rendered.config),
+            _file(place, config),
             *(_file(name, layer) for name, layer in unique.items()),
         ]
     )
@@ -110,7 +131,7 @@ def containerfile_archive(image: Image, blobs: BlobStore) -> Archive:
 
 def _containerfile(image: Image, names: list[str], layers: tuple[Part, ...]) -> str:
     manifest, base = ready(image)
-    config = configuration(image, manifest, base, layers)["config"]
+    config = configuration(manifest, base, layers, {})["config"]
     variables = dict(text.split("=", 1) for text in config["Env"])
     plain = labels.standard_labels(image, manifest)
     plain[labels.DIGEST] = manifest.digest

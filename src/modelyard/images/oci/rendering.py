@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from modelyard.blobs.base import BlobStore, Stored
 from modelyard.domain.image import Base, BaseLayer, Image, Layer, Manifest
@@ -36,6 +36,13 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Gzip = Callable[[Layer], Stored]
 """The blob that holds a layer in gzip; made when it is asked for the first time."""
+
+
+class Blobs(Protocol):
+    """Where the bytes of layers are."""
+
+    def open(self, digest: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes of a blob: from an offset, that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +110,24 @@ def render(image: Image, blobs: BlobStore, gzip: Gzip) -> Rendered:
 def render_plain(image: Image, blobs: BlobStore) -> Rendered:
     """The image as `render` gives it, but with its own layers as they are. Raises the same."""
     manifest, base = ready(image)
+    return _assembled(image, manifest, base, plain_layers(manifest, base, blobs))
+
+
+def plain_layers(manifest: Manifest, base: Base, blobs: Blobs) -> tuple[Part, ...]:
+    """All layers, our own as they are."""
     own = tuple(_plain(layer, blobs) for layer in manifest.layers)
     last = _in_memory(last_tar(manifest), LAYER, "manifest.json")
-    return _assembled(image, manifest, base, (*base_parts(base, blobs), *own, last))
+    return (*base_parts(base, blobs), *own, last)
 
 
-def base_parts(base: Base, blobs: BlobStore) -> tuple[Part, ...]:
+def base_parts(base: Base, blobs: Blobs) -> tuple[Part, ...]:
     """The layers of a base, as they are."""
     return tuple(_of_base(layer, number, blobs) for number, layer in enumerate(base.layers))
 
 
-def configuration(image: Image, manifest: Manifest, base: Base, layers: tuple[Part, ...]) -> Any:
+def configuration(
+    manifest: Manifest, base: Base, layers: tuple[Part, ...], own_labels: Mapping[str, str]
+) -> Any:
     """The document that says how a container is started."""
     command, environment = container_command(base)
     variables = [f"{name}={text}" for name, text in sorted(environment.items()) if _is_safe(name)]
@@ -128,7 +142,7 @@ def configuration(image: Image, manifest: Manifest, base: Base, layers: tuple[Pa
             "Entrypoint": command,
             "WorkingDir": "/",
             "StopSignal": "SIGTERM",
-            "Labels": labels.all_labels(image, manifest),
+            "Labels": own_labels,
         },
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         "history": [
@@ -137,13 +151,21 @@ def configuration(image: Image, manifest: Manifest, base: Base, layers: tuple[Pa
     }
 
 
+def config_part(
+    manifest: Manifest, base: Base, layers: tuple[Part, ...], own_labels: Mapping[str, str]
+) -> Part:
+    """That document as a blob."""
+    document = configuration(manifest, base, layers, own_labels)
+    return _in_memory(to_json(document), CONFIG, "config")
+
+
 def digest_of(body: bytes) -> str:
     """`sha256:…` of a blob at hand."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def _assembled(image: Image, manifest: Manifest, base: Base, layers: tuple[Part, ...]) -> Rendered:
-    config = _in_memory(to_json(configuration(image, manifest, base, layers)), CONFIG, "config")
+    config = config_part(manifest, base, layers, labels.all_labels(image, manifest))
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -164,7 +186,7 @@ def last_tar(manifest: Manifest) -> bytes:
     return b"".join(tar_chunks([file_from_bytes(MANIFEST_PATH, manifest.to_bytes())]))
 
 
-def _of_base(layer: BaseLayer, number: int, blobs: BlobStore) -> Part:
+def _of_base(layer: BaseLayer, number: int, blobs: Blobs) -> Part:
     descriptor = Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size)
     return _stored(descriptor, layer.diff_id, f"base {number}", blobs)
 
@@ -174,12 +196,12 @@ def _compressed(layer: Layer, stored: Stored, blobs: BlobStore) -> Part:
     return _stored(descriptor, layer.digest, layer.kind, blobs)
 
 
-def _plain(layer: Layer, blobs: BlobStore) -> Part:
+def _plain(layer: Layer, blobs: Blobs) -> Part:
     descriptor = Descriptor(media_type=LAYER, digest=layer.digest, size=layer.size)
     return _stored(descriptor, layer.digest, layer.kind, blobs)
 
 
-def _stored(descriptor: Descriptor, diff_id: str, title: str, blobs: BlobStore) -> Part:
+def _stored(descriptor: Descriptor, diff_id: str, title: str, blobs: Blobs) -> Part:
     return Part(
         descriptor,
         diff_id,
