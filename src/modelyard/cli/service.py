@@ -155,7 +155,7 @@ def rollback(
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
-    """Go back to the image and settings that served before, without a failed request.
+    """Go back to what served before, without a failed request.
 
     Given twice, it goes forth again.
     """
@@ -166,7 +166,7 @@ def rollback(
 
 @app.command()
 def history(name: parameters.ServiceName, form: output.Output = output.Format.TABLE) -> None:
-    """Show what a service was asked to be, newest first, and what became of it."""
+    """Show what a service was asked to be, and what became of it."""
     with session.client() as yard:
         changes = yard.services.history(name)
     titles = ("GENERATION", "IMAGE", "OUTCOME", "BY", "AT (UTC)", "WHY")
