@@ -129,9 +129,8 @@ def main(arguments: list[str]) -> int:
 def _read_image(path: str) -> Config:
     config = read_image(path, os.environ)
     share_processors(config)
-    sys.stderr.write(
-        f"modelyard: {config.service} with {config.workers} workers, {_where(config)}\n"
-    )
+    workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
+    sys.stderr.write(f"modelyard: {config.service} with {workers}, {_where(config)}\n")
     return config
 
 
