@@ -88,6 +88,10 @@ class Podman:
         self.run("rm", "--all", "--force", "--time", "0")
         self.kill()
         self.run("unmount", "--all")
+        storage = self.folder / "root"
+        # podman mounts this onto itself and leaves it so; what is mounted cannot be deleted.
+        subprocess.run(["umount", storage / "overlay"], check=False, capture_output=True)
+        shutil.rmtree(storage, ignore_errors=True)
 
     def _command(self) -> list[str]:
         storage = ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from modelyard.agent.container.spec import AGENT_LABEL
 from modelyard.agent.engine.client import Engine
 from modelyard.agent.engine.host import EngineHost, Engines
 from modelyard.agent.engine.problems import EngineRefused, NoSuchObject
@@ -69,7 +70,7 @@ class EngineImages:
     def keep_only(self, manifests: Iterable[Manifest]) -> None:
         """Remove the images and layers of this agent that none of these needs.
 
-        An image that a container still uses stays until the next time.
+        An image that a container of this agent still uses stays until the next time.
 
         Raises:
             EngineProblem: The engine cannot be asked.
@@ -78,6 +79,8 @@ class EngineImages:
         self._blobs.keep_only({digest for manifest in needed for digest in manifest.stored})
         tags = {image_tag(self._agent, manifest.digest) for manifest in needed}
         engine = self._engines.find().engine
+        used = engine.containers(f"{AGENT_LABEL}={self._agent}")
+        tags |= {str(container.get("Image")) for container in used}
         for tag in _tags(engine, _name(self._agent)):
             if tag not in tags:
                 _remove(engine, tag)

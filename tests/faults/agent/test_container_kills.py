@@ -130,6 +130,23 @@ def test_restarted_engine_costs_nothing(
     assert replica.restarts == 0
 
 
+def test_engine_that_takes_its_containers_along_is_waited_for(
+    host: Host, service: DesiredService, podman: Podman
+) -> None:
+    [container] = containers(host)
+    pid = int(podman.run("inspect", "--format", "{{.State.Pid}}", container))
+    podman.kill()
+    try:
+        os.kill(pid, signal.SIGKILL)
+        seen = wait_for(lambda: next((r for r in host.replicas() if r.failures > 1), None))
+        assert seen.cause is not None
+        assert seen.cause.code is CauseCode.NO_ENGINE
+    finally:
+        podman.start()
+    is_back(host, service)
+    assert container not in containers(host)
+
+
 def test_engine_that_lost_its_images_gets_them_again(
     host: Host, service: DesiredService, podman: Podman
 ) -> None:

@@ -112,3 +112,28 @@ def test_file_instead_of_a_socket_is_not_shown(share: Path, home: Path) -> None:
     (share / "replica.sock").write_text("")
     assert not show_socket(share, home / "s")
     assert not (home / "s").exists()
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may not link to the sockets of others, as Linux has it for all but root."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_without_the_right_to_link_the_name_points_there(share: Path, home: Path) -> None:
+    bind(share / "replica.sock")
+    assert show_socket(share, home / "s")
+    assert (home / "s").readlink() == share / "replica.sock"
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_without_that_right_a_link_is_not_shown_either(share: Path, home: Path) -> None:
+    bind(home / "engine.sock")
+    (share / "replica.sock").symlink_to(home / "engine.sock")
+    assert not show_socket(share, home / "s")
+    assert not (home / "s").is_symlink()
