@@ -13,7 +13,7 @@ from importlib.metadata import metadata
 
 from packaging.specifiers import SpecifierSet
 
-from modelyard.blobs.base import BlobStore, BlobWriter
+from modelyard.blobs.base import BlobStore
 from modelyard.domain.image import Base, BaseLayer, Platform
 from modelyard.errors import IntegrityError
 from modelyard.images.bases.ground import Ground
@@ -21,6 +21,7 @@ from modelyard.images.bases.inside import Contents, wanted_head
 from modelyard.images.bases.inside import Found as FoundPython
 from modelyard.images.bases.walk import walk
 from modelyard.images.launch import Interpreter
+from modelyard.images.layers import also
 from modelyard.images.oci.compression import inflated
 from modelyard.images.oci.documents import GZIP_LAYERS, Descriptor, OciConfig
 from modelyard.images.oci.source import Found, Source
@@ -84,7 +85,7 @@ def _take_layer(
     source: Source, layer: Descriptor, diff_id: str, contents: Contents, blobs: BlobStore
 ) -> BaseLayer:
     with blobs.writer() as writer:
-        pieces = _also(writer, source.open(layer))
+        pieces = also(writer, source.open(layer))
         if layer.media_type in GZIP_LAYERS:
             most = min(_MOST_UNPACKED, max(_FREE, layer.size * _LARGEST_RATIO))
             pieces = inflated(pieces, most)
@@ -96,12 +97,6 @@ def _take_layer(
     return BaseLayer(
         digest=layer.digest, size=layer.size, media_type=layer.media_type, diff_id=diff_id
     )
-
-
-def _also(writer: BlobWriter, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        writer.write(piece)
-        yield piece
 
 
 class _Hashed:
