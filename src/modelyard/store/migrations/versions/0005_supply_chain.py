@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from packaging.utils import canonicalize_name
 
-revision = "0007"
+revision = "0005"
 down_revision = "0004"
 
 COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
