@@ -193,7 +193,9 @@ ByText = Annotated[
 ]
 Limit = Annotated[int, typer.Option(help="Most to show, newest first; 0 for all.", min=0)]
 
-Target = Annotated[str, typer.Option(help="Where replicas run.", metavar="NAME")]
+_WHERE = typer.Option(help="Where replicas run: `local` or `container`.", metavar="NAME")
+Target = Annotated[str, _WHERE]
+MaybeTarget = Annotated[str | None, _WHERE]
 
 # Settings of a service.
 Replicas = Annotated[

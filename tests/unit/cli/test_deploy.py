@@ -48,6 +48,12 @@ class TestDeploy:
     def test_curl_line_of_an_open_service(self, run: Run) -> None:
         assert "Authorization" not in run(*DEPLOY, "--sample", "[1]", "--auth", "none").stdout
 
+    def test_target_is_chosen_and_named(self, run: Run, server: FakeServer) -> None:
+        run(*DEPLOY, "--target", "container")
+        assert server.services["digits"]["target"] == "container"
+        run(*DEPLOY, "--target", "container")
+        assert "runs on `container`" in run(*DEPLOY, "--target", "local", code=1).stderr
+
     def test_quotes_survive_the_shell(self, run: Run) -> None:
         line = run(*DEPLOY, "--sample", '{"a": "it\'s $HOME `x`"}').stdout
         assert shlex.split(line)[-2] == '{"a": "it\'s $HOME `x`"}'

@@ -282,7 +282,7 @@ class FakeServer:
         settings = {"replicas": 1, **body.get("settings", {})}
         self.services[body["name"]] = {
             **self._born(),
-            "target": "local",
+            "target": body.get("target", "local"),
             "models": self._version("image", *image.split(":"))["models"],
             "generation": 1,
             "deployments": [],

@@ -79,7 +79,8 @@ class Holder:
         else:
             self._engine.remove(name)
             share.prepare(self._share, self._spec.config)
-            self._engine.create(name, self._spec.body)
+            for warning in self._engine.create(name, self._spec.body):
+                _say(f"the engine warns: {warning}")
             output = self._engine.output(name)
             self._engine.start(name)
             _say(f"started container {name}")

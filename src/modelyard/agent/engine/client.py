@@ -83,9 +83,10 @@ class Engine:
         """Take a tag away, and the image with its last one; what a container uses stays."""
         self._nothing("DELETE", f"/images/{quote(name)}")
 
-    def create(self, name: str, body: Mapping[str, Any]) -> None:
-        """Create a container of this name."""
-        self._object("POST", "/containers/create", {"name": name}, body)
+    def create(self, name: str, body: Mapping[str, Any]) -> list[str]:
+        """Create a container of this name; returns what the engine cannot give it."""
+        warnings = self._object("POST", "/containers/create", {"name": name}, body).get("Warnings")
+        return [_short(text) for text in warnings] if isinstance(warnings, list) else []
 
     def start(self, name: str) -> None:
         """Start a created container."""
