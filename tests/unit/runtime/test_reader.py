@@ -97,6 +97,12 @@ class TestReads:
         assert (first.method, first.body) == ("PUT", b"hello")
         assert second.path == "/after"
 
+    def test_body_of_a_request_to_upgrade_that_is_refused(self) -> None:
+        upgrade = b"Connection: upgrade\r\nUpgrade: h2c\r\n"
+        coded = b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"
+        whole = b"PUT / HTTP/1.1\r\n" + HOST + upgrade + coded
+        assert refusal(whole[:1], whole[1:]).status == 400
+
     @given(
         cuts=st.lists(st.integers(0, 400), max_size=12),
         framed=st.sampled_from(

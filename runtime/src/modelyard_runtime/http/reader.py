@@ -233,14 +233,17 @@ class RequestReader:
             self._raw_head_bytes += len(data)
         elif self.phase == BODY:
             self._excess += len(data)
+        upgrade_ends = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
+            upgrade_ends = upgrade.args[0]
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             raise Refused(400, f"The request is malformed: {error}.") from None
+        if upgrade_ends is not None:  # out here, or it would be the context of what is raised next
+            self._ignore_upgrade(data[upgrade_ends:])
         if self.phase != IDLE:
             self._bound_unfinished()
 
