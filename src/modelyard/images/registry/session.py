@@ -177,7 +177,7 @@ class Session:
             response.close()
             if method not in ("GET", "HEAD"):
                 break
-            url = self.checked(urljoin(url, location))
+            url = self.checked(location, url)
         raise IntegrityError(f"{self.image.host} redirects where it must not, or without end")
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Body) -> httpx2.Response:
@@ -188,13 +188,25 @@ class Session:
         )
         return self._http.send(request, stream=True)
 
-    def checked(self, url: str) -> str:
+    def checked(self, named: str, at: str) -> str:
         """An address that the registry has named, if it may be asked.
 
+        Args:
+            named: As it came, perhaps relative.
+            at: Address of the answer that it came in; empty: it must be whole.
+
         Raises:
-            IntegrityError: It is not safe: no TLS, or this machine on behalf of another.
+            IntegrityError: It is none, or not safe: no TLS, or this machine on behalf of another.
         """
-        parts = urlsplit(url)
+        try:
+            _origin(urljoin(at, named))  # the one parser is strict where the other is not
+            url = str(httpx2.URL(urljoin(at, named)))
+            parts = urlsplit(url)
+        except (ValueError, httpx2.InvalidURL) as error:
+            raise IntegrityError(
+                f"{self.image.host} leads to {named[:200]!r}, which is no address",
+                hint="something else than an image registry may be answering there",
+            ) from error
         here = self.image.is_local and is_loopback(parts.hostname or "")
         if (
             (parts.scheme == "https" or (parts.scheme == "http" and here))
@@ -226,7 +238,7 @@ class Session:
 
     def _token(self, fields: dict[str, str]) -> str:
         """A token from whoever the registry says gives them."""
-        realm = self.checked(fields["realm"])
+        realm = self.checked(fields["realm"], "")
         asked = {"scope": self._scope}
         if "service" in fields:
             asked["service"] = fields["service"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx2
 
@@ -94,7 +94,7 @@ def _location(repository: Repository, response: httpx2.Response) -> str:
     location = response.headers.get("location")
     if not location:
         raise IntegrityError(f"{repository.image.host} begins an upload and does not say where")
-    return repository.session.checked(urljoin(str(response.request.url), location))
+    return repository.session.checked(location, str(response.request.url))
 
 
 class _Upload:

@@ -174,6 +174,34 @@ def test_a_redirect_to_where_it_must_not(network: FakeNetwork, location: str) ->
     assert len(network.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://[bad/blob",
+        "https://h:ab/",
+        "https://h:99999/",
+        "https://h/\x01",
+        "https://\u2488.x/",
+    ],
+)
+def test_a_redirect_to_what_is_no_address(network: FakeNetwork, location: str) -> None:
+    to = httpx2.Response(307, headers={"Location": location.encode()})
+    with (
+        network.repository(lambda request: to) as repository,
+        pytest.raises(IntegrityError, match="which is no address"),
+    ):
+        b"".join(repository.open(BLOB))
+    assert len(network.requests) == 1
+
+
+def test_a_token_server_that_has_no_address(network: FakeNetwork) -> None:
+    with (
+        network.repository(FakeAnswer('Bearer realm="https://[bad/"', "")) as repository,
+        pytest.raises(IntegrityError, match="no address"),
+    ):
+        b"".join(repository.open(BLOB))
+
+
 def test_from_this_machine_a_redirect_to_this_machine(network: FakeNetwork) -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.port == 6000:
