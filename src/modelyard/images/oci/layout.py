@@ -83,8 +83,8 @@ class Layout:
             NotFound: A blob is missing.
             IntegrityError: There is a file that nothing refers to.
         """
-        listed = [*self._index.manifests, *self._artifacts]
-        known = {MARK, INDEX_FILE, *self._referred(listed)}
+        known = {MARK, INDEX_FILE}
+        self._gather([*self._index.manifests, *self._artifacts], known)
         there = set(self._files.names())
         if missing := sorted(known - there):
             raise NotFound(
@@ -93,16 +93,19 @@ class Layout:
         if extra := sorted(there - known):
             raise IntegrityError(f"{self.name} holds `{extra[0][:200]}`, which is of no image")
 
-    def _referred(self, descriptors: list[Descriptor], depth: int = 0) -> Iterator[str]:
+    def _gather(self, descriptors: list[Descriptor], known: set[str], depth: int = 0) -> None:
+        """Add the blobs that are referred to; none is read twice, however often that is said."""
         for one in descriptors:
-            yield blob_path(one.digest)
+            if (path := blob_path(one.digest)) in known:
+                continue
+            known.add(path)
             if one.media_type in MANIFESTS:
                 manifest = read_manifest(document(self, one), one.media_type)
-                yield from map(blob_path, {manifest.config.digest})
-                yield from (blob_path(layer.digest) for layer in manifest.layers)
+                known.add(blob_path(manifest.config.digest))
+                known.update(blob_path(layer.digest) for layer in manifest.layers)
             elif one.media_type in INDEXES and depth < _DEEPEST:
                 below = read_index(document(self, one), one.media_type)
-                yield from self._referred(below.manifests, depth + 1)
+                self._gather(below.manifests, known, depth + 1)
 
     def _check_version(self) -> None:
         try:

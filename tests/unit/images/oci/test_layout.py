@@ -92,6 +92,14 @@ def test_a_blob_that_is_missing(folder: LayoutFolder, which: str) -> None:
         layout.check_complete()
 
 
+def test_an_index_that_multiplies(folder: LayoutFolder) -> None:
+    below = folder.image()
+    for _ in range(3):
+        below = folder.nested(*[below] * 1000)
+    folder.index(*[below] * 1000)
+    open_layout(folder.root).check_complete()  # 10^12 ways lead to the image
+
+
 def test_a_blob_too_many(folder: LayoutFolder) -> None:
     folder.index(folder.image())
     folder.put(b"stowaway")
