@@ -11,7 +11,7 @@ from modelyard.agent.doctor.finding import Finding, good, missing, poor
 from modelyard.agent.engine.host import Engines
 from modelyard.agent.engine.problems import EngineProblem
 from modelyard.blobs.local import LocalBlobs
-from modelyard.errors import BuildFailed, InvalidRequest
+from modelyard.errors import BuildFailed
 from modelyard.images.environment import Environments, Lock
 from modelyard.images.launch import current_interpreter
 from modelyard.images.layers import LayerCache
@@ -30,7 +30,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def _engine(named: str | None) -> Finding:
     try:
         found = Engines(named).find()
-    except (EngineProblem, InvalidRequest) as error:
+    except EngineProblem as error:
         return missing("engine", error.message, error.hint or "")
     seen = f"{found.engine.address}, {found.os}/{found.architecture}"
     if not found.shares_sockets:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from modelyard.errors import InvalidRequest
+from modelyard.agent.engine.problems import UnusableAddress
 
 _PORT = 2375  # of an engine without TLS
 
@@ -31,16 +32,17 @@ def parse_address(text: str, origin: str) -> Address:
         origin: Where it is written, for the message.
 
     Raises:
-        InvalidRequest: It is something else, or an engine on another host.
+        UnusableAddress: It is something else, or an engine on another host.
     """
     if text.startswith("/"):
         return Address(socket=text)
-    parts = urlsplit(text)
-    if parts.scheme == "unix" and parts.path.startswith("/"):
-        return Address(socket=parts.path)
-    if parts.scheme in ("tcp", "http") and _is_loopback(parts.hostname or ""):
-        return Address(host=parts.hostname or "", port=parts.port or _PORT)
-    raise InvalidRequest(
+    with suppress(ValueError):  # what is in brackets, or behind a colon, may be anything
+        parts = urlsplit(text)
+        if parts.scheme == "unix" and parts.path.startswith("/"):
+            return Address(socket=parts.path)
+        if parts.scheme in ("tcp", "http") and _is_loopback(parts.hostname or ""):
+            return Address(host=parts.hostname or "", port=parts.port or _PORT)
+    raise UnusableAddress(
         f"{origin} names the container engine `{text[:200]}`, which is not one of this host",
         hint="name its Unix socket, such as unix:///run/podman/podman.sock",
     )
@@ -54,7 +56,7 @@ def candidates(named: str | None, environment: Mapping[str, str]) -> Iterator[Ad
         environment: Of this process; `DOCKER_HOST` and `XDG_RUNTIME_DIR` count.
 
     Raises:
-        InvalidRequest: What was named is no address.
+        UnusableAddress: What was named is no address, or one on another host.
     """
     if named:
         yield parse_address(named, "MODELYARD_ENGINE")

@@ -252,7 +252,6 @@ def find_engine(named: str | None, environment: Mapping[str, str] = os.environ) 
 
     Raises:
         EngineProblem: None does; it says what was found instead.
-        InvalidRequest: What was named is no address.
     """
     problems: list[EngineProblem] = []
     looked_at = [Engine(address) for address in candidates(named, environment)]

@@ -41,7 +41,6 @@ class Engines:
 
         Raises:
             EngineProblem: None does.
-            InvalidRequest: What was named is no address.
         """
         engine = find_engine(self._named)
         info = engine.info()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from modelyard.errors import ModelyardError, Unavailable
+from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
 
 
 class EngineProblem(ModelyardError):
@@ -19,6 +19,12 @@ class EngineProblem(ModelyardError):
 
 class NoEngine(EngineProblem, Unavailable):
     """No engine answers."""
+
+    cause = "no_engine"
+
+
+class UnusableAddress(EngineProblem, InvalidRequest):
+    """Where the engine is said to be, by a setting or `DOCKER_HOST`, none can be reached."""
 
     cause = "no_engine"
 

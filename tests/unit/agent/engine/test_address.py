@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.agent.engine.address import Address, candidates, parse_address
-from modelyard.errors import InvalidRequest
+from modelyard.agent.engine.problems import UnusableAddress
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,14 @@ def test_reads_addresses_of_this_host(text: str, expected: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["tcp://10.0.0.1:2375", "ssh://me@host", "https://127.0.0.1", "docker", "unix://x"]
+    "text",
+    [
+        *("tcp://10.0.0.1:2375", "ssh://me@host", "https://127.0.0.1", "docker", "unix://x"),
+        *("tcp://127.0.0.1:port", "tcp://127.0.0.1:99999", "tcp://[127.0.0.1"),
+    ],
 )
 def test_refuses_others_and_names_the_setting(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="DOCKER_HOST names"):
+    with pytest.raises(UnusableAddress, match="DOCKER_HOST names"):
         parse_address(text, "DOCKER_HOST")
 
 
