@@ -38,6 +38,9 @@ def complete(partial: Path, digest: str, size: int, blobs: Blobs) -> None:
                 if file.tell() == start:
                     raise
                 # The connection broke on the way: what arrived need not be sent again.
+            else:
+                if file.tell() == start:
+                    raise IntegrityError(f"the server has only {start} of {size} bytes of {digest}")
 
 
 def _append(file: BinaryIO, digest: str, size: int, blobs: Blobs) -> None:

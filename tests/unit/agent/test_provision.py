@@ -107,6 +107,14 @@ def test_broken_connection_is_taken_up_where_it_broke(host: Host) -> None:
     assert host.blobs.asked == [0, 4000, 8000]
 
 
+def test_a_blob_that_ends_too_early_is_not_asked_for_for_ever(host: Host) -> None:
+    host.blobs.content[LAYER[0].digest] = LAYER[1][:4000]
+    problem = host.provide(deployment_of(LAYER[0]))
+    assert problem is not None
+    assert "only 4000 of" in problem.message
+    assert host.blobs.asked == [0, 4000]
+
+
 def test_what_arrived_is_kept_for_the_next_attempt(host: Host) -> None:
     layer, data = LAYER
     (host.partial / f"{layer.digest[7:]}.partial").write_bytes(data[:100])
