@@ -56,7 +56,7 @@ def convert(
         manifest: The image, whose environment has the converters.
         layers: Folder of every unpacked layer.
         sample: A scoring request, or None.
-        settings: KernelLimits on time and memory.
+        settings: Limits on time and memory.
         log: Takes a line of output and its source.
 
     Raises:

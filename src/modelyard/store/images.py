@@ -157,7 +157,6 @@ class Images(Repository):
         """End a build: the layers are held instead of the files; layers are recorded if new.
 
         Raises:
-            NotFound: There is no image with this id.
             Conflict: The build has ended before.
             NotFound: There is no image with this id, or no blob with the SBOM that was signed.
             Unavailable: A layer is being deleted at this moment: write it again.
