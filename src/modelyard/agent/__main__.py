@@ -34,8 +34,8 @@ from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
 from modelyard.agent.threads import LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
-from modelyard.images.choosing import host_sandbox, why_refused
 from modelyard.images.layers import LayerCache
+from modelyard.images.sandbox.choosing import host_sandbox, why_refused
 from modelyard.images.signing import TrustedKeys
 from modelyard.settings import SandboxMode
 

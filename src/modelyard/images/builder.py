@@ -26,7 +26,6 @@ from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, usual_platform
 from modelyard.images.bases.ground import Ground
 from modelyard.images.check import check_start
-from modelyard.images.choosing import host_sandbox, why_refused
 from modelyard.images.environment import Environments, Lock, runtime_requirements
 from modelyard.images.failures import build_failed, full_disk_as_cause
 from modelyard.images.known import KnownLayers
@@ -34,6 +33,7 @@ from modelyard.images.launch import Interpreter, why_unsuitable
 from modelyard.images.layers import LayerCache
 from modelyard.images.optimizing import Conversion, convert
 from modelyard.images.profiling import profile_image
+from modelyard.images.sandbox.choosing import host_sandbox, why_refused
 from modelyard.images.signing import SigningKey, TrustedKeys
 from modelyard.schemas import BuildImage, ProfileImage
 from modelyard.settings import Settings

@@ -20,9 +20,9 @@ from pydantic import JsonValue
 
 from modelyard.domain.image import CheckReport, LayerKind, Manifest
 from modelyard.domain.service import Network
-from modelyard.images.choosing import host_sandbox
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.sandbox.cell import Cell, KernelLimits
+from modelyard.images.sandbox.choosing import host_sandbox
 from modelyard.images.trial import Trial, trial_folder
 from modelyard.images.watch import Watch
 from modelyard.settings import Settings

@@ -18,9 +18,9 @@ from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.service import Network
 from modelyard.images import foreign_file
-from modelyard.images.choosing import host_sandbox
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.sandbox.cell import Cell, KernelLimits
+from modelyard.images.sandbox.choosing import host_sandbox
 from modelyard.images.trial import Trial, trial_folder
 from modelyard.images.watch import Watch
 from modelyard.settings import Settings

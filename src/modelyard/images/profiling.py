@@ -35,9 +35,9 @@ from modelyard.domain.profile import (
 )
 from modelyard.domain.service import ReplicaSettings
 from modelyard.errors import OperationFailed
-from modelyard.images.choosing import host_sandbox
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.sandbox.cell import Cell, KernelLimits
+from modelyard.images.sandbox.choosing import host_sandbox
 from modelyard.images.trial import Trial, trial_folder
 from modelyard.images.watch import Watch
 from modelyard.schemas import ProfileImage

@@ -24,7 +24,7 @@ import psutil
 
 from modelyard.images import foreign_file
 from modelyard.images.claims import abandoned_folders, claimed_folder
-from modelyard.images.sandbox import SCRATCH, Cell
+from modelyard.images.sandbox.cell import SCRATCH, Cell
 
 _PREFIX = "modelyard-check-"
 _LARGEST_STATUS = 256 << 10

@@ -27,11 +27,11 @@ from modelyard.agent.supervisor.log import log_file, log_files
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind, Manifest
 from modelyard.domain.service import ReplicaSettings, ReplicaState
-from modelyard.images import bubblewrap
-from modelyard.images.choosing import host_sandbox
-from modelyard.images.confine import landlock_version
 from modelyard.images.layers import LayerCache
-from modelyard.images.sandbox import Sandbox, SandboxKind
+from modelyard.images.sandbox import bubblewrap
+from modelyard.images.sandbox.cell import Sandbox, SandboxKind
+from modelyard.images.sandbox.choosing import host_sandbox
+from modelyard.images.sandbox.confine import landlock_version
 from modelyard.settings import SandboxMode
 
 SERVICE, DEPLOYMENT = an_id("digits"), an_id("a")

@@ -18,8 +18,8 @@ KILLED = """
 import sys, time
 from modelyard.domain.service import Network
 from modelyard.images.launch import base_python
-from modelyard.images.choosing import host_sandbox
-from modelyard.images.sandbox import Cell, KernelLimits
+from modelyard.images.sandbox.choosing import host_sandbox
+from modelyard.images.sandbox.cell import Cell, KernelLimits
 from modelyard.images.trial import Trial, trial_folder
 from modelyard.settings import SandboxMode
 

@@ -21,10 +21,10 @@ from tests.integration.images.conftest import Workshop
 
 from modelyard.domain.service import Network
 from modelyard.errors import BuildFailed
-from modelyard.images import choosing, confine, system_files
-from modelyard.images import sandbox as sandbox_module
-from modelyard.images.choosing import host_sandbox
-from modelyard.images.sandbox import Cell, KernelLimits, Sandbox, SandboxKind
+from modelyard.images.sandbox import cell as cell_module
+from modelyard.images.sandbox import choosing, confine, system_files
+from modelyard.images.sandbox.cell import Cell, KernelLimits, Sandbox, SandboxKind
+from modelyard.images.sandbox.choosing import host_sandbox
 from modelyard.settings import SandboxMode
 
 LIMITS = KernelLimits(file_size=1 << 20, processes=100)
@@ -153,7 +153,7 @@ def run(
     cell: Cell, program: str, *arguments: str, user: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python program inside; it ends with the test whatever it does."""
-    python, _ = sandbox_module.base_python()
+    python, _ = cell_module.base_python()
     return subprocess.run(
         cell.command([str(python), "-I", "-S", "-c", program, *arguments]),
         capture_output=True,
@@ -212,7 +212,7 @@ def as_somebody_else(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     launcher.write_bytes(Path(confine.__file__).read_bytes())
     launcher.chmod(0o644)
     patch.setattr(confine, "__file__", str(launcher))
-    patch.setattr(sandbox_module, "base_python", lambda: (SYSTEM_PYTHON, ""))
+    patch.setattr(cell_module, "base_python", lambda: (SYSTEM_PYTHON, ""))
     patch.setattr(system_files, "_interpreter", list)
     return folder
 

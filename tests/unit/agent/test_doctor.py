@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.agent.doctor import Finding, Grade, folders, machine, reach
-from modelyard.images import choosing
-from modelyard.images.sandbox import Sandbox, SandboxKind
+from modelyard.images.sandbox import choosing
+from modelyard.images.sandbox.cell import Sandbox, SandboxKind
 from modelyard.settings import SandboxMode, Settings
 
 BUBBLEWRAP = Sandbox(SandboxKind.BUBBLEWRAP, own_network=True)

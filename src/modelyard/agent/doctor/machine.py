@@ -15,10 +15,10 @@ from pathlib import Path
 import modelyard
 from modelyard.agent.doctor.finding import Finding, good, missing, poor
 from modelyard.domain.service import Network
-from modelyard.images import confine
-from modelyard.images.choosing import host_sandbox, why_refused
 from modelyard.images.launch import base_python, current_platform
-from modelyard.images.sandbox import SandboxKind
+from modelyard.images.sandbox import confine
+from modelyard.images.sandbox.cell import SandboxKind
+from modelyard.images.sandbox.choosing import host_sandbox, why_refused
 from modelyard.settings import SandboxMode, Settings
 
 _SYSTEMS = ("linux", "darwin")

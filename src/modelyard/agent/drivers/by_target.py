@@ -11,7 +11,7 @@ from modelyard.agent.drivers.process import ProcessDriver
 from modelyard.agent.drivers.supervision import SupervisedDriver
 from modelyard.agent.engine.host import Engines
 from modelyard.agent.home import AgentHome
-from modelyard.images.sandbox import Sandbox
+from modelyard.images.sandbox.cell import Sandbox
 
 PROCESSES = "local"
 CONTAINERS = "container"

@@ -12,7 +12,7 @@ from modelyard.agent.home import AgentHome
 from modelyard.agent.supervisor.processes import kill_leftovers
 from modelyard.agent.supervisor.spec import SOCKET_FD, Restarts, Spec
 from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.sandbox import Cell, KernelLimits, Sandbox, SandboxKind
+from modelyard.images.sandbox.cell import Cell, KernelLimits, Sandbox, SandboxKind
 
 
 class ProcessDriver(SupervisedDriver):

@@ -39,7 +39,7 @@ from modelyard.agent.supervisor.spec import (
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.service import ReplicaSettings, ReplicaState
 from modelyard.images.launch import base_python
-from modelyard.images.sandbox import SCRATCH
+from modelyard.images.sandbox.cell import SCRATCH
 
 _PACKAGES = Path(modelyard.__file__).parent.parent
 _PYTHON, _ = base_python()

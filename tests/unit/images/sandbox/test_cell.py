@@ -10,8 +10,8 @@ import pytest
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind
 from modelyard.domain.service import Network
-from modelyard.images import choosing, system_files
-from modelyard.images.sandbox import Cell, KernelLimits, Sandbox, SandboxKind
+from modelyard.images.sandbox import choosing, system_files
+from modelyard.images.sandbox.cell import Cell, KernelLimits, Sandbox, SandboxKind
 from modelyard.settings import SandboxMode
 
 BUBBLEWRAP = Sandbox(SandboxKind.BUBBLEWRAP, own_network=True, counts_processes=True)

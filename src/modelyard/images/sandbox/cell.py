@@ -1,9 +1,7 @@
-"""What keeps a user's model to its own files: a kind of sandbox, and one run of an image in it.
+"""A kind of sandbox, and one run of an image in it.
 
 The check start, profiles, the search for a faster form and the agent's local driver all start the
-runtime through a `Cell`, so that what was checked is what runs. Which sandbox a host has is found
-in `choosing`; what becomes of bubblewrap's command line is in `bubblewrap`, what happens inside in
-`confine`.
+runtime through a `Cell`, so that what was checked is what runs.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from typing import NamedTuple
 
 from modelyard.domain.image import LayerKind
 from modelyard.domain.service import Network
-from modelyard.images import bubblewrap, confine, system_files
 from modelyard.images.launch import base_python
+from modelyard.images.sandbox import bubblewrap, confine, system_files
 
 SCRATCH = "scratch"
 CONFIG = "replica.json"

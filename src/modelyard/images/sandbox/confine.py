@@ -4,7 +4,7 @@
                             [--landlock] [--read PATH]… [--write PATH]… -- COMMAND…
 
 Run by path and inside sandboxes, so it imports nothing of ours, and little else: it is started with
-every replica. `sandbox.Sandbox` writes its command line; what cannot be done ends it with status
+every replica. `cell.Cell` writes its command line; what cannot be done ends it with status
 125 and a line that says what.
 """
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.service import Network
-from modelyard.images import bubblewrap, confine, system_files
 from modelyard.images.launch import base_python
-from modelyard.images.sandbox import Cell, KernelLimits, Sandbox, SandboxKind
+from modelyard.images.sandbox import bubblewrap, confine, system_files
+from modelyard.images.sandbox.cell import Cell, KernelLimits, Sandbox, SandboxKind
 from modelyard.settings import SandboxMode
 
 _PATIENCE = 20.0

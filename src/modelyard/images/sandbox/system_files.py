@@ -1,6 +1,6 @@
 """The files of the host that every runtime needs: the interpreter, libraries, a few devices.
 
-Used by `sandbox` for what a run may see. Nothing here is private to a person.
+Used by `cell` for what a run may see. Nothing here is private to a person.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The command line of bubblewrap: a root of its own, made of what one run may see.
 
-Called by `sandbox.Cell`. The run has no process, network, host name, semaphore or capability in
+Called by `cell.Cell`. The run has no process, network, host name, semaphore or capability in
 common with the host, and ends with whoever started it.
 """
 
