@@ -14,7 +14,8 @@ import pytest
 from tests.containers.podman import Podman
 
 from modelyard.agent.engine.address import Address
-from modelyard.agent.engine.client import Engine, find_engine
+from modelyard.agent.engine.client import Engine
+from modelyard.agent.engine.host import find_engine
 from modelyard.agent.engine.problems import (
     EngineForbidden,
     EngineProblem,
@@ -137,7 +138,7 @@ def test_damaged_archive_is_refused(podman: Podman) -> None:
 def test_socket_of_others_is_forbidden(podman: Podman) -> None:
     script = (
         "import os, sys\n"
-        "from modelyard.agent.engine.client import find_engine\n"
+        "from modelyard.agent.engine.host import find_engine\n"
         "from modelyard.agent.engine.problems import EngineProblem\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try:\n"

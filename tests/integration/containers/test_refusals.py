@@ -76,13 +76,16 @@ class Place:
         assert cause.fix
         return cause
 
-    def close(self) -> None:
+    def end(self) -> None:
         def ended() -> bool:
             self.driver.stop("digits-0", 0.1)
             return not any(replica.alive for replica in self.driver.observe())
 
         wait_for(ended)
         self.driver.remove("digits-0")
+
+    def close(self) -> None:
+        self.end()
         self.home.sockets().rmdir()
 
 
@@ -122,6 +125,24 @@ def test_base_without_its_python(place: Place) -> None:
     cause = place.why()
     assert cause.code is CauseCode.ENTRYPOINT_MISSING
     assert "/usr/bin/python9" in cause.message
+
+
+def test_container_of_somebody_else_is_left_alone(place: Place, podman: Podman) -> None:
+    manifest = place.image()
+    place.images.bring(manifest)
+    place.start(manifest)
+    place.when_ready()
+    [ours] = podman.run("ps", "--format", "{{.Names}}").split()
+    [image] = podman.run("inspect", "--format", "{{.Image}}", ours).split()
+    place.end()
+    podman.run("create", "--name", ours, image, "/stranger")
+    place.start(manifest)
+    cause = place.why()
+    assert cause.code is CauseCode.ENGINE_FAILED
+    assert ours in cause.message
+    place.end()
+    assert podman.run("ps", "--all", "--format", "{{.Names}}").split() == [ours]
+    podman.run("rm", ours)
 
 
 def test_image_that_the_engine_does_not_have(place: Place) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelyard.agent.container import refusals, share
+from modelyard.agent.container import ownership, refusals, share
 from modelyard.agent.container.spec import PORT, SPECIFICATION_LABEL, ContainerSpec
 from modelyard.agent.engine.address import parse_address
 from modelyard.agent.engine.client import Engine
@@ -73,11 +73,11 @@ class Holder:
     def _bring_up(self) -> Iterator[bytes]:
         """Take over the container that an earlier holder left, or create and start one."""
         name = self._spec.name
-        if self._is_ours_and_runs(name):
+        if self._runs_as_wanted():
             output = self._engine.output(name)
             _say(f"took over the running container {name}")
         else:
-            self._engine.remove(name)
+            ownership.remove(self._engine, self._spec)
             share.prepare(self._share, self._spec.config)
             for warning in self._engine.create(name, self._spec.body):
                 _say(f"the engine warns: {warning}")
@@ -88,15 +88,12 @@ class Holder:
             self._address = self._published_port()
         return output
 
-    def _is_ours_and_runs(self, name: str) -> bool:
-        try:
-            found = self._engine.inspect(name)
-        except NoSuchObject:
+    def _runs_as_wanted(self) -> bool:
+        found = ownership.find(self._engine, self._spec)
+        if found is None or _inside(found, "State").get("Running") is not True:
             return False
-        labels = _inside(found, "Config").get("Labels") or {}
         wanted = self._spec.body["Labels"][SPECIFICATION_LABEL]
-        same = isinstance(labels, dict) and labels.get(SPECIFICATION_LABEL) == wanted
-        return same and _inside(found, "State").get("Running") is True
+        return bool(ownership.labels(found).get(SPECIFICATION_LABEL) == wanted)
 
     def _published_port(self) -> str:
         ports = _inside(
@@ -155,7 +152,7 @@ class Holder:
             try:
                 if number == signal.SIGINT:
                     self._killed = True
-                    self._engine.remove(self._spec.name)
+                    ownership.remove(self._engine, self._spec)
                 else:
                     self._engine.signal(self._spec.name, _RELAYED[signal.Signals(number)])
             except EngineProblem as problem:
@@ -243,7 +240,7 @@ class Holder:
 
     def _remove(self) -> None:
         try:
-            self._engine.remove(self._spec.name)
+            ownership.remove(self._engine, self._spec)
             share.discard(self._share)
         except EngineProblem as problem:
             _say(f"the container could not be removed yet: {problem.message}")

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from modelyard.agent.container import ownership
 from modelyard.agent.container import spec as inside
 from modelyard.agent.container.share import discard
 from modelyard.agent.container.spec import ContainerSpec
@@ -129,7 +130,7 @@ class ContainerDriver(SupervisedDriver):
         except (OSError, ValueError, TypeError):
             return  # a start that was interrupted: there is none yet
         try:
-            Engine(parse_address(container.engine, inside.CONTAINER)).remove(container.name)
+            ownership.remove(Engine(parse_address(container.engine, inside.CONTAINER)), container)
         except EngineProblem as problem:
             log.warning("%s is left for later: %s", container.name, problem.message)
         discard(Path(container.share))

@@ -10,14 +10,14 @@ import contextlib
 import errno
 import http.client
 import json
-import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from modelyard.agent.engine.address import Address, candidates
+from modelyard.agent.engine.address import Address
 from modelyard.agent.engine.problems import (
+    START_ONE,
     EngineForbidden,
     EngineProblem,
     EngineRefused,
@@ -235,38 +235,6 @@ class Engine:
                 f"no container engine answers at {self.address}: {reason}", hint=START_ONE
             )
         return self._nonsense(str(error)[:200] or type(error).__name__)
-
-
-START_ONE = (
-    "start Docker, or podman's service (`systemctl enable --now podman.socket`, or "
-    "`podman system service --time=0`); MODELYARD_ENGINE names a socket elsewhere"
-)
-
-
-def find_engine(named: str | None, environment: Mapping[str, str] = os.environ) -> Engine:
-    """The first engine that answers.
-
-    Args:
-        named: Where to look and nowhere else, or None.
-        environment: Of this process.
-
-    Raises:
-        EngineProblem: None does; it says what was found instead.
-    """
-    problems: list[EngineProblem] = []
-    looked_at = [Engine(address) for address in candidates(named, environment)]
-    for engine in looked_at:
-        try:
-            engine.ping()
-        except EngineProblem as problem:
-            problems.append(problem)
-        else:
-            return engine
-    telling = [problem for problem in problems if not isinstance(problem, NoEngine)]
-    if telling or len(problems) == 1:
-        raise (telling or problems)[0]
-    places = ", ".join(str(engine.address) for engine in looked_at)
-    raise NoEngine(f"no container engine answers; looked at {places}", hint=START_ONE)
 
 
 class _Connection(http.client.HTTPConnection):

@@ -5,13 +5,43 @@ An engine may be installed, started again or moved while the agent runs.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from modelyard.agent.engine.client import Engine, find_engine
+from modelyard.agent.engine.address import candidates
+from modelyard.agent.engine.client import Engine
+from modelyard.agent.engine.problems import START_ONE, EngineProblem, NoEngine
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _IN_A_MACHINE = "Docker Desktop"
+
+
+def find_engine(named: str | None, environment: Mapping[str, str] = os.environ) -> Engine:
+    """The first engine that answers.
+
+    Args:
+        named: Where to look and nowhere else, or None.
+        environment: Of this process.
+
+    Raises:
+        EngineProblem: None does; it says what was found instead.
+    """
+    problems: list[EngineProblem] = []
+    looked_at = [Engine(address) for address in candidates(named, environment)]
+    for engine in looked_at:
+        try:
+            engine.ping()
+        except EngineProblem as problem:
+            problems.append(problem)
+        else:
+            return engine
+    telling = [problem for problem in problems if not isinstance(problem, NoEngine)]
+    if telling or len(problems) == 1:
+        raise (telling or problems)[0]
+    places = ", ".join(str(engine.address) for engine in looked_at)
+    raise NoEngine(f"no container engine answers; looked at {places}", hint=START_ONE)
 
 
 class EngineHost(NamedTuple):

@@ -10,6 +10,12 @@ from typing import ClassVar
 
 from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
 
+START_ONE = (
+    "start Docker, or podman's service (`systemctl enable --now podman.socket`, or "
+    "`podman system service --time=0`); MODELYARD_ENGINE names a socket elsewhere"
+)
+"""What to do about there being none."""
+
 
 class EngineProblem(ModelyardError):
     """The engine did not do what it was asked."""
