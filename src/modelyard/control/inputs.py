@@ -5,12 +5,12 @@ Called by `control.images` when a build is accepted.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from modelyard.domain.model import Model
+from modelyard.domain.values import digest_of
 from modelyard.images.builder import ImageBuilder
 from modelyard.schemas import BuildImage
 
@@ -47,4 +47,4 @@ def digest_of_inputs(
     ways = ("optimize", "slim", "allow_sources")
     document |= {way: True for way in ways if getattr(request, way)}
     text = json.dumps(document, sort_keys=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return digest_of(text.encode())

@@ -5,7 +5,6 @@ Signing itself is part of a build; see `control.making`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 from modelyard.blobs.base import BlobStore
@@ -14,7 +13,7 @@ from modelyard.domain.packages import PackageQuery, PackageUse
 from modelyard.domain.principal import Principal
 from modelyard.domain.search import Page
 from modelyard.domain.signature import PublicKey
-from modelyard.domain.values import Reference
+from modelyard.domain.values import Reference, digest_of
 from modelyard.domain.verification import VerifiedPart
 from modelyard.errors import Conflict, IntegrityError, NotFound
 from modelyard.images.signing import TrustedKeys
@@ -54,7 +53,7 @@ class SupplyChain:
                 "--upgrade",
             )
         content = b"".join(self._blobs.open(digest))
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        if digest_of(content) != digest:
             raise IntegrityError(
                 f"the SBOM of image `{image.reference}` was changed after it was made",
                 hint="restore the blob store from a backup, or build the image again",

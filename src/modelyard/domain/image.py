@@ -6,7 +6,6 @@ attached to the image and outside the digest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +18,7 @@ from modelyard.domain.cause import Cause
 from modelyard.domain.model import ModelFormat
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.signature import Signature
-from modelyard.domain.values import Digest, RelativePath, Value
+from modelyard.domain.values import Digest, RelativePath, Value, digest_of
 
 
 class ImageState(StrEnum):
@@ -143,7 +142,7 @@ class Manifest(Value):
     @property
     def digest(self) -> str:
         """`sha256:…` of the canonical form: the image's identity."""
-        return f"sha256:{hashlib.sha256(self.to_bytes()).hexdigest()}"
+        return digest_of(self.to_bytes())
 
     @property
     def stored(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ Text that reaches a file name, a URL, a log line or a query is matched against a
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, NamedTuple
 
@@ -37,6 +38,11 @@ ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_NAME_PATTERN)]
 
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 """`sha256:` and 64 hexadecimal digits."""
+
+
+def digest_of(content: bytes) -> str:
+    """The digest of bytes at hand."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _printable(text: str) -> str:

@@ -22,6 +22,7 @@ from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.domain.service import Network
 from modelyard.domain.signature import Signature
+from modelyard.domain.values import digest_of
 from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, usual_platform
 from modelyard.images.bases.ground import Ground
@@ -105,7 +106,7 @@ class ImageBuilder:
     def lock_key(self, requirements: Sequence[str], interpreter: Interpreter, *how: str) -> str:
         """`sha256:…` of what a lock is made for: requirements, runtime, Python, platform, how."""
         document = [self.needed(requirements), interpreter.python, str(interpreter.platform), *how]
-        return f"sha256:{sha256(json.dumps(document).encode()).hexdigest()}"
+        return digest_of(json.dumps(document).encode())
 
     def runtime_digest(self) -> str:
         """`sha256:…` of the installed runtime; cheap after the first call."""

@@ -6,7 +6,6 @@ where packages come from, so that the same requirements give the same lock under
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import re
@@ -23,6 +22,7 @@ from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Package, Platform
 from modelyard.domain.requirements import parse_lines
+from modelyard.domain.values import digest_of
 from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.failures import (
     build_failed,
@@ -83,7 +83,7 @@ class Lock:
     @property
     def digest(self) -> str:
         """`sha256:…` of the text."""
-        return f"sha256:{hashlib.sha256(self.text.encode()).hexdigest()}"
+        return digest_of(self.text.encode())
 
     @property
     def pins(self) -> tuple[Pin, ...]:

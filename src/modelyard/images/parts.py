@@ -15,6 +15,7 @@ import modelyard_runtime
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.image import Layer, LayerKind, ModelMount
 from modelyard.domain.model import Model
+from modelyard.domain.values import digest_of
 from modelyard.images.bytecode import compile_sources
 from modelyard.images.launch import CODE_ROOT, MODELS_ROOT, RUNTIME_ROOT, Interpreter
 from modelyard.images.layers import (
@@ -49,7 +50,7 @@ def runtime_sources() -> tuple[tuple[str, bytes], ...]:
 def runtime_digest() -> str:
     """`sha256:…` of the runtime's sources: changes when and only when the runtime does."""
     entries = [[path, hashlib.sha256(content).hexdigest()] for path, content in runtime_sources()]
-    return f"sha256:{hashlib.sha256(json.dumps(entries).encode()).hexdigest()}"
+    return digest_of(json.dumps(entries).encode())
 
 
 def runtime_layer(interpreter: Interpreter, blobs: BlobStore, layers: LayerCache) -> Layer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import os
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.signature import PublicKey, Signature, statement
+from modelyard.domain.values import digest_of
 from modelyard.errors import IntegrityError, InvalidRequest
 
 _LONGEST_PEM = 4096
@@ -161,7 +161,7 @@ def _public(key: Ed25519PublicKey) -> PublicKey:
     pem = key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return PublicKey(id=f"sha256:{hashlib.sha256(raw).hexdigest()}", pem=pem.decode())
+    return PublicKey(id=digest_of(raw), pem=pem.decode())
 
 
 def _refusal(image: str, seen: str, fix: str, *evidence: str) -> Cause:

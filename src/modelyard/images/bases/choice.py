@@ -6,7 +6,6 @@ layout on this machine, or as an image registry knows it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, BaseLayer, Platform
+from modelyard.domain.values import digest_of
 from modelyard.errors import BuildFailed, InsufficientStorage, InvalidRequest, ModelyardError
 from modelyard.images.bases import host
 from modelyard.images.bases.ground import Ground
@@ -146,7 +146,7 @@ def _refuse_elsewhere(platform: Platform) -> None:
 
 def _marks(files: list[host.HostFile]) -> str:
     marks = sorted(file.mark() for file in files)
-    return f"sha256:{hashlib.sha256(json.dumps(marks).encode()).hexdigest()}"
+    return digest_of(json.dumps(marks).encode())
 
 
 @contextmanager

@@ -6,7 +6,6 @@ its signer is trusted is asked of `images.signing`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +16,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.image import Image
 from modelyard.domain.signature import STATEMENT_TYPE, Signature, statement
-from modelyard.domain.values import DIGEST_PATTERN
+from modelyard.domain.values import DIGEST_PATTERN, digest_of
 from modelyard.errors import IntegrityError, NotFound
-from modelyard.images.oci.documents import EMPTY, MANIFEST, Descriptor, read_manifest, to_json
+from modelyard.images.oci.documents import EMPTY, MANIFEST, Descriptor, read_manifest, to_json, wire
 from modelyard.images.oci.source import Source, document
 
 SIGNATURE = "application/vnd.modelyard.image.signature.v1+json"
@@ -98,9 +97,9 @@ def artifact(attachment: Attachment, subject: Descriptor) -> Artifact:
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": attachment.type,
-        "config": _wire(config.descriptor),
-        "layers": [_wire(content.descriptor)],
-        "subject": _wire(_bare(subject)),
+        "config": wire(config.descriptor),
+        "layers": [wire(content.descriptor)],
+        "subject": wire(_bare(subject)),
         "annotations": dict(attachment.annotations),
     }
     manifest = blob_of(MANIFEST, to_json(document))
@@ -112,7 +111,7 @@ def artifact(attachment: Attachment, subject: Descriptor) -> Artifact:
 
 def listed(artifacts: Iterable[Artifact]) -> str:
     """Artifacts, as `ATTACHMENTS` lists them."""
-    return to_json([_wire(one.manifest.descriptor) for one in artifacts]).decode("ascii")
+    return to_json([wire(one.manifest.descriptor) for one in artifacts]).decode("ascii")
 
 
 def read_listed(text: str | None) -> list[Descriptor]:
@@ -185,7 +184,7 @@ def read_signature(content: bytes) -> tuple[str, Signature]:
 
 def blob_of(media_type: str, content: bytes) -> Blob:
     """Bytes at hand, with the promise of them."""
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    digest = digest_of(content)
     return Blob(Descriptor(media_type=media_type, digest=digest, size=len(content)), content)
 
 
@@ -193,7 +192,3 @@ def _bare(descriptor: Descriptor) -> Descriptor:
     return Descriptor(
         media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size
     )
-
-
-def _wire(descriptor: Descriptor) -> dict[str, object]:
-    return descriptor.model_dump(by_alias=True, exclude_none=True)

@@ -172,6 +172,11 @@ def to_json(document: Any) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
+def wire(descriptor: Descriptor) -> dict[str, Any]:
+    """A descriptor as documents have it."""
+    return descriptor.model_dump(by_alias=True, exclude_none=True)
+
+
 def _read(
     kind: type[Document], data: bytes, what: str, media_type: str | None, *, foreign: str
 ) -> Document:

@@ -16,7 +16,7 @@ from modelyard.images import tar
 from modelyard.images.layers import LayerFile, file_from_bytes, tar_chunks
 from modelyard.images.oci import labels
 from modelyard.images.oci.attachments import ATTACHMENTS, artifact, kept_beside, listed
-from modelyard.images.oci.documents import GZIP_LAYERS, INDEX, to_json
+from modelyard.images.oci.documents import GZIP_LAYERS, INDEX, to_json, wire
 from modelyard.images.oci.layout import INDEX_FILE, MARK, VERSION, blob_path
 from modelyard.images.oci.rendering import (
     PORT,
@@ -30,7 +30,6 @@ from modelyard.images.oci.rendering import (
     ready,
     render,
     render_plain,
-    wire,
 )
 
 _REF_NAME = "org.opencontainers.image.ref.name"

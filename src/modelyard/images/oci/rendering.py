@@ -6,7 +6,6 @@ archive and the Containerfile carry the same layers uncompressed.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from modelyard.blobs.base import BlobStore, Stored
 from modelyard.domain.image import Base, BaseLayer, Image, Layer, Manifest
+from modelyard.domain.values import digest_of
 from modelyard.errors import Conflict
 from modelyard.images.launch import MANIFEST_PATH, container_command
 from modelyard.images.layers import file_from_bytes, tar_chunks
@@ -26,6 +26,7 @@ from modelyard.images.oci.documents import (
     MANIFEST,
     Descriptor,
     to_json,
+    wire,
 )
 
 USER = "65532:65532"
@@ -159,11 +160,6 @@ def config_part(
     return _in_memory(to_json(document), CONFIG, "config")
 
 
-def digest_of(body: bytes) -> str:
-    """`sha256:…` of a blob at hand."""
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-
 def _assembled(image: Image, manifest: Manifest, base: Base, layers: tuple[Part, ...]) -> Rendered:
     config = config_part(manifest, base, layers, labels.all_labels(image, manifest))
     document = {
@@ -174,11 +170,6 @@ def _assembled(image: Image, manifest: Manifest, base: Base, layers: tuple[Part,
         "annotations": labels.standard_labels(image, manifest),
     }
     return Rendered(layers, config, _in_memory(to_json(document), MANIFEST, "manifest"))
-
-
-def wire(descriptor: Descriptor) -> dict[str, Any]:
-    """A descriptor as documents have it."""
-    return descriptor.model_dump(by_alias=True, exclude_none=True)
 
 
 def last_tar(manifest: Manifest) -> bytes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from modelyard.domain.signature import Signature
+from modelyard.domain.values import digest_of
 from modelyard.errors import IntegrityError
 from modelyard.images.oci.attachments import SBOM, SIGNATURE, Attachment, read_signature
 from modelyard.images.signing import TrustedKeys
@@ -27,7 +27,7 @@ def vouching(image: str, beside: Sequence[Attachment], trusted: TrustedKeys) -> 
     Raises:
         IntegrityError: There is none, but something that claims to be one.
     """
-    documents = {_digest(one.content): one.content for one in beside if one.type == SBOM}
+    documents = {digest_of(one.content): one.content for one in beside if one.type == SBOM}
     forged: IntegrityError | None = None
     for one in beside:
         if one.type != SIGNATURE:
@@ -55,7 +55,3 @@ def _trusted(image: str, attachment: Attachment, trusted: TrustedKeys) -> Signat
             hint="somebody changed it: get the image from elsewhere",
         )
     return signature
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

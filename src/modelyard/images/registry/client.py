@@ -5,7 +5,6 @@ Pushing is `uploads`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from typing import Self
 import httpx2
 
 from modelyard.domain.image import Platform
-from modelyard.errors import IntegrityError, NotFound
+from modelyard.domain.values import digest_of
+from modelyard.errors import IntegrityError
 from modelyard.images.oci.documents import INDEXES, MANIFESTS, Descriptor
 from modelyard.images.oci.source import Found, find, verified
 from modelyard.images.registry.credentials import find_credentials
@@ -107,13 +107,6 @@ class Repository:
         length = response.headers.get("content-length", str(descriptor.size))
         return response.is_success and length == str(descriptor.size)
 
-    def has_manifest(self, digest: str) -> bool:
-        """Whether the tag of the name, or `latest`, is this manifest already."""
-        try:
-            return self.root().digest == digest
-        except NotFound:
-            return False
-
     def manifest(self, selector: str) -> tuple[Descriptor, bytes]:
         """The manifest or index under a tag or a digest. Raises as `root` does."""
         url = self.session.url(f"manifests/{selector}")
@@ -121,7 +114,7 @@ class Repository:
             lambda: self.session.request("GET", url, headers=_ACCEPT)
         )
         body = response.content
-        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        digest = digest_of(body)
         if selector.startswith("sha256:") and digest != selector:
             raise IntegrityError(f"{self.image.host} sent {digest} where {selector} was asked for")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip()

@@ -18,6 +18,7 @@ from modelyard.images.oci.documents import (
     OciIndex,
     read_index,
     to_json,
+    wire,
 )
 from modelyard.images.registry.client import Repository
 from modelyard.images.registry.uploads import push_blob, push_manifest
@@ -71,7 +72,7 @@ def _list_under_tag(
     before = _under_tag(repository, subject)
     kept = {one.digest: one for one in (before.manifests if before else ())}
     kept |= {one.manifest.descriptor.digest: one.manifest.descriptor for one in artifacts}
-    entries = [one.model_dump(by_alias=True, exclude_none=True) for one in kept.values()]
+    entries = [wire(one) for one in kept.values()]
     body = to_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
     blob = blob_of(INDEX, body)
     push_manifest(repository, blob.descriptor, blob.content, _tag(subject))
