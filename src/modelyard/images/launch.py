@@ -26,6 +26,13 @@ ENVIRONMENT_ROOT = f"{ROOT}/environment"
 RUNTIME_ROOT = f"{ROOT}/runtime"
 CODE_ROOT = f"{ROOT}/code"
 MODELS_ROOT = f"{ROOT}/models"
+ROOTS = {
+    LayerKind.ENVIRONMENT: ENVIRONMENT_ROOT,
+    LayerKind.RUNTIME: RUNTIME_ROOT,
+    LayerKind.CODE: CODE_ROOT,
+    LayerKind.MODEL: MODELS_ROOT,
+}
+"""What the layers of each kind fill."""
 MANIFEST_PATH = f"{ROOT}/manifest.json"
 """Where an image tells what it is, in a container."""
 

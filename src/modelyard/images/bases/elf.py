@@ -22,7 +22,10 @@ _LOAD, _DYNAMIC, _INTERPRETER = 1, 2, 3
 _NEEDED, _STRINGS, _RPATH, _RUNPATH = 1, 5, 15, 29
 _END = 0
 _LONGEST_TEXT = 4096
-_MACHINES = {62: "amd64", 183: "arm64"}
+ELF_64 = b"\x7fELF\x02\x01"
+"""How such a file begins."""
+MACHINES = {62: "amd64", 183: "arm64"}
+"""Architectures by the number that a header has for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def read_needs(content: bytes | mmap.mmap) -> Needs:
 
 def _read(content: bytes | mmap.mmap) -> Needs:
     header = _HEADER.unpack_from(content)
-    if header[0][:6] != b"\x7fELF\x02\x01":
+    if header[0][:6] != ELF_64:
         raise ValueError
     segments = list(_segments(content, header[5], header[9], header[10]))
     loader = next((segment for segment in segments if segment.kind == _INTERPRETER), None)
@@ -88,7 +91,7 @@ def _read(content: bytes | mmap.mmap) -> Needs:
         return tuple(_text(content, start + value) for tag, value in entries if tag in tags)
 
     return Needs(
-        architecture=_MACHINES.get(header[2], str(header[2])),
+        architecture=MACHINES.get(header[2], str(header[2])),
         loader=None if loader is None else _text(content, loader.offset),
         libraries=texts(_NEEDED),
         folders=tuple(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import IntegrityError
+from modelyard.images.bases.elf import ELF_64, MACHINES
 from modelyard.images.bases.walk import Entry
 
 HEAD = 20
@@ -24,7 +25,6 @@ _VERSIONED = re.compile(r"python(3\.\d{1,2})")
 _LIBRARY = re.compile(r"((?:.*/)?lib(?:64)?)/python(3\.\d{1,2})/os\.py")
 _LOADER = re.compile(r"(?:.*/)?ld-(?:(linux)|musl)-[^/]*\.so\.\d+")
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_MACHINES = {62: "amd64", 183: "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _joined(name: str, target: str) -> str:
 
 
 def _machine(head: bytes) -> str:
-    if head[:6] != b"\x7fELF\x02\x01":
+    if head[:6] != ELF_64:
         raise IntegrityError("its Python is not a program for 64-bit Linux")
     number = int.from_bytes(head[18:20], "little")
-    return _MACHINES.get(number, str(number))
+    return MACHINES.get(number, str(number))

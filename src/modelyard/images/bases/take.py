@@ -22,15 +22,11 @@ from modelyard.images.bases.inside import Found as FoundPython
 from modelyard.images.bases.walk import walk
 from modelyard.images.launch import Interpreter
 from modelyard.images.layers import also
-from modelyard.images.oci.compression import inflated
+from modelyard.images.oci.compression import inflated, most_inflated
 from modelyard.images.oci.documents import GZIP_LAYERS, Descriptor, OciConfig
 from modelyard.images.oci.source import Found, Source
 
 _MOST_MEMBERS = 500_000
-_MOST_UNPACKED = 16 << 30
-_FREE = 64 << 20
-_LARGEST_RATIO = 100
-"""Times as large as its blob a layer may be once it is larger than `_FREE`."""
 
 
 def take(source: Source, found: Found, blobs: BlobStore) -> Ground:
@@ -87,8 +83,7 @@ def _take_layer(
     with blobs.writer() as writer:
         pieces = also(writer, source.open(layer))
         if layer.media_type in GZIP_LAYERS:
-            most = min(_MOST_UNPACKED, max(_FREE, layer.size * _LARGEST_RATIO))
-            pieces = inflated(pieces, most)
+            pieces = inflated(pieces, most_inflated(layer.size))
         hashed = _Hashed(pieces)
         contents.lay(walk(hashed, _MOST_MEMBERS, wanted_head))
         if hashed.digest != diff_id:

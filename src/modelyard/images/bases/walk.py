@@ -2,7 +2,7 @@
 
 The layers of a base are other people's, and go as they are to a container engine, which unpacks
 them; here they are only looked at. Whatever they say, no more is kept of one than a name. Called by
-`take`, and by `layout` for a whole layout in one tar.
+`take`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ class Entry:
     """`file`, `folder`, `link`, `symlink` or `other`."""
     target: str
     """What a link or symlink names."""
-    size: int
-    offset: int
-    """Where its content begins in the tar."""
     head: bytes
     """The beginning of its content, if that was asked for."""
 
@@ -41,7 +38,6 @@ def walk(
     chunks: Iterable[bytes],
     most: int,
     head: Callable[[str], int] = lambda name: 0,
-    size: int | None = None,
 ) -> Iterator[Entry]:
     """Every member of a tar.
 
@@ -49,7 +45,6 @@ def walk(
         chunks: The tar in pieces of any length.
         most: Members that it may have.
         head: How many bytes of a file's beginning are wanted, by its name.
-        size: Bytes of the tar, when known: no member may be longer.
 
     Raises:
         IntegrityError: It is no tar, ends in the middle, or has more members.
@@ -58,8 +53,6 @@ def walk(
     number, long = 0, _Long()
     while (block := stream.header()) is not None:
         kind, length = block[156:157], _number(block[124:136])
-        if size is not None and length > size:
-            raise IntegrityError("a member is longer than the archive")
         if (number := number + 1) > most:
             raise IntegrityError(f"there are more than {most} members")
         if kind in (_PAX, _PAX_FOR_ALL, _LONG_NAME, _LONG_LINK):
@@ -67,9 +60,8 @@ def walk(
             continue
         length = long.size(length) if kind in _FILES else 0 if kind in (_LINK, _SYMLINK) else length
         name = _clean(long.name(block))
-        offset = stream.position
         begin = stream.begin(length, head(name) if kind in _FILES else 0)
-        yield Entry(name, _word(kind, name), _bounded(long.target(block)), length, offset, begin)
+        yield Entry(name, _word(kind, name), _bounded(long.target(block)), begin)
         long = _Long()
 
 
@@ -116,7 +108,6 @@ class _Stream:
         self._chunks = iter(chunks)
         self._buffer = memoryview(b"")
         self._skip = 0
-        self.position = 0
 
     def header(self) -> bytes | None:
         """The next header, or None at the end."""
@@ -163,7 +154,6 @@ class _Stream:
                 self._buffer = memoryview(chunk)
             piece, self._buffer = self._buffer[:size], self._buffer[size:]
             size -= len(piece)
-            self.position += len(piece)
             yield piece
 
 

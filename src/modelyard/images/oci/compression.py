@@ -14,6 +14,9 @@ _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _RAW = -15
 _GZIP = 31
 _PIECE = 1 << 20
+_MOST = 16 << 30
+_FREE = 64 << 20
+_LARGEST_RATIO = 100
 
 
 def compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -27,6 +30,11 @@ def compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if data := deflate.compress(chunk):
             yield data
     yield deflate.flush() + struct.pack("<II", crc, length & 0xFFFFFFFF)
+
+
+def most_inflated(size: int) -> int:
+    """Bytes that may come out of `size` bytes of others: less than a trap would give."""
+    return min(_MOST, max(_FREE, size * _LARGEST_RATIO))
 
 
 def inflated(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:

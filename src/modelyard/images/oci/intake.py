@@ -20,17 +20,11 @@ from modelyard.blobs.base import BlobStore
 from modelyard.domain.image import BaseLayer, Layer, LayerKind, Manifest, Package, Platform
 from modelyard.domain.values import NAME_PATTERN
 from modelyard.errors import IntegrityError, InvalidRequest
-from modelyard.images.launch import (
-    CODE_ROOT,
-    ENVIRONMENT_ROOT,
-    MANIFEST_PATH,
-    MODELS_ROOT,
-    RUNTIME_ROOT,
-)
+from modelyard.images.launch import ENVIRONMENT_ROOT, MANIFEST_PATH, ROOTS
 from modelyard.images.layers import also
 from modelyard.images.oci.archive import Files
 from modelyard.images.oci.attachments import Attachment
-from modelyard.images.oci.compression import inflated
+from modelyard.images.oci.compression import inflated, most_inflated
 from modelyard.images.oci.docker import LISTING, DockerArchive
 from modelyard.images.oci.documents import GZIP_LAYERS, LAYERS, OciConfig
 from modelyard.images.oci.layout import MARK, Layout
@@ -38,14 +32,6 @@ from modelyard.images.oci.source import Found, Source, verified
 from modelyard.images.tar import TarStream
 
 _MAX_MANIFEST_LAYER = 8 << 20
-_MAX_BASE_LAYER = 32 << 30
-"""Bytes of one uncompressed layer of a base; none that carries a Python is near."""
-_ROOTS = {
-    LayerKind.ENVIRONMENT: ENVIRONMENT_ROOT,
-    LayerKind.RUNTIME: RUNTIME_ROOT,
-    LayerKind.CODE: CODE_ROOT,
-    LayerKind.MODEL: MODELS_ROOT,
-}
 _DIST_INFO = re.compile(rf"{ENVIRONMENT_ROOT}/([^/-]+)-([^/]+)\.dist-info")
 
 Log = Callable[[str], None]
@@ -265,7 +251,7 @@ def _check_parts(manifest: Manifest, where: str) -> None:
 
 
 def _store_own(layer: Layer, source: CarriedLayer, where: str, blobs: BlobStore) -> None:
-    root = _ROOTS[layer.kind]
+    root = ROOTS[layer.kind]
     with blobs.writer() as writer:
         chunks = verified(source.tar(layer.size), layer.digest, layer.size, where)
         for member, content in TarStream(also(writer, chunks), layer.size).members():
@@ -279,12 +265,13 @@ def _store_own(layer: Layer, source: CarriedLayer, where: str, blobs: BlobStore)
 
 
 def _store_base(layer: BaseLayer, source: CarriedLayer, where: str, blobs: BlobStore) -> None:
-    """Keep a layer as it is carried, after a look at what is in it."""
+    """Keep a layer as it is carried, once it is known what comes out of it."""
     hashed = hashlib.sha256()
     with blobs.writer() as writer:
         chunks = also(writer, verified(source.open(), layer.digest, layer.size, where))
-        plain = inflated(chunks, _MAX_BASE_LAYER) if layer.media_type in GZIP_LAYERS else chunks
-        for chunk in plain:
+        if layer.media_type in GZIP_LAYERS:
+            chunks = inflated(chunks, most_inflated(layer.size))
+        for chunk in chunks:
             hashed.update(chunk)
         if f"sha256:{hashed.hexdigest()}" != layer.diff_id:
             raise IntegrityError("it holds something else than the manifest says")

