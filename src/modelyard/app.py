@@ -9,7 +9,6 @@ import fcntl
 import json
 import logging
 import os
-import secrets
 import signal
 import socket
 import threading
@@ -45,6 +44,7 @@ from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.upkeep import Upkeep
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, Unavailable
+from modelyard.files import replace_file
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
 from modelyard.images.signing import TrustedKeys
@@ -141,15 +141,7 @@ def _secret(path: Path) -> str:
     """The secret in this file; made at first use, readable by its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
-        # Appears whole or not at all: half a secret would be taken for one for ever.
-        temporary = path.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(new_token())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        replace_file(path, new_token())  # half a secret would be taken for one for ever
     return path.read_text().strip()
 
 
@@ -226,10 +218,8 @@ def _names(settings: Settings) -> tuple[str, ...]:
 
 def _publish(home: Path, url: str) -> None:
     """Tell local clients where the server is."""
-    path = home / "server.json"
-    temporary = path.with_suffix(f".{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}))
-    temporary.replace(path)
+    text = json.dumps({"url": url, "pid": os.getpid()})
+    replace_file(home / "server.json", text, durable=False)
 
 
 class _Server(uvicorn.Server):

@@ -24,7 +24,6 @@ from modelyard.agent.engine_upkeep import EngineUpkeep
 from modelyard.agent.fetching import BlobCache
 from modelyard.agent.gatekeeper import Access, Gatekeeper
 from modelyard.agent.gateway.config import Certificate
-from modelyard.agent.gateway.files import replace_file
 from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
 from modelyard.agent.loop import Loop
@@ -34,6 +33,7 @@ from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
 from modelyard.agent.threads import LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
+from modelyard.files import replace_file
 from modelyard.images.layers import LayerCache
 from modelyard.images.sandbox.choosing import host_sandbox, why_refused
 from modelyard.images.signing import TrustedKeys

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from modelyard.agent.gateway.files import replace_file
 from modelyard.domain.service import DesiredState
+from modelyard.files import replace_file
 
 log = logging.getLogger(__name__)
 

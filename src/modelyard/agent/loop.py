@@ -20,7 +20,6 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.base import Replica, ReplicaDriver
 from modelyard.agent.executor import Executor
 from modelyard.agent.gatekeeper import Gatekeeper
-from modelyard.agent.gateway.files import replace_file
 from modelyard.agent.plan import plan
 from modelyard.agent.provision import ImageProvider
 from modelyard.agent.report import report
@@ -29,6 +28,7 @@ from modelyard.agent.threads import LogSender, Reporter
 from modelyard.agent.world import World
 from modelyard.domain.cause import Cause
 from modelyard.domain.service import DesiredState, ObservedGateway, ObservedState, ReplicaState
+from modelyard.files import replace_file
 
 log = logging.getLogger(__name__)
 

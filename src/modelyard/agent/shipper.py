@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from uuid import UUID
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.supervisor.log import log_file, log_files
 from modelyard.errors import Conflict, ModelyardError, Unavailable
+from modelyard.files import replace_file
 from modelyard.schemas import LogReceipt, LogSegment
 
 log = logging.getLogger(__name__)
@@ -151,9 +151,7 @@ class Shipper:
 
     def _keep(self, replica_log: ReplicaLog, position: Position) -> None:
         self._positions[replica_log.replica] = position
-        temporary = replica_log.position.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(position)))
-        os.replace(temporary, replica_log.position)
+        replace_file(replica_log.position, json.dumps(asdict(position)), durable=False)
 
     def _forget(self, replicas: Collection[str]) -> None:
         for replica in replicas:

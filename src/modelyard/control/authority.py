@@ -7,7 +7,6 @@ while the server runs; the gateway takes new files by itself.
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from modelyard.files import replace_file
 
 LIFE = timedelta(days=90)
 """Of a gateway's certificate; it is renewed when a third of that is left."""
@@ -55,8 +56,8 @@ class Authority:
             return False
         key = ec.generate_private_key(ec.SECP256R1())
         issued = self._issue(key, names, at)
-        _write(self.gateway_key, _private(key))
-        _write(self.gateway_certificate, issued.public_bytes(serialization.Encoding.PEM))
+        replace_file(self.gateway_key, _private(key))
+        replace_file(self.gateway_certificate, issued.public_bytes(serialization.Encoding.PEM))
         return True
 
     def _begin(self, at: datetime) -> None:
@@ -65,9 +66,9 @@ class Authority:
         builder = _certificate(_NAME, _NAME, key.public_key(), at, _OWN_LIFE)
         builder = builder.add_extension(x509.BasicConstraints(True, 0), critical=True)
         builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-        _write(self._key, _private(key))
+        replace_file(self._key, _private(key))
         made = builder.sign(key, hashes.SHA256())
-        _write(self.certificate, made.public_bytes(serialization.Encoding.PEM))
+        replace_file(self.certificate, made.public_bytes(serialization.Encoding.PEM))
 
     def _issue(
         self, key: ec.EllipticCurvePrivateKey, names: Sequence[str], at: datetime
@@ -146,15 +147,3 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all, readable by its owner only."""
-    temporary = path.with_suffix(f"{path.suffix}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,6 +18,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.signature import PublicKey, Signature, statement
 from modelyard.domain.values import digest_of
 from modelyard.errors import IntegrityError, InvalidRequest
+from modelyard.files import replace_file
 
 _LONGEST_PEM = 4096
 _REBUILD = "Build the image again with --upgrade; what it was built from may be used as it is."
@@ -67,11 +67,12 @@ class SigningKey:
     def save(self, path: Path) -> None:
         """Write the key, readable by its owner only; the file appears whole or not at all."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(path, 0o600, self._key.private_bytes(
+        content = self._key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
-        ))  # fmt: skip
+        )
+        replace_file(path, content)
 
     def sign(self, image: str, sbom: str | None = None) -> Signature:
         """Vouch for the image of this digest, and for the SBOM of that one."""
@@ -90,7 +91,7 @@ class TrustedKeys:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{key.id.removeprefix('sha256:')}.pem"
         if not path.exists():
-            _write(path, 0o644, key.pem.encode())
+            replace_file(path, key.pem, mode=0o644)
 
     def knows(self, key: str) -> bool:
         """Whether the key with this id is trusted."""
@@ -171,14 +172,3 @@ def _refusal(image: str, seen: str, fix: str, *evidence: str) -> Cause:
         evidence=(f"image: {image}", *evidence),
         fix=fix,
     )
-
-
-def _write(path: Path, mode: int, content: bytes) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

@@ -38,6 +38,7 @@ from modelyard.agent.supervisor.spec import (
 )
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.service import ReplicaSettings, ReplicaState
+from modelyard.files import replace_file
 from modelyard.images.launch import base_python
 from modelyard.images.sandbox.cell import SCRATCH
 
@@ -161,7 +162,7 @@ class SupervisedDriver(ABC):
 
     def _launch(self, folder: Path, spec: Spec, owned: int) -> None:
         self._silent_until.pop(spec.replica, None)
-        write_file(folder / SPEC, spec.to_json())
+        replace_file(folder / SPEC, spec.to_json(), durable=False)
         command = module_command(SUPERVISOR, folder, str(owned))
         log = folder / "supervisor.log"
         start_detached(command, folder / SCRATCH, log, env=own_environment(), keep=[owned])
@@ -270,11 +271,3 @@ def _last_state(folder: Path) -> dict[str, Any]:
         return {**state, "runtime_started_at": None} if isinstance(state, dict) else {}
     except (OSError, ValueError):
         return {}
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by the owner only."""
-    temporary = path.with_name(f".{path.name}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    os.replace(temporary, path)

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from modelyard.agent.gateway.files import replace_file
 from modelyard.errors import (
     InsufficientStorage,
     IntegrityError,
     InvalidRequest,
     Unavailable,
 )
+from modelyard.files import replace_file
 
 FORMAT = 1
 """Version of the document's shape; another one is refused."""

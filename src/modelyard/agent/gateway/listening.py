@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from modelyard.agent.gateway.files import replace_file
+from modelyard.files import replace_file
 
 _BACKLOG = 4096
 

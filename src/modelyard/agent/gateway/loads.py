@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelyard.agent.gateway.files import replace_file
+from modelyard.files import replace_file
 
 FRESH = 1.0
 """Seconds for which a gateway's word counts; it is renewed twenty times as often."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.agent.gateway.files import replace_file
+from modelyard.files import replace_file
 
 _log = logging.getLogger("modelyard.gateway")
 
