@@ -18,6 +18,7 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from modelyard.domain import hosts
 from modelyard.errors import (
     InvalidRequest,
     ModelyardError,
@@ -192,8 +193,7 @@ def checked_url(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """The address is on this machine, so that no proxy stands between."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return hosts.is_loopback(urlsplit(url).hostname or "")
 
 
 def tls(url: str, authority: str | None = None) -> ssl.SSLContext | bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from modelyard.agent.engine.problems import UnusableAddress
+from modelyard.domain.hosts import is_loopback
 
 _PORT = 2375  # of an engine without TLS
 
@@ -40,7 +40,7 @@ def parse_address(text: str, origin: str) -> Address:
         parts = urlsplit(text)
         if parts.scheme == "unix" and parts.path.startswith("/"):
             return Address(socket=parts.path)
-        if parts.scheme in ("tcp", "http") and _is_loopback(parts.hostname or ""):
+        if parts.scheme in ("tcp", "http") and is_loopback(parts.hostname or ""):
             return Address(host=parts.hostname or "", port=parts.port or _PORT)
     raise UnusableAddress(
         f"{origin} names the container engine `{text[:200]}`, which is not one of this host",
@@ -69,10 +69,3 @@ def candidates(named: str | None, environment: Mapping[str, str]) -> Iterator[Ad
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         yield Address(socket=f"{runtime}/podman/podman.sock")
         yield Address(socket=f"{runtime}/docker.sock")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from modelyard.domain.hosts import is_loopback
 from modelyard.domain.values import DIGEST_PATTERN
 from modelyard.errors import InvalidRequest
 
@@ -52,12 +53,6 @@ class ImageName(NamedTuple):
         """Whether the registry is on this machine."""
         name = self.host.rpartition(":")[0] if self.host[-1:].isdigit() else self.host
         return is_loopback(name or self.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, without its port, is this machine by its very name."""
-    plain = host.strip("[]")
-    return plain in ("localhost", "::1") or bool(re.fullmatch(r"127(\.[0-9]{1,3}){3}", plain))
 
 
 def parse_name(text: str) -> ImageName:

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
+from modelyard.domain.hosts import is_loopback
 from modelyard.errors import (
     InsufficientStorage,
     IntegrityError,
@@ -26,7 +27,7 @@ from modelyard.errors import (
 )
 from modelyard.images.oci.documents import MAX_DOCUMENT
 from modelyard.images.registry.credentials import Credentials
-from modelyard.images.registry.reference import ImageName, is_loopback
+from modelyard.images.registry.reference import ImageName
 
 ATTEMPTS = 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
