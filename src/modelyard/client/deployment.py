@@ -7,6 +7,7 @@ interrupted is continued by making it again.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,9 @@ from modelyard.errors import DeployFailed, InvalidRequest, NotFound
 from modelyard.schemas import ChangeLabels
 
 Found = TypeVar("Found")
+
+_STEP = 0.2
+"""Seconds between two looks at a service that is on its way."""
 
 
 class Action(StrEnum):
@@ -295,8 +299,8 @@ class Deployer:
         for operation in self._operations.page(name=service.name, limit=200).items:
             if operation.resource == f"service {service.name}" and not operation.state.ended:
                 self._operations.wait(operation.id, on_log=self._listener.on_log)
-        service = self._services.get(service.name)
-        if service.status.state in (ServiceState.FAILED, ServiceState.UNHEALTHY):
+        service = self._arrived(self._services.get(service.name))
+        if service.status.state is not ServiceState.HEALTHY:
             cause = self._services.why(service.name)
             raise DeployFailed(
                 f"nothing differs, and service `{service.name}` is not ready"
@@ -304,6 +308,14 @@ class Deployer:
                 hint=cause.fix if cause else f"see `modelyard service logs {service.name}`",
                 details={"cause": cause.model_dump(mode="json")} if cause else {},
             )
+        return service
+
+    def _arrived(self, service: Service) -> Service:
+        """The service when its replicas have come, as after a restart of the server, or cannot."""
+        deadline = time.monotonic() + service.settings.startup_timeout
+        while service.status.state is ServiceState.TRANSITIONING and time.monotonic() < deadline:
+            time.sleep(_STEP)
+            service = self._services.get(service.name)
         return service
 
     def _done(

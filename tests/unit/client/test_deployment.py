@@ -184,6 +184,20 @@ class TestAgain:
             deploy(yard, project)
         assert caught.value.hint == "mend it"
 
+    def test_replicas_on_their_way_are_waited_for(
+        self, yard: Client, server: FakeServer, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        states = iter(("Transitioning", "Healthy"))
+        server.services["digits"]["status"] = {"state": "Transitioning"}
+        monkeypatch.setattr(
+            "modelyard.client.deployment.time.sleep",
+            lambda _: server.services["digits"].update(status={"state": next(states)}),
+        )
+        done = deploy(yard, project)
+        assert done.service is not None
+        assert done.service.status.state == "Healthy"
+        assert next(states, None) is None
+
     def test_a_change_on_its_way_is_waited_for(
         self, yard: Client, server: FakeServer, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
