@@ -290,6 +290,9 @@ class Images(Collection[Image]):
             InsufficientStorage: The disk is full, here or there; nothing half is left.
         """
         request = compose(ExportImage, {"form": form}, "the export")
+        if isinstance(target, (str, os.PathLike)):
+            folder = request.form is ImageForm.CONTAINERFILE
+            moving.expect_room(Path(target), overwrite and not folder)
         path = f"{self._path(reference)}/exports"
         operation = self._connection.create("POST", path, request, Operation, repeatable=False)
         moving.wait_or_cancel(self._operations, operation, on_log, "export")

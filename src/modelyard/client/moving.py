@@ -39,12 +39,25 @@ def wait_or_cancel(
         raise
 
 
+def expect_room(target: Path, overwrite: bool) -> None:
+    """Refuse a place that is taken or cannot be, also before the server has begun.
+
+    Raises:
+        Conflict: Something is there.
+        InvalidRequest: There is no folder for it.
+    """
+    _parent(target)
+    if not overwrite and target.exists():
+        raise Conflict(
+            f"`{target}` is there already", hint="name another place, or --overwrite a file"
+        )
+
+
 def download_file(
     connection: Connection, path: str, target: Path, overwrite: bool, progress: Progress | None
 ) -> None:
     """Write what is at `path` of the server into a file, whole or not at all."""
-    if not overwrite and target.exists():
-        raise _taken(target)
+    expect_room(target, overwrite)
     with _partial(target) as file:
         _receive(connection, path, file, progress)
 
@@ -53,8 +66,7 @@ def download_folder(
     connection: Connection, path: str, target: Path, progress: Progress | None
 ) -> None:
     """Unpack the Containerfile and its layers into a new folder, all of it or nothing."""
-    if target.exists():
-        raise _taken(target)
+    expect_room(target, overwrite=False)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=_parent(target)) as staging:
         with tempfile.TemporaryFile(dir=staging) as archive, _full_disk(target):
             _receive(connection, path, archive, progress)
@@ -194,9 +206,3 @@ def _parent(target: Path) -> Path:
     if not parent.is_dir():
         raise InvalidRequest(f"there is no folder {parent}", hint="name a place in one that exists")
     return parent
-
-
-def _taken(target: Path) -> Conflict:
-    return Conflict(
-        f"`{target}` is there already", hint="name another place, or --overwrite a file"
-    )

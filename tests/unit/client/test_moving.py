@@ -51,6 +51,14 @@ class TestExport:
         yard.images.export("digits", tmp_path / "out.tar", overwrite=True)
         assert (tmp_path / "out.tar").read_bytes() != b"precious"
 
+    def test_a_place_that_will_not_do_costs_the_server_nothing(
+        self, yard: Client, server: FakeServer, tmp_path: Path
+    ) -> None:
+        for place in ("model.pkl", "nowhere/out.tar"):
+            with pytest.raises((Conflict, InvalidRequest)):
+                yard.images.export("digits", tmp_path / place)
+        assert server.asked("POST", ".*/exports") == []
+
     def test_never_replaces_a_folder(self, yard: Client, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
         with pytest.raises(Conflict):
