@@ -214,12 +214,21 @@ def _curl_line(yard: Client, service: Service, sample: Any) -> str:
     credential = yard.services.credential(service)
     if credential is not None:
         words += ["-H", f"Authorization: Bearer {credential}"]
+    words += _trust(yard, service)
     sample = _checked_sample(yard, service) if sample is None else sample
     if sample is None:
         output.say("this shows what the service takes; give --sample to have a request here")
         return shlex.join([*words, service.swagger_uri or ""])
     words += ["-H", "Content-Type: application/json", "--data", json.dumps(sample)]
     return shlex.join([*words, service.scoring_uri or ""])
+
+
+def _trust(yard: Client, service: Service) -> list[str]:
+    """What makes curl trust a gateway whose certificate is of the workspace's own authority."""
+    if not (service.scoring_uri or "").startswith("https:") or yard.info().authority is None:
+        return []
+    output.say("curl finds the authority after `modelyard server authority > authority.pem`")
+    return ["--cacert", "authority.pem"]
 
 
 def _checked_sample(yard: Client, service: Service) -> Any:

@@ -54,6 +54,17 @@ class TestDeploy:
         run(*DEPLOY, "--target", "container")
         assert "runs on `container`" in run(*DEPLOY, "--target", "local", code=1).stderr
 
+    def test_curl_line_trusts_the_workspaces_own_authority(
+        self, run: Run, server: FakeServer
+    ) -> None:
+        run(*DEPLOY, "--sample", "[1]")
+        server.services["digits"]["scoring_uri"] = "https://127.0.0.1:7880/services/digits/score"
+        assert "--cacert" not in run(*DEPLOY, "--sample", "[1]").stdout
+        server.authority = "a certificate"
+        result = run(*DEPLOY, "--sample", "[1]")
+        assert "--cacert authority.pem" in result.stdout
+        assert "`modelyard server authority > authority.pem`" in result.stderr
+
     def test_quotes_survive_the_shell(self, run: Run) -> None:
         line = run(*DEPLOY, "--sample", '{"a": "it\'s $HOME `x`"}').stdout
         assert shlex.split(line)[-2] == '{"a": "it\'s $HOME `x`"}'

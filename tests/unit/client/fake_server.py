@@ -38,6 +38,7 @@ class FakeServer:
         self.services: dict[str, dict[str, Any]] = {}
         self.operations: dict[str, dict[str, Any]] = {}
         self.cause: dict[str, Any] | None = None
+        self.authority: str | None = None
         self.build_error: ModelyardError | None = None
         self.deploy_error: ModelyardError | None = None
         self.spoiled = False
@@ -154,6 +155,7 @@ class FakeServer:
             "workspace": "default",
             "principal": "owner",
             "gateway": GATEWAY,
+            "authority": self.authority,
         }
 
     def _stop(self, request: httpx2.Request) -> Any:
