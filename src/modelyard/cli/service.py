@@ -31,6 +31,8 @@ NewImage = Annotated[
     typer.Option("--image", help="Image to run instead, `name[:version]`.", metavar="REF"),
 ]
 
+_SECONDS = frozenset({"scoring_timeout", "startup_timeout", "idle_time", "max_queue_wait"})
+
 
 @app.command()
 def deploy(
@@ -392,9 +394,18 @@ def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
         if name == "environment":
             yield from ((words, f"{key}={text}") for key, text in value.items())
         else:
-            yield words, output.size(value) if name == "memory" else value
+            yield words, _setting(name, value)
     yield "created", service.created_at
     yield "updated", service.updated_at
+
+
+def _setting(name: str, value: Any) -> output.Cell:
+    """A setting as people read it: with its unit, and nothing for an empty list."""
+    if name == "memory":
+        return output.size(value)
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:g} s" if name in _SECONDS else value
 
 
 def _status(service: Service) -> Iterator[tuple[str, output.Cell]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ class TestOne:
         shown = run("service", "show", "digits").stdout
         assert "replica r1" in shown
         assert "A=b" in shown
+        assert re.search(r"scoring timeout +60 s\n", shown)
+        assert "cors" not in shown
         assert "init() raised" in shown
 
     def test_logs(self, run: Run) -> None:
