@@ -151,8 +151,9 @@ def _notice(service: str, refused: RefusedRequests) -> Cause:
     last = f"with key id `{refused.key_id}`" if refused.key_id else "without a key"
     return Cause(
         code=CauseCode.KEY_REFUSED,
-        message=f"`{service}` is ready, but refused requests that had no valid key: "
+        message=f"`{service}` is ready, but refused requests that had no valid key or token: "
         f"{refused.count} so far, the last one {last}.",
         evidence=(f"last refused at {refused.last_at}",),
-        fix=f"Compare the caller's key with `modelyard service keys show {service}`.",
+        fix=f"Compare the caller's key with `modelyard service keys show {service}`; where callers "
+        f"need a token, `modelyard service token {service}` makes one.",
     )

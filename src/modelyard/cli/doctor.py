@@ -50,7 +50,11 @@ def _servers() -> Iterator[Finding]:
         return
     local = LocalServer(environment.home, environment.wheels)
     address = local.find()
-    seen = "does not run; it is started when it is needed" if address is None else address.url
+    if address is None:
+        seen = "does not run; it is started when it is needed"
+    else:
+        seen = f"{address.url}; it keeps the settings it was started with"
+        output.say("the other lines go by the settings of this shell")
     yield Finding(name="server", grade=Grade.OK, seen=seen)
 
 

@@ -12,7 +12,8 @@ from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
 
 START_ONE = (
     "start Docker, or podman's service (`systemctl enable --now podman.socket`, or "
-    "`podman system service --time=0`); MODELYARD_ENGINE names a socket elsewhere"
+    "`podman system service --time=0`). A socket elsewhere is named in MODELYARD_ENGINE, which a "
+    "server reads when it starts: set it after `modelyard server stop`"
 )
 """What to do about there being none."""
 

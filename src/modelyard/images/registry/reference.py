@@ -77,6 +77,7 @@ def parse_name(text: str) -> ImageName:
     ):
         raise InvalidRequest(
             f"{text[:200]!r} is not the name of an image in a registry",
-            hint="write `registry.example.org/team/digits:1`, or `…/digits@sha256:…`",
+            hint="write `registry.example.org/team/digits:1`, or `…/digits@sha256:…` with 64 "
+            "digits: lower case, and no `https://`",
         )
     return ImageName(host, path, tag or None, digest or None)

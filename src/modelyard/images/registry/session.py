@@ -108,7 +108,9 @@ class Session:
         if failures >= ATTEMPTS:
             raise Unavailable(
                 f"{self.image.host} does not do its work: {problem}",
-                hint="try again later; what is there already is not sent again",
+                hint="look whether that is the registry you mean (a name without one means "
+                "docker.io) and whether it runs, and try again; what is there already is not sent "
+                "again",
             )
         pause = _FIRST_PAUSE * 2**failures if problem.pause is None else problem.pause
         self._sleep(min(pause, _LONGEST_PAUSE))
