@@ -29,6 +29,19 @@ target: {target}
 settings: {{cpu: 1, memory: 512MiB}}
 """
 
+DOWNLOADS = """
+import os, socket
+
+
+def init():
+    if "REACH" in os.environ:
+        socket.create_connection(("192.0.2.1", 80), 1)
+
+
+def run(data):
+    return data
+"""
+
 
 @pytest.fixture(scope="module")
 def yard(podman: Podman) -> Iterator[modelyard.Client]:
@@ -94,6 +107,17 @@ def test_container_is_confined(yard: modelyard.Client, podman: Podman, breakable
     assert "CapEff:\t0000000000000000" in status
     assert "Uid:\t65532\t65532" in status
     yard.services.delete("confined")
+
+
+def test_a_download_needs_to_be_allowed(yard: modelyard.Client, tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text(DOWNLOADS)
+    image = yard.images.build("hub", models=[], script=tmp_path / "score.py")
+    with pytest.raises(modelyard.DeployFailed) as failed:
+        yard.services.deploy(
+            "hub", image.reference, target="container", environment={"REACH": "out"}
+        )
+    assert failed.value.details["cause"]["code"] == "network_not_allowed"
+    yard.services.delete("hub")
 
 
 def test_without_an_engine_says_so(yard: modelyard.Client, podman: Podman, breakable: str) -> None:

@@ -190,6 +190,7 @@ def _runtime_config(spec: ReplicaSpec, host: EngineHost) -> dict[str, Any]:
         workers=settings.workers,
         scoring_timeout=settings.scoring_timeout,
         drain_timeout=settings.scoring_timeout,
+        network=not _is_cut_off(settings, host),
         sample=spec.sample,
     )
     socket = f"unix:{inside.INSIDE}/{inside.SOCKET}"
