@@ -154,6 +154,7 @@ class TestAddress:
             ("http://localhost", True),
             ("http://[::1]:80", True),
             ("http://example.org", False),
+            ("http://127.example.org", False),
         ],
     )
     def test_on_this_machine(self, url: str, expected: Any) -> None:
