@@ -19,15 +19,15 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.by_target import CONTAINERS, PROCESSES, Drivers
 from modelyard.agent.drivers.container import agent_id
 from modelyard.agent.engine.host import Engines
-from modelyard.agent.engine_images import EngineImages
 from modelyard.agent.engine_upkeep import EngineUpkeep
-from modelyard.agent.fetching import BlobCache
 from modelyard.agent.gatekeeper import Access, Gatekeeper
 from modelyard.agent.gateway.config import Certificate
 from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
 from modelyard.agent.loop import Loop
-from modelyard.agent.provision import ImageProvider, LayerFetcher
+from modelyard.agent.provision.engine import EngineImages
+from modelyard.agent.provision.fetching import BlobCache
+from modelyard.agent.provision.images import ImageProvider, LayerFetcher
 from modelyard.agent.shipper import Shipper
 from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource

@@ -7,7 +7,7 @@ from contextlib import suppress
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.container import ContainerDriver
 from modelyard.agent.engine.problems import EngineProblem
-from modelyard.agent.engine_images import EngineImages
+from modelyard.agent.provision.engine import EngineImages
 from modelyard.agent.threads import Conversation
 
 _EVERY = 20.0  # seconds

@@ -21,7 +21,7 @@ from modelyard.agent.plan import (
     StopReplica,
     lost_image,
 )
-from modelyard.agent.provision import ImageProvider
+from modelyard.agent.provision.images import ImageProvider
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.errors import ModelyardError
 

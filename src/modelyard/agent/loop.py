@@ -21,7 +21,7 @@ from modelyard.agent.drivers.base import Replica, ReplicaDriver
 from modelyard.agent.executor import Executor
 from modelyard.agent.gatekeeper import Gatekeeper
 from modelyard.agent.plan import plan
-from modelyard.agent.provision import ImageProvider
+from modelyard.agent.provision.images import ImageProvider
 from modelyard.agent.report import report
 from modelyard.agent.shipper import ReplicaLog
 from modelyard.agent.threads import LogSender, Reporter

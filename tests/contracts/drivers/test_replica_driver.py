@@ -20,9 +20,9 @@ from tests.unit.agent.making import an_id
 from modelyard.agent.drivers.base import Identity, Replica, ReplicaDriver, ReplicaSpec
 from modelyard.agent.drivers.container import ContainerDriver, agent_id
 from modelyard.agent.drivers.process import ProcessDriver
-from modelyard.agent.engine_images import EngineImages
-from modelyard.agent.fetching import BlobCache
 from modelyard.agent.home import AgentHome
+from modelyard.agent.provision.engine import EngineImages
+from modelyard.agent.provision.fetching import BlobCache
 from modelyard.agent.supervisor.log import log_file, log_files
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.image import LayerKind, Manifest

@@ -19,8 +19,8 @@ from modelyard.agent.container.spec import AGENT_LABEL
 from modelyard.agent.drivers.by_target import Drivers
 from modelyard.agent.drivers.container import agent_id
 from modelyard.agent.engine.host import Engines
-from modelyard.agent.engine_images import EngineImages
-from modelyard.agent.fetching import BlobCache
+from modelyard.agent.provision.engine import EngineImages
+from modelyard.agent.provision.fetching import BlobCache
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.service import DesiredService
 

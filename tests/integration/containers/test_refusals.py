@@ -20,9 +20,9 @@ from modelyard.agent.drivers.base import Identity, Replica, ReplicaSpec
 from modelyard.agent.drivers.container import ContainerDriver, agent_id
 from modelyard.agent.engine.host import EngineHost, Engines
 from modelyard.agent.engine.problems import EngineProblem
-from modelyard.agent.engine_images import EngineImages
-from modelyard.agent.fetching import BlobCache
 from modelyard.agent.home import AgentHome
+from modelyard.agent.provision.engine import EngineImages
+from modelyard.agent.provision.fetching import BlobCache
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, BaseLayer, Manifest, Platform
 from modelyard.domain.service import Network, ReplicaSettings

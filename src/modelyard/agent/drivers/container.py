@@ -29,8 +29,8 @@ from modelyard.agent.engine.address import parse_address
 from modelyard.agent.engine.client import Engine
 from modelyard.agent.engine.host import EngineHost, Engines
 from modelyard.agent.engine.problems import EngineProblem
-from modelyard.agent.engine_images import image_tag
 from modelyard.agent.home import AgentHome, is_locked
+from modelyard.agent.provision.engine import image_tag
 from modelyard.agent.supervisor.spec import LOCK, Restarts, Spec
 from modelyard.domain.image import Base, LayerKind
 from modelyard.domain.service import Network, ReplicaSettings

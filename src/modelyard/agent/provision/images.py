@@ -14,7 +14,7 @@ from uuid import UUID
 
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.engine.problems import EngineProblem
-from modelyard.agent.fetching import Blobs, complete, file_chunks
+from modelyard.agent.provision.fetching import Blobs, complete, file_chunks
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Manifest
 from modelyard.domain.service import DesiredDeployment

@@ -10,7 +10,7 @@ from tests.factories import KEY
 from tests.unit.agent.making import make_deployment, make_manifest
 
 from modelyard.agent.engine.problems import EngineForbidden, EngineProblem, NoEngine
-from modelyard.agent.provision import ImageProvider, LayerFetcher
+from modelyard.agent.provision.images import ImageProvider, LayerFetcher
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Manifest, Platform
 from modelyard.domain.service import DesiredDeployment

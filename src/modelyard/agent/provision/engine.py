@@ -14,7 +14,7 @@ from modelyard.agent.container.spec import AGENT_LABEL
 from modelyard.agent.engine.client import Engine
 from modelyard.agent.engine.host import EngineHost, Engines
 from modelyard.agent.engine.problems import EngineRefused, NoSuchObject
-from modelyard.agent.fetching import BlobCache
+from modelyard.agent.provision.fetching import BlobCache
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, LayerKind, Manifest
 from modelyard.images.oci.archive import pieces
