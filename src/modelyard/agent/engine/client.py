@@ -142,8 +142,8 @@ class Engine:
         query = {"stream": "true", "stdout": "true", "stderr": "true"}
         with self._ask("POST", f"/containers/{name}/attach", query, patience=None) as answer:
             yield b""
-            while header := _exactly(answer, 8):
-                yield _exactly(answer, int.from_bytes(header[4:], "big"))
+            while len(header := b"".join(_pieces(answer, 8))) == 8:
+                yield from _pieces(answer, int.from_bytes(header[4:], "big"))
 
     def _object(
         self, method: str, path: str, query: Query | None = None, body: Any = None
@@ -271,15 +271,11 @@ def _exchange(
     return connection.getresponse()
 
 
-def _exactly(answer: http.client.HTTPResponse, size: int) -> bytes:
-    """So many bytes, or none at the end of the stream."""
-    received = b""
-    while len(received) < size:
-        chunk = answer.read1(min(size - len(received), _CHUNK))
-        if not chunk:
-            return b""
-        received += chunk
-    return received
+def _pieces(answer: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
+    """So many bytes as they come; fewer at the end of the stream."""
+    while size and (piece := answer.read1(min(size, _CHUNK))):
+        size -= len(piece)
+        yield piece
 
 
 def _short(message: object) -> str:
