@@ -15,6 +15,7 @@ import pytest
 from tests.containers.images import Stored, make_container_image
 from tests.integration.agent.fake_server import wait_for
 from tests.integration.agent.images import make_image, unpack
+from tests.programs import unavailable
 from tests.unit.agent.making import an_id
 
 from modelyard.agent.drivers.base import Identity, Replica, ReplicaDriver, ReplicaSpec
@@ -93,7 +94,7 @@ def processes_in_bubblewrap(request: pytest.FixtureRequest, home: AgentHome) -> 
 
 def processes_in_landlock(request: pytest.FixtureRequest, home: AgentHome) -> Place:
     if not landlock_version():
-        pytest.skip("this kernel has no Landlock")
+        unavailable("this kernel has no Landlock")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bubblewrap, "program", lambda: None)
         sandbox = host_sandbox.__wrapped__(SandboxMode.AUTO)
