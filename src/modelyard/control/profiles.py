@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from modelyard.control.background import Background, Job
-from modelyard.domain.image import Image, ImageState
+from modelyard.domain.image import Image, Manifest
 from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.principal import Principal
 from modelyard.domain.values import Reference
-from modelyard.errors import Conflict, InvalidRequest
+from modelyard.errors import InvalidRequest
 from modelyard.images.builder import ImageBuilder
 from modelyard.schemas import ProfileImage
 from modelyard.store import Database
@@ -33,7 +33,7 @@ class Profiles:
         """
         with self._database.write() as tx:
             image = tx.images.get(principal.workspace, reference)
-            _refuse_unbuilt(image)
+            manifest = image.built_manifest()
             sample = _sample(image, request)
             operation = tx.operations.add(
                 principal.workspace,
@@ -41,16 +41,22 @@ class Profiles:
                 f"image {image.reference}",
                 principal.name,
             )
-        self._background.begin(operation, lambda job: self._measure(job, image, sample, request))
+        self._background.begin(
+            operation, lambda job: self._measure(job, image, manifest, sample, request)
+        )
         return operation
 
     def _measure(
-        self, job: Job, image: Image, sample: JsonValue, request: ProfileImage
+        self,
+        job: Job,
+        image: Image,
+        manifest: Manifest,
+        sample: JsonValue,
+        request: ProfileImage,
     ) -> JsonValue:
-        assert image.manifest is not None, "what is not built was refused"
         profile = self._builder.profile(
             image.reference,
-            image.manifest,
+            manifest,
             image.signature,
             sample,
             request,
@@ -59,14 +65,6 @@ class Profiles:
         )
         measured: JsonValue = profile.model_dump(mode="json")
         return measured
-
-
-def _refuse_unbuilt(image: Image) -> None:
-    if image.state is not ImageState.SUCCEEDED:
-        raise Conflict(
-            f"image `{image.reference}` is not built: {image.state}",
-            hint="profile one that is; `modelyard image list` shows them",
-        )
 
 
 def _sample(image: Image, request: ProfileImage) -> JsonValue:

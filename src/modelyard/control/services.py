@@ -10,7 +10,7 @@ from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange, former
-from modelyard.domain.image import Image, ImageState
+from modelyard.domain.image import Image
 from modelyard.domain.judgement import judge
 from modelyard.domain.keys import make_key, new_key_id
 from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
@@ -342,11 +342,7 @@ def _built(tx: Transaction, principal: Principal, text: str) -> Image:
     image = tx.images.get(principal.workspace, reference)
     if reference.version is None:
         image = tx.images.latest_built(principal.workspace, reference.name) or image
-    if image.state is not ImageState.SUCCEEDED:
-        raise Conflict(
-            f"image `{image.reference}` is not built: its state is {image.state}",
-            hint=f"see `modelyard image log {image.reference}`",
-        )
+    image.built_manifest()
     return image
 
 

@@ -15,7 +15,7 @@ from modelyard.domain.search import Page
 from modelyard.domain.signature import PublicKey
 from modelyard.domain.values import Reference, digest_of
 from modelyard.domain.verification import VerifiedPart
-from modelyard.errors import Conflict, IntegrityError, NotFound
+from modelyard.errors import IntegrityError, NotFound
 from modelyard.images.signing import TrustedKeys
 from modelyard.images.verification import verify
 from modelyard.store import Database
@@ -68,12 +68,7 @@ class SupplyChain:
             Conflict: It is not built.
         """
         image = self._get(principal, reference)
-        if image.manifest is None:
-            raise Conflict(
-                f"image `{image.reference}` is not built: {image.state}",
-                hint="verify one that is; `modelyard image list` shows them",
-            )
-        return verify(image, image.manifest, self._blobs, self._trusted)
+        return verify(image, image.built_manifest(), self._blobs, self._trusted)
 
     def find_package(
         self, principal: Principal, requirement: str, limit: int, page: str | None

@@ -19,6 +19,7 @@ from modelyard.domain.model import ModelFormat
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.signature import Signature
 from modelyard.domain.values import Digest, RelativePath, Value, digest_of
+from modelyard.errors import Conflict
 
 
 class ImageState(StrEnum):
@@ -256,6 +257,19 @@ class Image(Value):
     def reference(self) -> str:
         """`name:version`."""
         return f"{self.name}:{self.version}"
+
+    def built_manifest(self) -> Manifest:
+        """The manifest of an image that is built.
+
+        Raises:
+            Conflict: It is not.
+        """
+        if self.manifest is None:
+            raise Conflict(
+                f"image `{self.reference}` is not built: its state is {self.state}",
+                hint=f"see `modelyard image log {self.reference}`",
+            )
+        return self.manifest
 
     @property
     def size(self) -> int:

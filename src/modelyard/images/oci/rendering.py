@@ -79,17 +79,13 @@ def ready(image: Image) -> tuple[Manifest, Base]:
     Raises:
         Conflict: It is not built, or stands on nothing.
     """
-    if image.manifest is None:
-        raise Conflict(
-            f"image `{image.reference}` is not built: {image.state}",
-            hint="move one that is; `modelyard image list` shows them",
-        )
-    if image.manifest.base is None:
+    manifest = image.built_manifest()
+    if manifest.base is None:
         raise Conflict(
             f"image `{image.reference}` has no base, so that no container can be started from it",
             hint="build it again with a base",
         )
-    return image.manifest, image.manifest.base
+    return manifest, manifest.base
 
 
 def render(image: Image, blobs: BlobStore, gzip: Gzip) -> Rendered:
