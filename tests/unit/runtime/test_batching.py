@@ -193,6 +193,26 @@ def test_what_is_answered_together_is_told_like_any_other() -> None:
     Stage(script.run).play(scenario)
 
 
+def test_one_alone_is_read_like_several_and_scored_once() -> None:
+    script = Script()
+    read: list[int] = []
+
+    class Noted(Bodies):
+        def read(self, bodies: Sequence[bytes]) -> tuple[Arguments, list[int]] | None:
+            read.append(len(bodies))
+            return super().read(bodies)
+
+    async def scenario(stage: Stage) -> None:
+        lane = lane_of(stage, script.run, batching=Noted())
+        bodies = [b"ab\ncd", b"raise", b"unreadable"]
+        answers = [await answered(lane.submit(stage.call(body))) for body in bodies]
+        assert outcomes(answers) == [expected(body) for body in bodies]
+        assert read == [1, 1, 1]
+        assert script.sizes == [2, 1]
+
+    Stage(script.run).play(scenario)
+
+
 def test_an_id_that_is_too_long_is_refused_alone() -> None:
     script = Script()
 

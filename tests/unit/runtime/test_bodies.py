@@ -67,10 +67,10 @@ class TestInflated:
         [
             b"",
             b"nonsense",
-            gzip.compress(b"cut")[:-1],
-            gzip.compress(b"cut")[:5],
-            gzip.compress(b"a") + b"trailing",
-            gzip.compress(b"damaged")[:-5] + b"12345",
+            gzip.compress(b"cut", mtime=0)[:-1],
+            gzip.compress(b"cut", mtime=0)[:5],
+            gzip.compress(b"a", mtime=0) + b"trailing",
+            gzip.compress(b"damaged", mtime=0)[:-5] + b"12345",
             zlib.compress(b"another format"),
         ],
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.arrays import are_numbers, array_of_tensor, datatype_of, doubles_of
+from modelyard_runtime.arrays import are_numbers, array_of_tensor, datatype_of, floats_of
 from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import (
     Inputs,
@@ -77,8 +77,9 @@ class Matrix(Inputs):
 
     def from_joined_rows(self, rows: list[Any]) -> Array | None:
         """One array, unless there is text in it: that changes the type of all."""
-        array = None if self.width is None else doubles_of(rows, self.width)
-        array = self.from_rows(rows) if array is None else self._cast(array)
+        array = None if self.width is None else floats_of(rows, self.width, self.dtype)
+        if array is None:
+            array = self.from_rows(rows)
         return array if array.dtype == self.dtype else None
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> Array:

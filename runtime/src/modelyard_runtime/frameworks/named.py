@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, doubles_of, narrowed
+from modelyard_runtime.arrays import array_of, array_of_tensor, datatype_of, floats_of, narrowed
 from modelyard_runtime.frameworks.answers import Array
 from modelyard_runtime.frameworks.inputs import Inputs, by_name, check_widths, in_order, only
 from modelyard_runtime.frameworks.matrix import record_schema
@@ -63,10 +63,8 @@ class Named(Inputs):
         field, *others = self._fields
         if others or field.shape is None or len(field.shape) != 2:
             return self.from_rows(rows)
-        array = doubles_of(rows, field.shape[1])
-        if array is None:
-            return self.from_rows(rows)
-        return {field.name: narrowed(field.name, array, field.dtype)}
+        array = floats_of(rows, field.shape[1], field.dtype)
+        return self.from_rows(rows) if array is None else {field.name: array}
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> dict[str, Array]:
         """One tensor for each input; the only one may have any name."""

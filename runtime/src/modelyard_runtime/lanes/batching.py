@@ -118,14 +118,18 @@ class Batcher:
         score_alone(group)
 
     def _read_together(self, calls: Sequence[Call]) -> Group | None:
-        """All as one group, if each is plain and still wanted, and nothing is wrong with any."""
+        """All as one group, if each is plain and still wanted, and nothing is wrong with any.
+
+        One alone is read in the same way, which takes less time than its own, and then has its
+        arguments: nothing is joined.
+        """
         began = perf_counter()
         bodies = [
             call.request.body
             for call in calls
             if call.memo.is_plain and not call.settled and not 0 < call.deadline <= began
         ]
-        if not 1 < len(bodies) == len(calls):
+        if not 0 < len(bodies) == len(calls):
             return None
         try:
             found = self._batching.read(bodies)
@@ -133,8 +137,12 @@ class Batcher:
             return None
         if found is None or sum(found[1]) > self.most_rows:
             return None
+        decoding = (perf_counter() - began) / len(calls)
+        if len(calls) == 1:
+            calls[0].arguments, calls[0].decoding = found[0], decoding
+            return Group.alone(calls[0], *found[1])
         group = Group(list(calls), found[1], found[0])
-        group.decoding = (perf_counter() - began) / len(calls)
+        group.decoding = decoding
         return group
 
     def _arrange_each(self, calls: Sequence[Call]) -> list[Group]:
