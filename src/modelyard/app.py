@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -43,7 +44,7 @@ from modelyard.control.signing import workspace_key
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.upkeep import Upkeep
 from modelyard.domain.principal import Role
-from modelyard.errors import Conflict, InvalidRequest, Unavailable
+from modelyard.errors import Conflict, InvalidRequest, ModelyardError, Unavailable
 from modelyard.files import replace_file
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
@@ -290,7 +291,10 @@ def main() -> None:
     """Run the server with settings from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    serve(Settings())
+    try:
+        serve(Settings())
+    except ModelyardError as error:
+        sys.exit(f"error: {error.message}\nhint: {error.hint}")
     logging.shutdown()
     os._exit(0)  # a build that still runs is taken up by the next server: do not wait for it
 

@@ -90,7 +90,7 @@ class Executor:
 
     def _start(self, step: StartReplica, now: float) -> None:
         deployment = step.deployment
-        layers = self._images.layers(deployment.id)
+        layers = self._images.layers(deployment)
         if layers is None:
             return  # another replica of this turn found it gone
         if not all(folder.is_dir() for folder in layers.values()):

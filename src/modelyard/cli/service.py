@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from modelyard.cli.listing import (
     show_deleted,
     show_labels,
 )
-from modelyard.domain.change import ServiceChange
+from modelyard.domain.change import ServiceChange, altered
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
 
 app = parameters.commands()
@@ -171,13 +172,18 @@ def history(name: parameters.ServiceName, form: output.Output = output.Format.TA
     """Show what a service was asked to be, and what became of it."""
     with session.client() as yard:
         changes = yard.services.history(name)
-    titles = ("GENERATION", "IMAGE", "OUTCOME", "BY", "AT (UTC)", "WHY")
-    show_all(form, changes, titles, _change_row)
+    titles = ("GENERATION", "IMAGE", "SETTINGS", "OUTCOME", "BY", "AT (UTC)", "WHY")
+    before = {later.generation: earlier for later, earlier in pairwise(changes)}
 
+    def row(change: ServiceChange) -> list[output.Cell]:
+        changed = ", ".join(altered(change, before.get(change.generation)))
+        by = change.by or "modelyard"
+        return [
+            *(change.generation, change.image, changed, change.outcome),
+            *(by, change.at, change.reason),
+        ]
 
-def _change_row(change: ServiceChange) -> list[output.Cell]:
-    by = change.by or "modelyard"
-    return [change.generation, change.image, change.outcome, by, change.at, change.reason]
+    show_all(form, changes, titles, row)
 
 
 @app.command("list")

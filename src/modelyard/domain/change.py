@@ -38,6 +38,14 @@ class ServiceChange(Value):
     """Why it failed, or why the platform made it."""
 
 
+def altered(after: ServiceChange, before: ServiceChange | None) -> tuple[str, ...]:
+    """The settings that a change altered, such as `replicas 1 -> 2`; none for the first one."""
+    if before is None:
+        return ()
+    old, new = (change.settings.model_dump(mode="json") for change in (before, after))
+    return tuple(f"{name} {old[name]} -> {new[name]}" for name in new if new[name] != old[name])
+
+
 def former(
     history: Sequence[ServiceChange], image: str, settings: ServiceSettings
 ) -> ServiceChange | None:

@@ -70,7 +70,7 @@ class FakeImages:
     def ensure(self, deployment: DesiredDeployment) -> None:
         self.ensured.append(deployment.id)
 
-    def layers(self, deployment: UUID) -> Mapping[LayerKind, Path]:
+    def layers(self, deployment: DesiredDeployment) -> Mapping[LayerKind, Path]:
         return {LayerKind.MODEL: self.folder}
 
     def recheck(self, deployment: UUID) -> None:

@@ -146,10 +146,15 @@ class ImageProvider:
         """Deployments whose image is here."""
         return frozenset(self._ready)
 
-    def layers(self, deployment: UUID) -> Mapping[LayerKind, Path] | None:
-        """Folders of the unpacked layers of an image, or None while it is not here."""
+    def layers(self, deployment: DesiredDeployment) -> Mapping[LayerKind, Path] | None:
+        """Folders of the unpacked layers of an image, or None while it is not here.
+
+        Trust may have ended since it came: then it is not, and the next attempt says why.
+        """
+        if self._why_untrusted(deployment) is not None:
+            self.recheck(deployment.id)
         with self._lock:
-            return self._ready.get(deployment)
+            return self._ready.get(deployment.id)
 
     def problems(self) -> dict[UUID, Cause]:
         """Why the image of a deployment cannot be had."""
@@ -184,13 +189,14 @@ class ImageProvider:
 
     def _attempt(self, deployment: DesiredDeployment) -> None:
         manifest, place = deployment.manifest, self._places[deployment.target]
-        refusal = place.why_unsuitable(manifest) or self._trusted.why_refused(
-            manifest.digest, deployment.signature
-        )
+        refusal = place.why_unsuitable(manifest) or self._why_untrusted(deployment)
         if refusal is not None:
             self._failed(deployment, refusal)
             return
         self._succeeded(deployment, place.bring(manifest))
+
+    def _why_untrusted(self, deployment: DesiredDeployment) -> Cause | None:
+        return self._trusted.why_refused(deployment.manifest.digest, deployment.signature)
 
     def _succeeded(self, deployment: DesiredDeployment, layers: Mapping[LayerKind, Path]) -> None:
         with self._lock:

@@ -94,7 +94,7 @@ def test_image_is_fetched_and_unpacked_once(host: Host) -> None:
     deployment = deployment_of(LAYER[0])
     assert host.provide(deployment) is None
     assert host.provider.ready() == {deployment.id}
-    folder = host.provider.layers(deployment.id)[LayerKind.MODEL]
+    folder = host.provider.layers(deployment)[LayerKind.MODEL]
     assert (folder / "opt/modelyard/models/model").read_bytes() == b"weights" * 1000
     host.fetcher.folder(LAYER[0])
     assert host.blobs.asked == [0]
@@ -185,7 +185,7 @@ def test_target_decides_where_an_image_goes(host: Host) -> None:
     deployment = deployment_of(LAYER[0]).model_copy(update={"target": "container"})
     assert host.provide(deployment) is None
     assert host.elsewhere.brought == [deployment.manifest]
-    assert host.provider.layers(deployment.id) == {}
+    assert host.provider.layers(deployment) == {}
     assert host.blobs.asked == []
 
 
@@ -292,3 +292,13 @@ class TestSignature:
         host.now += 60
         assert host.provide(deployment) is None
         assert host.provider.ready() == {deployment.id}
+
+    def test_of_a_key_that_is_trusted_no_more_starts_nothing_more(self, host: Host) -> None:
+        deployment = deployment_of(LAYER[0])
+        assert host.provide(deployment) is None
+        assert host.provider.layers(deployment) is not None
+        for path in (host.partial.parent / "trusted").glob("*.pem"):
+            path.unlink()
+        assert host.provider.layers(deployment) is None
+        assert host.provider.ready() == frozenset()
+        self.refusal(host, deployment)
