@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import modelyard
@@ -40,6 +41,8 @@ def test_an_interrupt_ends_the_profile(yard: modelyard.Client, breakable: str) -
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A shell has what it starts in the background ignore interrupts, tests included.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stderr is not None
     assert "starting one replica" in running.stderr.readline()
