@@ -18,6 +18,7 @@ import orjson
 from modelyard_runtime import cpus
 from modelyard_runtime.config import Config, InvalidConfig, parse_config
 
+ANYWHERE = "*"
 PORT = 8080
 """Where an image listens unless it is told otherwise."""
 SCORING_TIMEOUT = 60.0
@@ -43,6 +44,8 @@ def read_image(path: str, environment: Mapping[str, str]) -> Config:
     """
     manifest = _json(path, "manifest")
     settings = _Settings(environment)
+    host = settings.get("MODELYARD_HOST", str, ANYWHERE)
+    host = f"[{host}]" if ":" in host else host
     port = settings.get("MODELYARD_PORT", _port, PORT)
     grpc_port = settings.get("MODELYARD_GRPC_PORT", _port, None)
     if grpc_port is not None and importlib.util.find_spec("grpc") is None:
@@ -51,8 +54,8 @@ def read_image(path: str, environment: Mapping[str, str]) -> Config:
     try:
         return parse_config(
             {
-                "listen": [f"*:{port}"],
-                "grpc_listen": None if grpc_port is None else f"*:{grpc_port}",
+                "listen": [f"{host}:{port}"],
+                "grpc_listen": None if grpc_port is None else f"{host}:{grpc_port}",
                 "workers": settings.get("MODELYARD_WORKERS", _count, None) or cpus.usable(),
                 "code": str(folder / "code"),
                 "script": manifest.get("script"),

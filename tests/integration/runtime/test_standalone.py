@@ -62,6 +62,7 @@ class Alone:
         environment = {
             "PYTHONPATH": os.pathsep.join(PACKAGES),
             "PATH": os.environ["PATH"],
+            "MODELYARD_HOST": "127.0.0.1",
             "MODELYARD_PORT": str(self.port),
             "MODELYARD_WORKERS": "2",
             **variables,

@@ -50,6 +50,7 @@ def test_takes_every_variable(manifest: str, tmp_path: Path) -> None:
     config = read_image(
         manifest,
         {
+            "MODELYARD_HOST": "::1",
             "MODELYARD_PORT": "9000",
             "MODELYARD_GRPC_PORT": "9001",
             "MODELYARD_WORKERS": "3",
@@ -64,7 +65,7 @@ def test_takes_every_variable(manifest: str, tmp_path: Path) -> None:
             "MODELYARD_TLS_CRL": "/r",
         },
     )
-    assert (config.listen, config.grpc_listen, config.workers) == (("*:9000",), "*:9001", 3)
+    assert (config.listen, config.grpc_listen, config.workers) == (("[::1]:9000",), "[::1]:9001", 3)
     assert (config.scoring_timeout, config.drain_timeout, config.max_body) == (2.5, 20, 1000)
     assert (config.service, config.keys) == ("flowers", (Key("a", "b"),))
     assert config.tls is not None
