@@ -153,7 +153,7 @@ class TestImage:
             assert folder == str(alone.root / "code")
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
-        assert f"*:{alone.port}" in alone.log.read_text()
+        assert f"127.0.0.1:{alone.port}" in alone.log.read_text()
 
     def test_writes_no_file(self, alone: Alone) -> None:
         before = sorted(alone.root.rglob("*"))
