@@ -11,6 +11,7 @@ from html import escape
 from typing import NamedTuple
 
 from modelyard.domain.profile import Level, Profile, milliseconds
+from modelyard.domain.values import size_text
 
 _WIDTH, _HEIGHT = 720, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 40, 56
@@ -64,7 +65,7 @@ def as_html(profile: Profile) -> str:
     rows = "\n".join(
         f"<tr><td>{level.concurrency}<td>{level.rate:.0f}<td>{milliseconds(level.p50)}"
         f"<td>{milliseconds(level.p95)}<td>{milliseconds(level.p99)}"
-        f"<td>{milliseconds(level.cpu)}<td>{level.memory / (1 << 20):.0f} MiB<td>{level.errors}"
+        f"<td>{milliseconds(level.cpu)}<td>{size_text(level.memory)}<td>{level.errors}"
         for level in profile.levels
     )
     return (

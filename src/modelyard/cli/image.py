@@ -18,6 +18,7 @@ from modelyard.cli.listing import (
     show_reference,
 )
 from modelyard.domain.image import Base, Image, ImageMark, Package
+from modelyard.domain.values import size_text
 from modelyard.domain.verification import Verification, VerifiedPart
 
 app = parameters.commands()
@@ -252,7 +253,7 @@ def _row(image: Image) -> list[output.Cell]:
         image.state,
         ", ".join(image.models),
         "" if image.manifest is None else str(image.manifest.platform),
-        output.size(image.size),
+        size_text(image.size),
         ", ".join(image.marks),
         image.created_at,
         output.labels(image.tags),
@@ -282,7 +283,7 @@ def _check(image: Image) -> Iterator[tuple[str, output.Cell]]:
     if image.check is None:
         return
     yield "cold start", f"{image.check.cold_start:.2f} s with {image.check.workers} workers"
-    yield "memory", output.size(image.check.memory)
+    yield "memory", size_text(image.check.memory)
     if image.check.scoring_time is not None:
         yield "scoring", f"{image.check.scoring_time * 1000:.1f} ms for the sample"
 
@@ -293,23 +294,23 @@ def _optimized(image: Image) -> Iterator[tuple[str, output.Cell]]:
 
 
 def _contents(image: Image) -> Iterator[tuple[str, output.Cell]]:
-    yield "size", output.size(image.size)
+    yield "size", size_text(image.size)
     if image.manifest is not None:
         yield "platform", f"{image.manifest.platform}, Python {image.manifest.python}"
         yield from _base(image.base, image.manifest.base)
         yield from (
-            ("layer", f"{layer.kind}  {output.size(layer.size)}  {layer.digest}")
+            ("layer", f"{layer.kind}  {size_text(layer.size)}  {layer.digest}")
             for layer in image.manifest.layers
         )
     saved = sum(package.saved for package in image.packages)
     if saved:
-        yield "slim", f"{output.size(saved)} left out"
+        yield "slim", f"{size_text(saved)} left out"
     yield from (("package", _package(package)) for package in image.packages)
 
 
 def _package(package: Package) -> str:
     sources = "  built from its sources" if package.from_source else ""
-    saved = f"  {output.size(package.saved)} left out" if package.saved else ""
+    saved = f"  {size_text(package.saved)} left out" if package.saved else ""
     return f"{package.name} {package.version}{sources}{saved}"
 
 
@@ -317,7 +318,7 @@ def _base(name: str | None, base: Base | None) -> Iterator[tuple[str, output.Cel
     if base is None:
         yield "base", "none: it runs only as processes of a host"
         return
-    yield "base", f"{name or base.origin}  {output.size(base.size)}  {base.digest}"
+    yield "base", f"{name or base.origin}  {size_text(base.size)}  {base.digest}"
     yield "base Python", base.python
     for layer in base.layers:
-        yield "base layer", f"{output.size(layer.size)}  {layer.digest}"
+        yield "base layer", f"{size_text(layer.size)}  {layer.digest}"

@@ -19,6 +19,7 @@ from modelyard.cli.listing import (
     show_reference,
 )
 from modelyard.domain.model import Model
+from modelyard.domain.values import size_text
 
 app = parameters.commands()
 
@@ -58,7 +59,7 @@ def register(
             sample_input=sample_input,
             progress=on_bytes,
         )
-    output.say(f"registered {model.reference}: {model.format}, {output.size(model.size)}")
+    output.say(f"registered {model.reference}: {model.format}, {size_text(model.size)}")
     show_reference(model, form)
 
 
@@ -113,8 +114,8 @@ def show(model: parameters.ModelReference, form: output.Output = output.Format.T
             ("properties", output.labels(found.properties)),
             ("created", found.created_at),
             ("created by", found.created_by),
-            ("size", output.size(found.size)),
-            *(("file", f"{file.path}  {output.size(file.size)}") for file in found.files[:50]),
+            ("size", size_text(found.size)),
+            *(("file", f"{file.path}  {size_text(file.size)}") for file in found.files[:50]),
             ("files", len(found.files) if len(found.files) > 50 else None),
             *_imports(found),
         ]
@@ -195,7 +196,7 @@ def _row(model: Model) -> list[output.Cell]:
         model.reference,
         model.format,
         model.framework,
-        output.size(model.size),
+        size_text(model.size),
         model.created_at,
         output.labels(model.tags),
     ]

@@ -13,6 +13,7 @@ import typer
 from modelyard.cli import output, parameters, progress, session
 from modelyard.cli.listing import show_reference
 from modelyard.client.moving import standard_output
+from modelyard.domain.values import size_text
 from modelyard.schemas import ImageForm
 
 Name = Annotated[
@@ -110,7 +111,7 @@ def push(
     """
     with session.client() as yard:
         pushed = yard.images.push(image, to, on_log=progress.log_line)
-    output.say(f"pushed {pushed.image}: {output.size(pushed.uploaded)} sent")
+    output.say(f"pushed {pushed.image}: {size_text(pushed.uploaded)} sent")
     if form is output.Format.JSON:
         output.data_json(pushed.model_dump(mode="json"))
     else:

@@ -113,16 +113,6 @@ def labels(values: dict[str, str]) -> str:
     return ", ".join(key if not value else f"{key}={value}" for key, value in values.items())
 
 
-def size(count: int) -> str:
-    """Bytes with a unit."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
-            break
-        amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
 def report(error: ModelyardError) -> None:
     """Print an error for people: what happened, what was seen, what to do."""
     say(error.message, "error: ", _RED)

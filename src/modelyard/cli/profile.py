@@ -9,6 +9,7 @@ import typer
 
 from modelyard.cli import curve, output, parameters, progress, session
 from modelyard.domain.profile import Level, Profile, doubts, milliseconds
+from modelyard.domain.values import size_text
 from modelyard.errors import InvalidRequest
 
 app = parameters.commands()
@@ -110,6 +111,6 @@ def _row(level: Level) -> list[output.Cell]:
         milliseconds(level.p95),
         milliseconds(level.p99),
         milliseconds(level.cpu),
-        output.size(level.memory),
+        size_text(level.memory),
         level.errors,
     ]

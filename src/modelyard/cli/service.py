@@ -19,6 +19,7 @@ from modelyard.cli.listing import (
 )
 from modelyard.domain.change import ServiceChange, altered
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
+from modelyard.domain.values import size_text
 
 app = parameters.commands()
 keys = parameters.commands()
@@ -408,7 +409,7 @@ def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
 def _setting(name: str, value: Any) -> output.Cell:
     """A setting as people read it: with its unit, and nothing for an empty list."""
     if name == "memory":
-        return output.size(value)
+        return size_text(value)
     if isinstance(value, list):
         return ", ".join(value)
     return f"{value:g} s" if name in _SECONDS else value
@@ -416,7 +417,7 @@ def _setting(name: str, value: Any) -> output.Cell:
 
 def _status(service: Service) -> Iterator[tuple[str, output.Cell]]:
     for replica in service.status.replicas:
-        memory = output.size(replica.memory)
+        memory = size_text(replica.memory)
         yield (
             f"replica {replica.id}",
             f"{replica.state}  {replica.image}  {memory}  restarts {replica.restarts}",

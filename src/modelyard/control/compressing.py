@@ -6,6 +6,7 @@ from modelyard.blobs.base import BlobStore, Stored
 from modelyard.control.background import Job
 from modelyard.control.blobs import refuse_collected
 from modelyard.domain.image import Layer
+from modelyard.domain.values import size_text
 from modelyard.images.oci.compression import compressed
 from modelyard.store import Database
 
@@ -31,7 +32,7 @@ class Compressor:
         if known is not None and self._blobs.exists(known.digest):
             return known
         if self._job is not None:
-            self._job.log(f"compressing {layer.kind}, {layer.size / (1 << 20):.1f} MiB")
+            self._job.log(f"compressing {layer.kind}, {size_text(layer.size)}")
         stored = self._write(layer)
         with self._database.write() as tx:
             tx.compressed.put(layer.digest, stored)

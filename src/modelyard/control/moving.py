@@ -17,7 +17,7 @@ from modelyard.control.compressing import Compressor
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.principal import Principal
-from modelyard.domain.values import Reference
+from modelyard.domain.values import Reference, size_text
 from modelyard.errors import InvalidRequest
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.oci.archive import ArchiveFiles
@@ -214,7 +214,7 @@ class Moving:
             nonlocal sent
             sent += length
             if sent < size:
-                job.log(f"{part.title}: {sent * 100 // size} % of {size / (1 << 20):.1f} MiB")
+                job.log(f"{part.title}: {sent * 100 // size} % of {size_text(size)}")
 
         def read(offset: int, length: int) -> bytes:
             job.go_on()
@@ -222,7 +222,7 @@ class Moving:
 
         mount = None if other == path else other
         outcome = push_blob(repository, part.descriptor, read, mount, note)
-        job.log(f"{part.title}: {outcome}, {size / (1 << 20):.1f} MiB")
+        job.log(f"{part.title}: {outcome}, {size_text(size)}")
         return sent
 
 

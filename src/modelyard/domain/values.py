@@ -158,3 +158,13 @@ Seconds = Annotated[
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | _BytesText)]
 """A size: text with a unit (`"512MiB"`) or a number of bytes; kept as bytes."""
+
+
+def size_text(count: int) -> str:
+    """Bytes with a unit, for people: `72.3 MiB`."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -22,7 +22,7 @@ from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
 from modelyard.domain.service import Network
 from modelyard.domain.signature import Signature
-from modelyard.domain.values import digest_of
+from modelyard.domain.values import digest_of, size_text
 from modelyard.images import parts, sbom
 from modelyard.images.bases.choice import Bases, usual_platform
 from modelyard.images.bases.ground import Ground
@@ -234,7 +234,7 @@ class ImageBuilder:
         with full_disk_as_cause():
             folders = self._unpacked(manifest)
             report = check_start(manifest, folders, sample, network, self._settings, log)
-        log(f"ready after {report.cold_start:.2f} s, using {report.memory / (1 << 20):.0f} MiB")
+        log(f"ready after {report.cold_start:.2f} s, using {size_text(report.memory)}")
         if report.scoring_time is None:
             log("there is no sample input, so nothing was scored")
         else:
@@ -330,7 +330,7 @@ def _model_inputs(model: Model) -> JsonValue:
 
 
 def _size(layer: Layer) -> str:
-    return f"{layer.size / (1 << 20):.1f} MiB, {layer.digest}"
+    return f"{size_text(layer.size)}, {layer.digest}"
 
 
 def _platform(base: str, platform: str | None) -> Platform:
@@ -343,4 +343,4 @@ def _platform(base: str, platform: str | None) -> Platform:
 def _base(ground: Ground) -> str:
     if ground.base is None:
         return "none, so the image runs only as processes of a host"
-    return f"{ground.base.origin}, {ground.base.size / (1 << 20):.1f} MiB, {ground.base.digest}"
+    return f"{ground.base.origin}, {size_text(ground.base.size)}, {ground.base.digest}"

@@ -22,7 +22,7 @@ from modelyard.blobs.base import BlobStore
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Layer, LayerKind, Package, Platform
 from modelyard.domain.requirements import parse_lines
-from modelyard.domain.values import digest_of
+from modelyard.domain.values import digest_of, size_text
 from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.failures import (
     build_failed,
@@ -173,7 +173,7 @@ class Environments:
             try:
                 saved = normalise(root, lock.slim)
                 if lock.slim:
-                    log(f"slim: left out {sum(saved.values()) / (1 << 20):.1f} MiB")
+                    log(f"slim: left out {size_text(sum(saved.values()))}")
                 log(compile_tree(root, lock.interpreter))
                 layer = write_tree(LayerKind.ENVIRONMENT, tree, self._blobs, self._layers)
                 return replace(lock, saved=saved), layer

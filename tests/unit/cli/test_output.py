@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from modelyard.cli import output
+from modelyard.domain.values import size_text
 from modelyard.errors import InUse
 
 
@@ -35,7 +36,7 @@ def test_printable(text: str, expected: str) -> None:
     ],
 )
 def test_size(count: int, expected: str) -> None:
-    assert output.size(count) == expected
+    assert size_text(count) == expected
 
 
 def test_times_are_utc() -> None:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from modelyard.blobs.base import BlobStore
 from modelyard.domain.image import BaseLayer, Layer, LayerKind, Manifest, Package, Platform
-from modelyard.domain.values import NAME_PATTERN
+from modelyard.domain.values import NAME_PATTERN, size_text
 from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.launch import ENVIRONMENT_ROOT, MANIFEST_PATH, ROOTS
 from modelyard.images.layers import also
@@ -159,7 +159,7 @@ def store_layers(
                     _store_own(layer, source, carried.name, blobs)
                 else:
                     _store_base(layer, source, carried.name, blobs)
-            log(f"{what}: {source.size / (1 << 20):.1f} MiB")
+            log(f"{what}: {size_text(source.size)}")
         hold(layer.digest, layer.size)
 
 
