@@ -273,6 +273,7 @@ class Services(Collection[Service]):
             wait: Return when it is gone; otherwise at once.
         """
         operation = parse(Operation, self._connection.request("DELETE", self._path(name)))
+        self._callers.pop(name, None)  # another service of this name has other keys
         return self._operations.wait(operation.id) if wait else operation
 
     def _caller(self, name: str) -> tuple[Service, str | None]:

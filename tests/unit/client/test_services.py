@@ -122,6 +122,16 @@ class TestScore:
         yard.services.regenerate_key("digits", "primary")
         assert yard.services.score("digits", [1, 1]) == {"sum": 2}
 
+    def test_sends_no_key_of_a_deleted_service_of_that_name(
+        self, yard: Client, server: FakeServer, service: str
+    ) -> None:
+        yard.services.score("digits", [1])
+        yard.services.delete("digits")
+        yard.services.deploy("digits", "digits:1")
+        yard.services.regenerate_key("digits", "primary")
+        assert yard.services.score("digits", [1, 1]) == {"sum": 2}
+        assert len(server.asked("POST", "/services/digits/score")) == 2
+
     def test_status_of_the_script_is_not_asked_for_twice(
         self, yard: Client, server: FakeServer, service: str
     ) -> None:
