@@ -90,8 +90,8 @@ def ours(connections: int, body: bytes, config_path: str) -> None:
     from modelyard_runtime.http.connection import Connection
     from modelyard_runtime.lanes.mainthread import MainThread
     from modelyard_runtime.loading import load
-    from modelyard_runtime.metrics import Slots
     from modelyard_runtime.scoring import Scorer
+    from modelyard_runtime.slots import Slots
     from modelyard_runtime.worker import Worker
 
     key = ServiceKey("0123456789abcdef", "a" * 48)

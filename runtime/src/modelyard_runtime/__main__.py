@@ -25,8 +25,8 @@ from modelyard_runtime.extras import check_grpc, load_grpc
 from modelyard_runtime.forking import Child, Uplink, fork, reap_orphans, survives_fork
 from modelyard_runtime.listening import with_sockets
 from modelyard_runtime.loading import load
-from modelyard_runtime.metrics import Slots
 from modelyard_runtime.pool import EXIT_FAILED_START, Pool, Signals
+from modelyard_runtime.slots import Slots
 from modelyard_runtime.standalone import read_image, share_processors
 from modelyard_runtime.status import INITIALISING, StatusFile
 from modelyard_runtime.worker import Worker, tls_of
@@ -45,7 +45,7 @@ class Replica:
         self.config = config
         self.status = StatusFile(config.status, os.getpid())
         self.board = Board(config.workers)
-        self.slots = Slots(config.workers)
+        self.slots = Slots(config.workers, config.figures)
 
     def start(self) -> int:
         """Run the replica. Returns the exit status, or minus the signal that ended it."""

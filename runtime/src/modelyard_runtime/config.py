@@ -12,6 +12,9 @@ from msgspec import Meta
 
 from modelyard_runtime.http.messages import Limits
 
+FIGURES = "figures"
+"""The file beside the status file that `slots.read_slots` reads."""
+
 Count = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Descriptor = Annotated[int, Meta(ge=0)]
@@ -127,6 +130,11 @@ class Config:
             model = self.models[0]
             return os.path.join(self.models_root, model.name, model.version)
         return self.models_root
+
+    @property
+    def figures(self) -> str | None:
+        """Path of the file that counts and times are kept in: beside the status file."""
+        return os.path.join(os.path.dirname(self.status), FIGURES) if self.status else None
 
     @property
     def sockets(self) -> tuple[int, ...]:

@@ -1,17 +1,10 @@
-"""What processes have used, as `/proc` tells; nothing on systems without it."""
+"""What processes use, as `/proc` tells; nothing on systems without it."""
 
 from __future__ import annotations
 
 import os
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def cpu_seconds(pid: int) -> float | None:
-    """Processor time of a process in seconds, user and system; None when it cannot be told."""
-    fields = _read(pid, "stat").rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else None
 
 
 def resident_bytes(pid: int) -> int | None:

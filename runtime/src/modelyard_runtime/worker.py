@@ -20,6 +20,7 @@ from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.extras import load_grpc
+from modelyard_runtime.families import CONTENT_TYPE
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http.cors import Cors, across_origins
 from modelyard_runtime.http.server import Handler, Request, Response, Server
@@ -30,12 +31,13 @@ from modelyard_runtime.lanes.batching import Batcher
 from modelyard_runtime.lanes.main import BatchLane, MainLane
 from modelyard_runtime.lanes.mainthread import MainThread, Signals
 from modelyard_runtime.lanes.pace import Pace
-from modelyard_runtime.metrics import CONTENT_TYPE, Metrics, Slots
+from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.protocols import inference, mlflow, score
 from modelyard_runtime.protocols.base import Surface
 from modelyard_runtime.routes import Routes
 from modelyard_runtime.scoring import Scorer
 from modelyard_runtime.sharing import Share
+from modelyard_runtime.slots import Slots
 
 EXIT_STUCK = 4
 """Exit status of a worker in which a call of `run()` could not be ended."""

@@ -15,10 +15,11 @@ from modelyard_runtime.http.server import Headers, HttpError, Request, Response
 from modelyard_runtime.lanes.admission import Admission
 from modelyard_runtime.lanes.base import Lane, Surroundings
 from modelyard_runtime.lanes.mainthread import MainThread
-from modelyard_runtime.metrics import Metrics, Slots
+from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.scoring import Call, Scorer, asking
 from modelyard_runtime.signature import Arguments
+from modelyard_runtime.slots import Slots
 
 LONG = 60.0
 SHORT = 0.25
