@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tests.integration.runtime.server import Computed
 
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
+from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.domain.keys import make_key
 from modelyard_runtime.http.server import Limits, Request, Response, Server
@@ -203,7 +204,7 @@ class Serving:
     """A gateway in this process, on a free port."""
 
     def __init__(self, *services: ServiceRoute) -> None:
-        self.gateway = Gateway()
+        self.gateway = Gateway(counters_in_memory())
         self.gateway.apply(GatewayConfig(1, services))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.address: tuple[str, int] = self._listener.getsockname()

@@ -14,6 +14,7 @@ from tests.unit.runtime.replies import outcome
 from modelyard.agent.gateway import balancer as balancer_module
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
+from modelyard.agent.gateway.counters import Series, counters_in_memory
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
 
@@ -32,8 +33,8 @@ ROUTE = ServiceRoute(
 class SilentReplica(Replica):
     """Keeps what is sent to it and says nothing; the test plays its part."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        super().__init__(upstream)
+    def __init__(self, upstream: Upstream, series: Series) -> None:
+        super().__init__(upstream, series)
         self.got: list[Exchange] = []
 
     def send(self, exchange: Exchange) -> None:
@@ -52,12 +53,21 @@ class Traffic:
 
     def __init__(self, route: ServiceRoute = ROUTE) -> None:
         self.loop = ManualLoop()
-        self.balancer = Balancer(route, self.loop)
+        self.counters = counters_in_memory()
+        self.balancer = Balancer(route, self.loop, self.counters)
 
     def replica(self, name: str) -> SilentReplica:
         found = [r for r in self.balancer._active if r.upstream.replica == name]
         assert isinstance(found[0], SilentReplica)
         return found[0]
+
+    def counted(self) -> Counter[int]:
+        """Answers of all deployments by status."""
+        found: Counter[int] = Counter()
+        for name in "ab":
+            values = self.counters.of("digits", f"deployment-{name}").values
+            found.update({100 + at: int(n) for at, n in enumerate(values[:500]) if n})
+        return found
 
     def request(self) -> Exchange:
         exchange = Exchange(self.balancer, b"id", b"head", b"body")
@@ -79,6 +89,33 @@ def status(exchange: Exchange) -> int:
 
 def code(exchange: Exchange) -> str:
     return json.loads(outcome(exchange).body)["code"]
+
+
+def test_every_answer_is_counted_once_by_its_status() -> None:
+    traffic = Traffic()
+    first, second, third, fourth = (traffic.request() for _ in range(4))
+    traffic.answer(first)
+    traffic.answer(second, 422)
+    traffic.balancer.lost(third, "replica_lost", "it ended")
+    traffic.balancer.unread(fourth)  # goes elsewhere
+    traffic.loop.advance(60.0)
+    assert traffic.counted() == {200: 1, 422: 1, 502: 1, 504: 1}
+    for _ in range(7):
+        traffic.request()
+    traffic.request()
+    assert traffic.counters.of("digits").values[503 - 100] == 1
+
+
+def test_an_answer_in_parts_is_counted_at_its_end() -> None:
+    traffic = Traffic()
+    whole, broken, late = (traffic.request() for _ in range(3))
+    for exchange in (whole, broken, late):
+        traffic.balancer.begun(exchange, 200, b"", AnswerBody(lambda: None), None)
+    assert traffic.counted() == {}
+    traffic.balancer.ended(whole)
+    traffic.balancer.lost(broken, "replica_lost", "it ended")
+    traffic.loop.advance(60.0)
+    assert traffic.counted() == {200: 1, 502: 1, 504: 1}
 
 
 def test_ties_go_round() -> None:

@@ -11,6 +11,7 @@ from tests.unit.runtime.replies import outcome
 
 from modelyard.agent.gateway import admission, handler
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute
+from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.handler import Gateway
 from modelyard.domain.keys import ServiceKey, make_key, verify_key
 from modelyard.domain.tokens import make_token, public_key
@@ -39,7 +40,7 @@ def ask(
     """The answer of a gateway that has no replicas: 503 means that the caller was let in."""
 
     async def run() -> Response:
-        gateway = Gateway()
+        gateway = Gateway(counters_in_memory())
         for config in configs or (GatewayConfig(1, (ROUTE, OPEN)),):
             gateway.apply(config)
         headers = [(b"host", b"h"), (b"x-request-id", b"mine")]
@@ -149,7 +150,7 @@ def test_every_refusal_costs_one_hash(monkeypatch, path: str, authorization: str
 
 def test_an_old_key_ends_with_the_next_configuration() -> None:
     async def run() -> list[int]:
-        gateway = Gateway()
+        gateway = Gateway(counters_in_memory())
         headers = Headers([(b"authorization", f"Bearer {ONE.text}".encode())])
         statuses = []
         for version, keys in enumerate((ROUTE.keys, ROUTE.keys[1:], ROUTE.keys), 1):
@@ -164,7 +165,7 @@ def test_an_old_key_ends_with_the_next_configuration() -> None:
 
 def test_what_is_remembered_of_a_head_ends_with_the_next_configuration() -> None:
     async def run() -> list[int]:
-        gateway = Gateway()
+        gateway = Gateway(counters_in_memory())
         fields = Headers([(b"authorization", f"Bearer {ONE.text}".encode())])
         head = Head("POST", "/services/digits/score", "", fields)
         statuses = []
@@ -182,7 +183,7 @@ def test_what_is_remembered_of_a_head_ends_with_the_next_configuration() -> None
 
 def test_a_head_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        gateway = Gateway()
+        gateway = Gateway(counters_in_memory())
         gateway.apply(GatewayConfig(1, (ROUTE,)))
         fields = Headers([(b"authorization", f"Bearer {ONE.text}".encode())])
         head = Head("POST", "/services/digits/score", "", fields)
@@ -221,7 +222,7 @@ def test_livez_and_readyz() -> None:
     assert ask(path="/readyz").status == 200
 
     async def before_the_first_configuration() -> int:
-        gateway = Gateway()
+        gateway = Gateway(counters_in_memory())
         return outcome(gateway.handle(Request("GET", "/readyz", "", Headers([]), b""))).status
 
     assert asyncio.run(before_the_first_configuration()) == 503
@@ -238,7 +239,7 @@ def test_ids_are_made_when_the_caller_has_none_and_never_repeat() -> None:
     async def run() -> list[str]:
         ids = []
         for _ in range(2):
-            gateway = Gateway()
+            gateway = Gateway(counters_in_memory())
             for _ in range(100):
                 answer = outcome(gateway.handle(Request("GET", "/", "", Headers([]), b"")))
                 ids.append(json.loads(answer.body)["request_id"])
@@ -278,7 +279,7 @@ def test_a_token_that_ends_is_refused_on_a_connection_that_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run() -> list[tuple[int, str]]:
-        gateway = Gateway()
+        gateway = Gateway(counters_in_memory())
         gateway.apply(GatewayConfig(1, (BY_TOKEN,)))
         fields = [(b"host", b"h"), (b"authorization", f"Bearer {token()}".encode())]
         request = Request("POST", "/services/digits/score", "", Headers(fields), b"")
@@ -300,7 +301,7 @@ class TestOrigins:
     @staticmethod
     def answer(method: str, *fields: tuple[bytes, bytes]) -> Response:
         async def run() -> Response:
-            gateway = Gateway()
+            gateway = Gateway(counters_in_memory())
             route = replace(ROUTE, cors_origins=("https://app.example",))
             gateway.apply(GatewayConfig(1, (route, OPEN)))
             headers = Headers([(b"host", b"h"), *fields])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.agent.gateway.config import Upstream
+from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Connection, Exchange, Replica
 
@@ -81,7 +82,7 @@ class Meeting:
 
     def __init__(self, connect: Callable[[Connection, Wire], None] = lambda *_: None) -> None:
         self.outcomes = Outcomes()
-        self.replica = Replica(UPSTREAM)
+        self.replica = Replica(UPSTREAM, counters_in_memory().of("digits"))
         self.connections: list[tuple[Connection, Wire]] = []
         self._connect = connect
         asyncio.get_running_loop().create_unix_connection = self._create  # type: ignore[method-assign, assignment]

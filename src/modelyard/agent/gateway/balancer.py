@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
+from time import monotonic
 
 from modelyard.agent.gateway.answers import own_answer, try_again
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
+from modelyard.agent.gateway.counters import Counters
 from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
@@ -30,9 +32,14 @@ _log = logging.getLogger("modelyard.gateway")
 class Balancer:
     """Sends the requests of one service to its replicas, and is told what becomes of them."""
 
-    def __init__(self, route: ServiceRoute, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, route: ServiceRoute, loop: asyncio.AbstractEventLoop, counters: Counters
+    ) -> None:
         self.route = route
+        self.own = counters.of(route.name)
+        """Where answers are counted that no replica has a part in."""
         self._loop = loop
+        self._counters = counters
         self._known: dict[tuple[str, str, str], Replica] = {}
         self._active: list[Replica] = []
         self._retired: list[Replica] = []
@@ -50,7 +57,8 @@ class Balancer:
         for identity in self._known.keys() - wanted.keys():
             self._retire(self._known.pop(identity))
         for identity in wanted.keys() - self._known.keys():
-            self._known[identity] = Replica(wanted[identity])
+            series = self._counters.of(route.name, wanted[identity].deployment)
+            self._known[identity] = Replica(wanted[identity], series)
         self._active = [self._known[identity] for identity in wanted]
         self._serve_waiting()
         if old.waking_time and not route.waking_time and not self._active:
@@ -63,6 +71,7 @@ class Balancer:
         self._active = []
         for exchange in list(self._waiting):
             message = f"service `{self.route.name}` has been deleted"
+            self.own.refused(404)
             self._end(exchange, own_answer(404, "not_found", message, exchange.request_id))
 
     def draining(self) -> dict[str, int]:
@@ -92,6 +101,7 @@ class Balancer:
         """Pass the replica's answer on."""
         replica = self._leave(exchange)
         replica.failures = 0
+        replica.series.answered(status, monotonic() - exchange.sent_at)
         encoded = b"%b%bx-request-id: %b\r\n" % (fields, replica.field, exchange.request_id)
         self._end(exchange, Response(status, body, _NO_FIELDS, length, encoded))
 
@@ -101,6 +111,7 @@ class Balancer:
         """Pass the answer on while it comes; the request stays at its replica until the end."""
         assert exchange.replica is not None
         exchange.replica.failures = 0
+        exchange.status, exchange.took = status, monotonic() - exchange.sent_at
         encoded = b"%b%bx-request-id: %b\r\n" % (
             fields,
             exchange.replica.field,
@@ -121,7 +132,9 @@ class Balancer:
 
     def ended(self, exchange: Exchange) -> None:
         """Let the next request have its place."""
-        self._leave(exchange)
+        replica = self._leave(exchange)
+        if exchange.status:
+            replica.series.answered(exchange.status, exchange.took)
         self._over(exchange)
 
     def unreachable(self, exchange: Exchange, reason: str) -> None:
@@ -144,6 +157,7 @@ class Balancer:
     def lost(self, exchange: Exchange, code: str, reason: str) -> None:
         """Answer 502: it may have run, so it is not sent again."""
         replica = self._leave(exchange)
+        replica.series.answered(502, monotonic() - exchange.sent_at)
         self._report(exchange, replica, reason)
         message = f"a replica of service `{self.route.name}` failed: {reason}"
         self._end(exchange, own_answer(502, code, message, exchange.request_id))
@@ -177,6 +191,7 @@ class Balancer:
 
     def _send(self, exchange: Exchange, replica: Replica) -> None:
         replica.in_flight += 1
+        exchange.sent_at = monotonic()
         exchange.clock = clock = self._running
         clock.add(exchange)
         replica.send(exchange)
@@ -208,6 +223,7 @@ class Balancer:
 
     def _refuse(self, exchange: Exchange, code: str, reason: str) -> None:
         message = f"service `{self.route.name}` cannot take the request: {reason}"
+        self.own.refused(503)
         self._end(exchange, try_again(code, message, exchange.request_id))
 
     def _refuse_for_shortage(self, exchange: Exchange) -> None:
@@ -265,7 +281,8 @@ class Balancer:
 
     def _ran_too_long(self, exchange: Exchange) -> None:
         """Answer 504. What the replica still answers is nobody's, so the connection is closed."""
-        self._leave(exchange)
+        replica = self._leave(exchange)
+        replica.series.answered(504, monotonic() - exchange.sent_at)
         if exchange.connection is not None:
             exchange.connection.close()
         message = (

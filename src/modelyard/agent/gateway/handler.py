@@ -12,6 +12,7 @@ from modelyard.agent.gateway.admission import Admission, Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute
+from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
 from modelyard.agent.gateway.forwarding import (
     CHUNKED,
     Place,
@@ -55,9 +56,11 @@ class _Service:
 
     __slots__ = ("admission", "balancer", "origins", "refusals", "wants")
 
-    def __init__(self, route: ServiceRoute, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, route: ServiceRoute, loop: asyncio.AbstractEventLoop, counters: Counters
+    ) -> None:
         self.refusals = Refusals()
-        self.balancer = Balancer(route, loop)
+        self.balancer = Balancer(route, loop, counters)
         self._follow(route)
 
     def change(self, route: ServiceRoute) -> None:
@@ -102,9 +105,14 @@ class Passage:
 
 
 class Gateway:
-    """Answers requests by the configuration applied last. Belongs to the running event loop."""
+    """Answers requests by the configuration applied last. Belongs to the running event loop.
 
-    def __init__(self) -> None:
+    Args:
+        counters: Where it counts what becomes of them.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self.config_version = 0
         """Version of the configuration that is served; 0 before the first."""
         self._epoch = 0
@@ -114,13 +122,14 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._services: dict[str, _Service] = {}
         self._receiving: set[asyncio.Task[None]] = set()
-        self._nobody = _Service(_UNKNOWN, self._loop)
+        self._nobody = _Service(_UNKNOWN, self._loop, counters_in_memory())
         self._id_prefix = os.urandom(8).hex().encode()
         self._count = 0
         self._closed: list[Balancer] = []
 
     def apply(self, config: GatewayConfig) -> None:
         """Serve by another configuration from now on. Nothing in flight is dropped."""
+        self._counters.follow(_counted(config))
         routes = {route.name: route for route in config.services}
         for name in self._services.keys() - routes.keys():
             balancer = self._services.pop(name).balancer
@@ -130,7 +139,7 @@ class Gateway:
             if name in self._services:
                 self._services[name].change(route)
             else:
-                self._services[name] = _Service(route, self._loop)
+                self._services[name] = _Service(route, self._loop, self._counters)
         self.config_version = config.version
         self._epoch += 1
 
@@ -272,6 +281,7 @@ class Gateway:
         return refusal
 
     def _refusal(self, service: _Service, name: str, request_id: bytes) -> Response:
+        service.balancer.own.refused(404 if service is self._nobody else 401)
         if service is self._nobody:
             message = f"there is no service `{name[:64]}` here"
             return own_answer(404, "not_found", message, request_id)
@@ -287,6 +297,14 @@ class Gateway:
             message = "the gateway is ending" if self.draining else "it has no configuration yet"
             return own_answer(503, "unavailable", message, request_id)
         return own_answer(404, "not_found", "paths here begin with `/services/<name>/`", request_id)
+
+
+def _counted(config: GatewayConfig) -> set[tuple[str, str]]:
+    """What is counted apart: the answers of each deployment, and those of no replica."""
+    own = {(route.name, OWN) for route in config.services}
+    return own | {
+        (route.name, up.deployment) for route in config.services for up in route.upstreams
+    }
 
 
 def serve(gateway: Gateway, limits: Limits) -> Server:

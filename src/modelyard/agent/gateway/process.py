@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import Certificate, read_config
+from modelyard.agent.gateway.counters import open_counters
 from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.loads import LoadFile
@@ -58,7 +59,7 @@ class Process:
         self._config_seen: tuple[int, ...] | None = None
         self._config_error: str | None = None
         self._config_again = 0.0
-        self._gateway = Gateway()
+        self._gateway = Gateway(open_counters(folder / files.COUNTERS / "0"))
         self._server = serve(self._gateway, Limits(connections=_room_for_connections()))
         self._status = StatusFile(folder / files.STATUS)
         self._loads = LoadFile(folder / files.LOADS)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol, cast
 
 from modelyard.agent.gateway.config import Upstream
+from modelyard.agent.gateway.counters import Series
 from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.known_answers import KnownAnswers
 from modelyard.agent.gateway.reader import AnswerReader, BadAnswer
@@ -77,6 +78,9 @@ class Exchange(Reply):
         clock: What ends it when its present stage, waiting or running, takes too long.
         patience_ends: When its wait for a replica ends, however often it waits; 0 before the first.
         over: Its owner has ended it, whatever still comes from the replica.
+        sent_at: When it was last sent to a replica, monotonic seconds.
+        status: Of its answer, which has begun and is passed on as it comes; 0 before.
+        took: Seconds until that began.
     """
 
     __slots__ = (
@@ -94,6 +98,9 @@ class Exchange(Reply):
         "replica",
         "request_id",
         "rest",
+        "sent_at",
+        "status",
+        "took",
     )
 
     def __init__(
@@ -116,8 +123,9 @@ class Exchange(Reply):
         self.replica: Replica | None = None
         self.connection: Connection | None = None
         self.clock: Deadlines[Exchange] | None = None
-        self.patience_ends = 0.0
+        self.patience_ends = self.sent_at = self.took = 0.0
         self.over = False
+        self.status = 0
 
     def abandon(self) -> None:
         """The client has gone."""
@@ -136,11 +144,14 @@ class Replica:
         "known_answers",
         "resting",
         "retired",
+        "series",
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, series: Series) -> None:
         self.upstream = upstream
+        self.series = series
+        """Where its answers are counted."""
         self.field = b"x-modelyard-deployment: %b\r\n" % upstream.deployment.encode()
         """Tells the client where its answer came from."""
         self.in_flight = 0
