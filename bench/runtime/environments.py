@@ -23,13 +23,17 @@ def cache() -> Path:
     return Path(os.environ.get("BENCH_CACHE") or usual)
 
 
-def environment(name: str) -> Path:
+def environment(name: str, lists: Path = HERE / "requirements") -> Path:
     """The folder of the environment, made if there is none of the same requirements.
+
+    Args:
+        name: Of the environment, and of its list of requirements.
+        lists: The folder of that list.
 
     Raises:
         Unavailable: It cannot be installed.
     """
-    requirements = HERE / "requirements" / f"{name}.txt"
+    requirements = lists / f"{name}.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     folder = cache() / "environments" / name
     mark = folder / "installed"

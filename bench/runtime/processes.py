@@ -32,7 +32,7 @@ class Family:
         variables: Mapping[str, str],
         folder: Path,
         log: IO[bytes],
-        listener: socket.socket | None = None,
+        listeners: Sequence[socket.socket] = (),
     ) -> None:
         self._mark = f"BENCH_FAMILY={folder}".encode()
         self._root = subprocess.Popen(
@@ -42,7 +42,7 @@ class Family:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=[listener.fileno()] if listener else [],
+            pass_fds=[listener.fileno() for listener in listeners],
             start_new_session=True,
         )
 

@@ -135,7 +135,7 @@ def started(server: Server, workload: Workload) -> Iterator[Running]:
         with (folder / "log").open("wb") as log:
             began = time.monotonic()
             variables = variables_of(server, launch)
-            inherited = listener if server.inherits_listener else None
+            inherited = [listener] if server.inherits_listener else []
             family = Family(command, variables, work, log, inherited)
         try:
             running = Running(server, workload, launch.port, family)
