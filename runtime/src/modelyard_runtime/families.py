@@ -20,6 +20,10 @@ SECONDS = (
 SIZES = tuple(float(2**power) for power in range(13))
 """Upper bounds of the buckets of batch sizes."""
 
+Figures = dict[str, dict[str, list[float]]]
+"""By the name of a metric and its labels as they are written: a number, or the count of every
+bucket and one beyond, and the sum. Label values that never occurred are left out."""
+
 STATUSES = tuple(str(status) for status in range(100, 600))
 
 
@@ -64,9 +68,10 @@ class Family:
             at = self.start + index * self.width
             own = values[at : at + self.width]
             if sole or any(own):
-                yield from self._write_one(labels, own)
+                yield from self.write_one(labels, own)
 
-    def _write_one(self, labels: str, values: Sequence[float]) -> Iterator[str]:
+    def write_one(self, labels: str, values: Sequence[float]) -> Iterator[str]:
+        """The lines of one set of label values."""
         if not self.bounds:
             yield sample(self.name, labels, values[0])
             return

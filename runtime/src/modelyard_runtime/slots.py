@@ -17,11 +17,7 @@ from typing import Any
 
 import orjson
 
-from modelyard_runtime.families import BY_NAME, FAMILIES, WIDTH, Family
-
-Figures = dict[str, dict[str, list[float]]]
-"""By the name of a metric and its labels as they are written: a number, or the count of every
-bucket and one beyond, and the sum. What is zero is left out."""
+from modelyard_runtime.families import BY_NAME, FAMILIES, WIDTH, Family, Figures
 
 LARGEST = 32 << 20
 """Bytes of the largest file that is read: 1,024 workers need less."""
@@ -92,7 +88,8 @@ def _read(family: Family, total: list[float]) -> dict[str, list[float]]:
     read = {}
     for number, labels in enumerate(family.series()):
         own = total[start + number * width : start + (number + 1) * width]
-        if any(own) and all(0 <= value < sys.float_info.max for value in own):
+        occurred = not family.labels or any(own)
+        if occurred and all(0 <= value < sys.float_info.max for value in own):
             read[labels] = own
     return read
 

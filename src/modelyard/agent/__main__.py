@@ -31,6 +31,8 @@ from modelyard.agent.provision.images import ImageProvider, LayerFetcher
 from modelyard.agent.shipper import Shipper
 from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
+from modelyard.agent.telemetry.collector import Collector
+from modelyard.agent.telemetry.page import Page, PageServer
 from modelyard.agent.threads import LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
 from modelyard.files import replace_file
@@ -83,6 +85,8 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     log_sender = LogSender(Shipper(source))
     engines = Engines(arguments.engine or None)
     drivers = Drivers(home, engines, host_sandbox(arguments.sandbox))
+    collector = Collector(home.figures)
+    page = home.sockets() / "figures.s"
     refusal = why_refused(arguments.sandbox)
     unpacked = LayerFetcher(LayerCache(home.layers), home.fetched, source, refusal)
     loaded = EngineImages(agent_id(home), engines, BlobCache(home.blobs, source))
@@ -96,9 +100,10 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         desired,
         drivers,
         images,
-        Gatekeeper(home.gateway, _access(arguments), time.monotonic),
+        Gatekeeper(home.gateway, _access(arguments), time.monotonic, str(page)),
         reporter,
         log_sender,
+        collector,
         home.observed,
     )
     conversations = (
@@ -106,6 +111,7 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         reporter,
         log_sender,
         EngineUpkeep(drivers.containers, loaded, desired),
+        PageServer(page, Page(collector)),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.end())

@@ -32,7 +32,15 @@ _LOG_PATIENCE = 30.0
 
 
 class Executor:
-    """Does what the plan says. Belongs to the agent's loop."""
+    """Does what the plan says. Belongs to the agent's loop.
+
+    Args:
+        driver: Starts and ends replicas.
+        images: Has them brought to this host.
+        gatekeeper: Tells the gateway.
+        log_sent: Whether a replica's whole log has arrived.
+        leaves: Told of a replica before its folder goes.
+    """
 
     def __init__(
         self,
@@ -40,11 +48,13 @@ class Executor:
         images: ImageProvider,
         gatekeeper: Gatekeeper,
         log_sent: Callable[[str], bool],
+        leaves: Callable[[str], None],
     ) -> None:
         self._driver = driver
         self._images = images
         self._gatekeeper = gatekeeper
         self._log_sent = log_sent
+        self._leaves = leaves
         self._starts: dict[str, Backoff] = {}
         self._ended: dict[str, float] = {}
         self._looked_for: dict[str, int] = {}
@@ -126,6 +136,7 @@ class Executor:
         if not self._log_sent(replica) and now - ended_at < _LOG_PATIENCE:
             return
         log.info("remove %s", replica)
+        self._leaves(replica)
         self._driver.remove(replica)
         del self._ended[replica]
         self._starts.pop(replica, None)

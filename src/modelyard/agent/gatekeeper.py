@@ -52,10 +52,20 @@ class Access:
 
 
 class Gatekeeper:
-    """The agent's side of the gateway."""
+    """The agent's side of the gateway.
 
-    def __init__(self, folder: Path, access: Access, clock: Callable[[], float]) -> None:
+    Args:
+        folder: The gateway's.
+        access: How callers come to it.
+        clock: Monotonic seconds.
+        figures: Unix socket on which the agent tells the figures of services.
+    """
+
+    def __init__(
+        self, folder: Path, access: Access, clock: Callable[[], float], figures: str = ""
+    ) -> None:
         self._folder = folder
+        self._figures = figures
         self._access = access
         self._expiry = ExpiryWatch(access.certificate)
         self._clock = clock
@@ -84,10 +94,14 @@ class Gatekeeper:
         status = read_status(self._folder / files.STATUS) if self.running else None
         certificate = self._access.certificate
         if status is None:
-            return GatewayView(self._config, None, certificate), ObservedGateway(), {}
+            return (
+                GatewayView(self._config, None, certificate, self._figures),
+                ObservedGateway(),
+                {},
+            )
         if status.url is not None:
             self._starts.succeeded()
-        view = GatewayView(self._config, status.config_version, certificate)
+        view = GatewayView(self._config, status.config_version, certificate, self._figures)
         notices = self._expiry_notices()
         notices |= {name: _notice(name, refused) for name, refused in _recent(status).items()}
         return view, ObservedGateway(url=self._url(status), cause=_cause(status)), notices

@@ -35,6 +35,7 @@ class AgentHome:
         self.fetched = self.folder / "fetched"
         self.blobs = self.folder / "blobs"
         self.gateway = self.folder / "gateway"
+        self.figures = self.folder / "figures.json"
 
     def create(self) -> None:
         """Make the folders that are missing, readable by their owner only."""

@@ -24,6 +24,7 @@ from modelyard.agent.plan import plan
 from modelyard.agent.provision.images import ImageProvider
 from modelyard.agent.report import report
 from modelyard.agent.shipper import ReplicaLog
+from modelyard.agent.telemetry.collector import Collector, Source
 from modelyard.agent.threads import LogSender, Reporter
 from modelyard.agent.world import World
 from modelyard.domain.cause import Cause
@@ -55,6 +56,7 @@ class Loop:
         gatekeeper: Gatekeeper,
         reporter: Reporter,
         log_sender: LogSender,
+        collector: Collector,
         observed: Path,
     ) -> None:
         self._desired = desired
@@ -63,9 +65,10 @@ class Loop:
         self._gatekeeper = gatekeeper
         self._reporter = reporter
         self._log_sender = log_sender
+        self._collector = collector
         self._observed = observed
         self._autoscaler = Autoscaler()
-        self._executor = Executor(driver, images, gatekeeper, log_sender.finished)
+        self._executor = Executor(driver, images, gatekeeper, log_sender.finished, collector.leave)
         self._reached = _read_reached(observed)
         self._told: object = None
         self._changed_at = 0.0
@@ -104,6 +107,7 @@ class Loop:
         if desired is None:
             return _IDLE  # nobody ever said what should be here: touch nothing
         world, gateway, notices = self._look()
+        self._collector.follow(desired, [self._source(replica) for replica in world.replicas])
         desired = self._autoscaler.scale(
             desired, world.replicas, self._gatekeeper.loads(), self._reached, now
         )
@@ -129,6 +133,9 @@ class Loop:
             not_before=self._executor.not_before(),
         )
         return world, gateway, notices
+
+    def _source(self, replica: Replica) -> Source:
+        return Source(replica, self._driver.figures(replica.id))
 
     def _log_of(self, replica: Replica) -> ReplicaLog:
         return ReplicaLog(replica.identity.service, replica.id, self._driver.log(replica.id))

@@ -7,7 +7,7 @@ the agent may be killed between any two of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from uuid import UUID
 
@@ -83,10 +83,11 @@ def wanted_config(assigned: tuple[Assignment, ...], world: World) -> GatewayConf
     """What the gateway is to serve: the document it has when nothing differs."""
     services = tuple(route(a) for a in sorted(assigned, key=lambda a: a.service.name))
     current, certificate = world.gateway.config, world.gateway.certificate
-    if (services, certificate) == (current.services, current.certificate):
+    figures = world.gateway.figures
+    wanted = replace(current, services=services, certificate=certificate, figures=figures)
+    if wanted == current:
         return current
-    version = max(current.version, world.gateway.applied or 0) + 1
-    return GatewayConfig(version, services, certificate)
+    return replace(wanted, version=max(current.version, world.gateway.applied or 0) + 1)
 
 
 def plan(desired: DesiredState, world: World, now: float) -> tuple[Step, ...]:

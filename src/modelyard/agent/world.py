@@ -21,6 +21,8 @@ class GatewayView:
     """Version it serves; None while no gateway runs."""
     certificate: Certificate | None = None
     """What it is to speak TLS with."""
+    figures: str = ""
+    """Unix socket on which the agent tells the figures of services."""
 
     @property
     def settled(self) -> bool:

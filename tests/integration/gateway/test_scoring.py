@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from tests.integration.gateway.kit import BEARER, KEY, Client, Serving, Stage, route
 
+from modelyard.agent.gateway.config import GatewayConfig
 from modelyard.domain.keys import parse_key
 from modelyard_runtime.http.server import Request, Response
 
@@ -35,6 +37,32 @@ async def test_a_request_reaches_a_replica_and_its_answer_comes_back(stage: Stag
         b"x-request-id": b"mine",
         b"content-length": b"3",
     }
+
+
+async def test_figures_of_a_service_are_told_by_the_agent(stage: Stage) -> None:
+    replica, agent = await stage.replica("a"), await stage.replica("agent")
+    async with Serving() as gateway:
+        config = GatewayConfig(2, (route(replica),), figures=agent.upstream.socket)
+        gateway.gateway.apply(config)
+        client = gateway.client()
+        path = "/services/digits/metrics"
+        assert (await client.request(path, method="GET", headers={})).status == 401
+        answer = await client.request(path, method="GET")
+        gateway.gateway.apply(replace(config, figures=""))
+        await client.request(path, method="GET")
+    assert answer.status == 200
+    assert "x-modelyard-deployment" not in answer.headers
+    assert [request.path for request in agent.requests] == ["/services/digits/metrics"]
+    assert [request.path for request in replica.requests] == ["/metrics"]
+
+
+async def test_without_an_agent_there_are_no_figures(stage: Stage) -> None:
+    async with Serving() as gateway:
+        gone = str(stage.folder / "gone.s")
+        gateway.gateway.apply(GatewayConfig(2, (route(),), figures=gone))
+        answer = await gateway.client().request("/services/digits/metrics", method="GET")
+    assert answer.status == 503
+    assert "the agent of this host does not answer" in answer.json()["message"]
 
 
 async def test_the_key_stays_at_the_gateway(stage: Stage) -> None:

@@ -89,11 +89,13 @@ class Bench:
         self.driver, self.images = FakeDriver(), FakeImages(folder)
         self.gatekeeper = FakeGatekeeper()
         self.sent: set[str] = set()
+        self.left: list[str] = []
         self.executor = Executor(
             self.driver,
             self.images,  # type: ignore[arg-type]
             self.gatekeeper,  # type: ignore[arg-type]
             lambda replica: replica in self.sent,
+            self.left.append,
         )
 
 

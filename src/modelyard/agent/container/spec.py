@@ -13,6 +13,7 @@ INSIDE = "/run/modelyard"
 SOCKET = "replica.sock"
 CONFIG = "replica.json"
 STATUS = "status.json"
+FIGURES = "figures"
 PORT = 8080
 """Where a replica listens inside a container that cannot share a Unix socket."""
 

@@ -136,3 +136,6 @@ class ReplicaDriver(Protocol):
 
     def log(self, replica: str) -> Path:
         """Folder of a replica's log files, as `modelyard.agent.supervisor.log` writes them."""
+
+    def figures(self, replica: str) -> Path:
+        """File of a replica's figures, as `modelyard_runtime.slots` writes it."""

@@ -65,5 +65,10 @@ class Drivers:
         first, *_ = (*self._concerned(replica), *self._drivers.values())
         return first.log(replica)
 
+    def figures(self, replica: str) -> Path:
+        """File of a replica's figures."""
+        first, *_ = (*self._concerned(replica), *self._drivers.values())
+        return first.figures(replica)
+
     def _concerned(self, replica: str) -> list[SupervisedDriver]:
         return [driver for driver in self._drivers.values() if driver.knows(replica)]

@@ -92,6 +92,11 @@ class ContainerDriver(SupervisedDriver):
         for name, replica in self._containers(engine).items():
             self._remove_unowned(engine, name, replica)
 
+    def figures(self, replica: str) -> Path:
+        """File of a replica's figures: in the folder that its container shares."""
+        address, _ = self.sockets(replica)
+        return Path(_share(address)) / inside.FIGURES
+
     def _containers(self, engine: Engine) -> dict[str, str]:
         """The replicas of this agent's containers, by the containers' ids."""
         found = {}
@@ -136,7 +141,7 @@ class ContainerDriver(SupervisedDriver):
         discard(Path(container.share))
 
     def _container(self, spec: ReplicaSpec, host: EngineHost, address: str) -> ContainerSpec:
-        share = f"{address.removesuffix('.s')}.d"
+        share = _share(address)
         config = _runtime_config(spec, host)
         body = _body(spec, host, share)
         marked = hashlib.sha256(json.dumps([body, config], sort_keys=True).encode()).hexdigest()
@@ -158,6 +163,11 @@ class ContainerDriver(SupervisedDriver):
             socket=address if host.shares_sockets else "",
             memory=spec.settings.memory,
         )
+
+
+def _share(address: str) -> str:
+    """The folder that a container shares with its host."""
+    return f"{address.removesuffix('.s')}.d"
 
 
 def agent_id(home: AgentHome) -> str:

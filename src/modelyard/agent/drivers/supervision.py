@@ -29,6 +29,7 @@ from modelyard.agent.home import AgentHome, is_locked, lock
 from modelyard.agent.supervisor.spec import (
     LOCK,
     LOG,
+    RUNTIME_FIGURES,
     RUNTIME_STATUS,
     SPEC,
     STATE,
@@ -120,6 +121,10 @@ class SupervisedDriver(ABC):
     def log(self, replica: str) -> Path:
         """Folder of a replica's log files."""
         return self._folder(replica) / LOG
+
+    def figures(self, replica: str) -> Path:
+        """File of a replica's figures."""
+        return self._folder(replica) / RUNTIME_FIGURES
 
     def knows(self, replica: str) -> bool:
         """Whether a replica is this driver's."""

@@ -230,7 +230,8 @@ class Balancer:
         if not self._active:
             self._refuse(exchange, "unavailable", self.route.unavailable or "no replica is ready")
         elif all(replica.failures for replica in self._active):
-            self._refuse(exchange, "unavailable", "none of its replicas can be reached")
+            reason = self.route.unavailable or "none of its replicas can be reached"
+            self._refuse(exchange, "unavailable", reason)
         else:
             self._refuse(exchange, "overloaded", "too many requests (overloaded)")
 

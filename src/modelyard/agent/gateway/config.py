@@ -107,6 +107,9 @@ class GatewayConfig:
     services: tuple[ServiceRoute, ...] = ()
     certificate: Certificate | None = None
     """None: it speaks plain HTTP."""
+    figures: str = ""
+    """Unix socket of the agent, which answers for `/metrics` of all services; empty: replicas do,
+    each for itself."""
 
 
 def write_config(path: Path, config: GatewayConfig) -> None:
@@ -155,6 +158,7 @@ def _config(body: dict[str, Any]) -> GatewayConfig:
         version=body["version"],
         services=services,
         certificate=Certificate(**certificate) if certificate else None,
+        figures=body.get("figures", ""),
     )
 
 

@@ -6,12 +6,13 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from math import inf
 
 from modelyard.agent.gateway.admission import Admission, Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
-from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute
+from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
 from modelyard.agent.gateway.forwarding import (
     CHUNKED,
@@ -35,6 +36,8 @@ from modelyard_runtime.http.server import (
 )
 
 _KEPT_BODY = 256 << 10  # bytes of a body that are kept; what is larger is passed on as it comes
+_FIGURES_TIME = 10.0  # seconds that the agent may take to tell figures
+_FIGURES_AT_ONCE = 8
 _WANTED = {
     "key": "one of its keys: `Authorization: Bearer <key>`",
     "token": "a token of it that is not over: `Authorization: Bearer <token>`",
@@ -126,6 +129,8 @@ class Gateway:
         self._id_prefix = os.urandom(8).hex().encode()
         self._count = 0
         self._closed: list[Balancer] = []
+        self._figures: _Service | None = None
+        """What answers for `/metrics` of every service."""
 
     def apply(self, config: GatewayConfig) -> None:
         """Serve by another configuration from now on. Nothing in flight is dropped."""
@@ -140,8 +145,19 @@ class Gateway:
                 self._services[name].change(route)
             else:
                 self._services[name] = _Service(route, self._loop, self._counters)
+        self._follow_figures(config)
         self.config_version = config.version
         self._epoch += 1
+
+    def _follow_figures(self, config: GatewayConfig) -> None:
+        if not config.figures:
+            if self._figures is not None:
+                self._figures.balancer.close()
+            self._figures = None
+        elif self._figures is None:
+            self._figures = _Service(_figures(config), self._loop, counters_in_memory())
+        else:
+            self._figures.change(_figures(config))
 
     def refused(self) -> dict[str, Refusals]:
         """Refused requests by service, for services that had any."""
@@ -193,7 +209,11 @@ class Gateway:
         until = service.admission.good_until(head.headers.get(b"authorization"))
         if not until:
             return self._refuse(service, place.service, head)
-        head.memo = Passage(self._epoch, until, service, head, place)
+        if self._figures is not None and place.path == b"/metrics":
+            place = place._replace(path=place.prefix + place.path)
+            head.memo = Passage(self._epoch, until, self._figures, head, place)
+        else:
+            head.memo = Passage(self._epoch, until, service, head, place)
         return None
 
     def handle(self, request: Request) -> Response | Reply:
@@ -305,6 +325,19 @@ def _counted(config: GatewayConfig) -> set[tuple[str, str]]:
     return own | {
         (route.name, up.deployment) for route in config.services for up in route.upstreams
     }
+
+
+def _figures(config: GatewayConfig) -> ServiceRoute:
+    """The agent, as a service with one replica."""
+    agent = Upstream(socket=config.figures, deployment="", weight=1, replica="agent")
+    return replace(
+        _UNKNOWN,
+        name="figures",
+        scoring_timeout=_FIGURES_TIME,
+        max_concurrent_requests=_FIGURES_AT_ONCE,
+        upstreams=(agent,),
+        unavailable="the agent of this host does not answer",
+    )
 
 
 def serve(gateway: Gateway, limits: Limits) -> Server:

@@ -152,7 +152,8 @@ class Replica:
         self.upstream = upstream
         self.series = series
         """Where its answers are counted."""
-        self.field = b"x-modelyard-deployment: %b\r\n" % upstream.deployment.encode()
+        named = upstream.deployment.encode()
+        self.field = b"x-modelyard-deployment: %b\r\n" % named if named else b""
         """Tells the client where its answer came from."""
         self.in_flight = 0
         self.retired = False

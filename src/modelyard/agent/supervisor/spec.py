@@ -15,6 +15,7 @@ LOCK = "lock"
 LOG = "log"
 RUNTIME_CONFIG = "replica.json"
 RUNTIME_STATUS = "status/status.json"
+RUNTIME_FIGURES = "status/figures"
 
 
 class Restarts(NamedTuple):
