@@ -157,6 +157,7 @@ class Config:
 GATEWAY_LIMITS: dict[str, float] = {
     "header_time": 60.0,
     "body_time": 300.0,
+    "stall_time": 300.0,
     "idle_time": 3600.0,
     "connections": 10_000,
 }

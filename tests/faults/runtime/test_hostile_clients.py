@@ -21,7 +21,13 @@ from tests.integration.runtime.wire import Answer, Wire, request
 from tests.unit.runtime.malformed import CHUNKED, HOST, MALFORMED, POST
 
 CONNECTIONS = 150
-LIMITS = {"header_time": 1.0, "body_time": 1.0, "idle_time": 20.0, "connections": CONNECTIONS}
+LIMITS = {
+    "header_time": 1.0,
+    "body_time": 1.0,
+    "stall_time": 1.0,
+    "idle_time": 20.0,
+    "connections": CONNECTIONS,
+}
 SCRIPT = """
 def run(data):
     if data == "smuggled": print("it got through")

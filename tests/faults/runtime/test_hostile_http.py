@@ -7,16 +7,19 @@ import json
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from tests.integration.runtime.server import Running, echo, serving
+from tests.integration.runtime.server import Running, computed, echo, serving
 from tests.integration.runtime.wire import Wire, ask, request
 from tests.unit.runtime.malformed import CHUNKED, HOST, MALFORMED, POST
 
-from modelyard_runtime.http.server import Limits
+from modelyard_runtime.http.bodies import HIGH_WATER
+from modelyard_runtime.http.server import Head, Limits, Reply, Request, Response
 
 MEGABYTE = 1 << 20
+ZIP = zlib.compress(bytes(500_000))
 LIMITS = Limits(
     header_count=50,
     header_bytes=16 << 10,
@@ -24,6 +27,7 @@ LIMITS = Limits(
     body_bytes=MEGABYTE,
     header_time=1.0,
     body_time=1.0,
+    stall_time=1.0,
     idle_time=1.0,
     connections=200,
 )
@@ -35,11 +39,57 @@ def target() -> Iterator[Running]:
         yield running
 
 
+def streams(head: Head) -> bool:
+    return head.path == "/stream"
+
+
+def answering(request: Request) -> Response | Reply:
+    if request.path == "/endless":
+        return Response(200, endless())
+    return drained(request) if request.stream is not None else echo(request)
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x" * 10_000
+
+
+@computed
+async def drained(request: Request) -> Response:
+    """Takes what comes of a body."""
+    assert request.stream is not None
+    size = 0
+    async for part in request.stream:
+        size += len(part)
+    return Response(200, b"%d" % size)
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Running]:
+    limits = Limits(stall_time=0.5, least_rate=1e6)
+    with serving(answering, limits, wants_stream=streams) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Running]:
+    limits = Limits(body_bytes=MEGABYTE, bodies_bytes=2 * MEGABYTE)
+    with serving(answering, limits, wants_stream=streams) as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def good_client(target: Running) -> Iterator[None]:
     """Served before and after whatever the hostile one does."""
     yield
     assert ask(target.path, request("GET", "/good", close=True)).body == b"GET /good  0"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def responses(data: bytes) -> int:
@@ -151,12 +201,120 @@ class TestSlowness:
                 time.sleep(0.05)
             assert target.server.connections == 0
 
+    @pytest.mark.parametrize("path", ["/kept", "/stream"])
+    @pytest.mark.parametrize(
+        "head",
+        [
+            pytest.param(b"Content-Length: 900000\r\n\r\n" + b"a" * 500_000, id="long"),
+            pytest.param(b"Content-Length: 1000\r\n\r\n", id="short"),
+            pytest.param(b"Transfer-Encoding: chunked\r\n\r\n900\r\n", id="chunk"),
+        ],
+    )
+    def test_of_a_body_that_trickles_is_cut_off(
+        self, impatient: Running, path: str, head: bytes
+    ) -> None:
+        with Wire(impatient.path) as wire:
+            wire.send(b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + head)
+            with contextlib.suppress(BrokenPipeError):
+                for _ in range(14):
+                    wire.send(b"a")
+                    time.sleep(0.05)
+            assert wire.answer().status == 408
+
+    @pytest.mark.parametrize("path", ["/large", "/endless"])
+    def test_of_one_who_reads_little_by_little_is_cut_off(
+        self, impatient: Running, path: str
+    ) -> None:
+        with Wire(impatient.path) as wire:
+            wire.send(request("GET", path))
+            taken = 0
+            with contextlib.suppress(ConnectionResetError):
+                while part := wire._socket.recv(100):
+                    taken += len(part)
+                    time.sleep(0.01 if impatient.server.connections else 0)
+            assert taken < 8 * MEGABYTE
+
     def test_of_many_leaves_room_again(self, target: Running) -> None:
         with contextlib.ExitStack() as stack:
             for _ in range(LIMITS.connections):
                 wire = stack.enter_context(Wire(target.path))
                 wire.send(b"GET / HTTP/1.1\r\nX: ")
             assert ask(target.path, request("GET", "/waits")).body == b"GET /waits  0"
+
+
+class TestManyBodies:
+    """Each is within its limit, and together they are beyond theirs."""
+
+    @pytest.fixture
+    def full(self, narrow: Running) -> Iterator[list[Wire]]:
+        """There is room for 200,000 more bytes and no more."""
+        with contextlib.ExitStack() as stack:
+            wires = [stack.enter_context(Wire(narrow.path)) for _ in range(2)]
+            for wire in wires:
+                wire.send(POST + b"Content-Length: %d\r\n\r\n" % MEGABYTE)
+                wire.send(b"a" * (MEGABYTE - 100_000))
+            until(lambda: narrow.server.rules.budget.left == 200_000)
+            yield wires
+        until(lambda: narrow.server.rules.budget.left == 2 * MEGABYTE)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            pytest.param(POST + b"Content-Length: 500000\r\n\r\n", id="announced"),
+            pytest.param(CHUNKED + b"80000\r\n" + b"a" * 0x80000, id="chunks"),
+            pytest.param(
+                POST
+                + b"Content-Encoding: deflate\r\nContent-Length: %d\r\n\r\n%b" % (len(ZIP), ZIP),
+                id="inflated",
+            ),
+            pytest.param(
+                b"POST /stream HTTP/1.1\r\n" + HOST + b"Content-Length: 500000\r\n\r\n",
+                id="streamed",
+            ),
+        ],
+    )
+    def test_are_refused_until_there_is_room(
+        self, narrow: Running, full: list[Wire], data: bytes
+    ) -> None:
+        assert refused_with(narrow, data) == 503
+        assert ask(narrow.path, request("POST", "/small", b"x" * 16_000)).status == 200
+        for wire in full:
+            wire.send(b"a" * 100_000)
+            assert wire.answer().status == 200
+        for _ in range(5):
+            assert ask(narrow.path, request("POST", "/", b"a" * MEGABYTE)).status == 200
+
+    def test_are_told_when_to_come_again(self, narrow: Running, full: list[Wire]) -> None:
+        with Wire(narrow.path) as wire:
+            wire.send(CHUNKED + b"80000\r\n" + b"a" * 0x80000)
+            answer = wire.answer()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+
+    def test_one_that_came_in_part_is_refused_too(self, narrow: Running, full: list[Wire]) -> None:
+        with Wire(narrow.path) as wire:
+            wire.send(POST + b"Content-Length: 190000\r\n\r\n" + b"a" * 150_000)
+            until(lambda: narrow.server.rules.budget.left == 50_000)
+            full[0].send(b"a" * 40_000)
+            until(lambda: narrow.server.rules.budget.left == 10_000)
+            with contextlib.suppress(BrokenPipeError):
+                wire.send(b"a" * 40_000)
+            assert wire.answer().status == 503
+
+    def test_leave_room_when_they_are_answered_or_broken_off(self, narrow: Running) -> None:
+        with Wire(narrow.path) as staying:
+            for _ in range(10):
+                staying.send(request("POST", "/", b"a" * MEGABYTE))
+                assert staying.answer().status == 200
+                with Wire(narrow.path) as leaving:
+                    leaving.send(request("POST", "/", b"a" * MEGABYTE)[:-1])
+
+    def test_that_are_streamed_need_what_is_kept_of_them(self, narrow: Running) -> None:
+        with contextlib.ExitStack() as stack:
+            for _ in range(6):
+                wire = stack.enter_context(Wire(narrow.path))
+                wire.send(request("POST", "/stream", b"a" * MEGABYTE)[:-1])
+            until(lambda: narrow.server.rules.budget.left == 2 * MEGABYTE - 6 * HIGH_WATER)
+            assert ask(narrow.path, request("POST", "/", b"a" * 400_000)).status == 200
 
 
 class TestLeaving:

@@ -264,6 +264,18 @@ class TestFiles:
             Tls(TlsFiles(authority.files.certificate, other))
 
 
+def test_handshakes_do_not_hold_up_a_drain(authority: Authority) -> None:
+    with (
+        serving(echo, Limits(handshake_time=3600), tls=Tls(authority.files)) as running,
+        socket.socket(socket.AF_UNIX) as stuck,
+    ):
+        stuck.connect(running.path)
+        until(lambda: bool(running.server._adopting))
+        running.drain(3600)
+        stuck.settimeout(20)
+        assert stuck.recv(1) == b""
+
+
 def test_many_handshakes_that_never_end_leave_room(authority: Authority) -> None:
     limits = Limits(connections=5, handshake_time=0.3, header_time=0.4)
     with serving(echo, limits, tls=Tls(authority.files)) as running:

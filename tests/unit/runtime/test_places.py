@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard_runtime.http.budget import Budget, Holding
 from modelyard_runtime.http.messages import Headers, LongRequest, Request
 from modelyard_runtime.http.places import Placed, Rooms
 from modelyard_runtime.http.reader import RequestReader, Rules
@@ -16,8 +17,12 @@ MIB = 1 << 20
 HEAD = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 
 
+def holding() -> Holding:
+    return Holding(Budget(1 << 30))
+
+
 def placed(data: bytes, rooms: Rooms) -> memoryview:
-    body = Placed(len(data), rooms)
+    body = Placed(len(data), rooms, holding())
     body.put(data)
     return body.end()
 
@@ -39,7 +44,7 @@ class Noting(Rooms):
 )
 def test_is_whole_however_it_came(parts: list[tuple[bytes, bool]]) -> None:
     whole = b"".join(part for part, _ in parts)
-    body = Placed(len(whole), Rooms())
+    body = Placed(len(whole), Rooms(), holding())
     for part, goes_through in parts:
         if goes_through:
             body.put(part)
@@ -54,7 +59,7 @@ def test_is_whole_however_it_came(parts: list[tuple[bytes, bool]]) -> None:
 
 def test_room_is_made_for_what_has_come() -> None:
     rooms = Noting()
-    body = Placed(100 * MIB, rooms)
+    body = Placed(100 * MIB, rooms, holding())
     assert len(body.room()) <= 100_000
     body.put(b"a" * 100_000)
     assert len(body.room()) > 0

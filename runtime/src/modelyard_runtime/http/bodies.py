@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from modelyard_runtime.http.budget import Holding
 from modelyard_runtime.http.messages import HttpError, Refused
 
 HIGH_WATER = 256 << 10
@@ -55,6 +56,25 @@ class Gathered:
     def end(self) -> bytes:
         """The whole body."""
         return self._first if self._rest is None else self._rest.getvalue()
+
+
+class Counted:
+    """Hands on what there is room for in the budget of the server."""
+
+    __slots__ = ("_body", "_holding")
+
+    def __init__(self, body: Body, holding: Holding) -> None:
+        self._body = body
+        self._holding = holding
+
+    def put(self, part: bytes) -> None:
+        """The next part."""
+        self._holding.add(len(part))
+        self._body.put(part)
+
+    def end(self) -> bytes | memoryview:
+        """The whole body, if it was kept."""
+        return self._body.end()
 
 
 class Inflated:

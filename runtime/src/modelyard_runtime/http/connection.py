@@ -28,7 +28,8 @@ from modelyard_runtime.http.messages import (
     Response,
     error_response,
 )
-from modelyard_runtime.http.reader import BODY, IDLE, RequestReader, Rules
+from modelyard_runtime.http.patience import Patience, Uptake
+from modelyard_runtime.http.reader import IDLE, RequestReader, Rules
 from modelyard_runtime.http.receiving import BodyReceiver, receive_by
 from modelyard_runtime.http.sending import BodySender, Outbox, reset
 from modelyard_runtime.http.tls import peer_of
@@ -37,14 +38,8 @@ _log = logging.getLogger("modelyard.http")
 
 _SLICE = 16 << 10
 """Most bytes parsed before the requests in them are answered, so that pipelining stays bounded."""
-_LINGER, _LONGEST_LINGER = 1.0, 30.0
-"""Seconds to read and throw away what a refused client still sends, since its last byte and in all:
-closing at once would reset the connection, and the client would never see the answer."""
-_NEVER = float("inf")
 
 _UNEXPECTED = "An unexpected error occurred. The log has the details."
-_ANSWERING = 3
-"""What a connection's deadline is for, besides the phases of its reader: there is none."""
 
 
 class Host(Protocol):
@@ -72,19 +67,17 @@ class Connection(asyncio.Protocol):
     """One client. The server calls what asyncio does not."""
 
     __slots__ = (
-        "_body_left",
         "_closing",
-        "_deadline",
         "_delimited",
         "_engaged",
         "_eof",
         "_free",
         "_handler",
         "_head",
-        "_last_deadline",
         "_loop",
         "_outbox",
         "_parsed",
+        "_patience",
         "_peer",
         "_places",
         "_reader",
@@ -95,12 +88,10 @@ class Connection(asyncio.Protocol):
         "_sender",
         "_server",
         "_stays",
-        "_stuffed",
         "_taken",
-        "_timed",
         "_transport",
         "_unparsed",
-        "_write_deadline",
+        "_uptake",
     )
 
     def __init__(self, server: Host) -> None:
@@ -133,13 +124,13 @@ class Connection(asyncio.Protocol):
         """There is nothing to do, so that a request may be answered as it comes."""
         self._engaged = False
         """There is such a request to answer, and nothing else has happened since."""
-        self._timed = IDLE
-        self._deadline = self._last_deadline = self._write_deadline = _NEVER
-        self._body_left = 0.0
+        self._patience: Patience
+        self._uptake: Uptake | None = None
+        """Watched while the client is slow to take its answers: no further one is begun."""
         self._reading = True
         self._places = False
         """The rest of a long body is received where it stays."""
-        self._stuffed = self._closing = self._eof = False
+        self._closing = self._eof = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there; with TLS, after the handshake."""
@@ -148,8 +139,7 @@ class Connection(asyncio.Protocol):
         self._secure = transport.get_extra_info("sslcontext") is not None
         if self._secure:
             self._peer = peer_of(transport)
-        # The first request may not dawdle as one after another may.
-        self._deadline = self._loop.time() + self._server.limits.header_time
+        self._patience = Patience(self._server.limits, self._loop.time())
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -158,6 +148,7 @@ class Connection(asyncio.Protocol):
         self._engaged = self._free = False
         self._unparsed.clear()
         self._forsake(Refused(400, "The client has gone."))
+        self._reader.holding.release()
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -165,7 +156,7 @@ class Connection(asyncio.Protocol):
         if self._free and len(data) <= _SLICE:
             request = self._reader.recognise(data)
             if request is not None:
-                self._deadline = self._server.idle_until
+                self._patience.deadline = self._server.idle_until
                 self._begin(request)
                 return
         self._receive(data)
@@ -176,8 +167,12 @@ class Connection(asyncio.Protocol):
 
     def filled(self, count: int) -> None:
         """So many bytes of it have come."""
-        self._reader.filled(count)
-        if not self._reader.missing:
+        self._patience.received(count)
+        try:
+            self._reader.filled(count)
+        except Refused as refusal:
+            self._refusal = refusal
+        if self._refusal is not None or not self._reader.missing:
             self._receive_here()
             self._advance()
 
@@ -191,27 +186,28 @@ class Connection(asyncio.Protocol):
         return not self._secure
 
     def pause_writing(self) -> None:
-        """The client is slow to take its answers: begin no further one."""
-        self._stuffed = True
+        """The client is slow to take its answers."""
         self._engaged = self._free = False
-        self._write_deadline = self._loop.time() + self._server.limits.body_time
+        self._watch_uptake()
         if self._sender is not None:
             self._sender.pause()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._stuffed = False
-        self._write_deadline = _NEVER
+        if not self._closing:  # else the rest has to be taken, too
+            self._uptake = None
         if self._sender is not None:
             self._sender.resume()
         self._advance()
 
     def enforce(self, now: float) -> None:
         """End what has taken too long; called by the server at every tick."""
-        if now > self._write_deadline or (self._closing and now > self._deadline):
+        if self._uptake is not None and self._uptake.is_too_slow(now):
             self._transport.abort()
-        elif now > self._deadline:
-            if self._reader.phase == IDLE:
+        elif self._patience.is_over(now):
+            if self._closing:
+                self._transport.abort()
+            elif self._reader.phase == IDLE:
                 self._close()
             else:
                 self._refuse(Refused(408, "The request took too long to arrive."))
@@ -219,7 +215,7 @@ class Connection(asyncio.Protocol):
     def expire_when_idle(self, at: float) -> None:
         """Close at `at` unless a request begins before."""
         if not self._busy and self._reader.phase == IDLE and not self._closing:
-            self._deadline = min(self._deadline, at)
+            self._patience.hurry(at)
 
     def abort(self) -> None:
         """Cut the connection now."""
@@ -231,11 +227,12 @@ class Connection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         if self._closing:
-            self._deadline = min(self._loop.time() + _LINGER, self._last_deadline)
+            self._patience.linger_on(self._loop.time())
             return
         if self._refusal is not None:
             return  # what follows a request that is refused means nothing
         self._engaged = self._free = False
+        self._patience.received(len(data))
         self._unparsed.append(data)
         self._advance()
 
@@ -273,11 +270,12 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         if self._closing:
             return False
-        if self._busy or self._stuffed:
+        if self._busy or self._uptake is not None:
             return self._stream_on()
         if reader.ready:
             self._begin(reader.ready.popleft())
             return True
+        reader.holding.settle()
         return self._read_on()
 
     def _read_on(self) -> bool:
@@ -305,9 +303,7 @@ class Connection(asyncio.Protocol):
 
     def _hold_body(self) -> None:
         """The handler takes no more for now, and its time does not count."""
-        if self._timed == BODY:
-            self._body_left = self._deadline - self._loop.time()
-            self._timed, self._deadline = _ANSWERING, _NEVER
+        self._patience.hold_body(self._loop.time())
         if self._reading:
             self._reading = False
             self._transport.pause_reading()
@@ -315,12 +311,7 @@ class Connection(asyncio.Protocol):
     def _await_input(self) -> None:
         reader = self._reader
         phase = reader.phase
-        if phase != self._timed:
-            limits = self._server.limits
-            body_time = limits.body_time if reader.stream is None else self._body_left
-            self._timed = phase
-            allowed = (limits.idle_time, limits.header_time, body_time)[phase]
-            self._deadline = self._loop.time() + allowed
+        self._patience.await_phase(phase, self._loop.time(), streams=reader.stream is not None)
         if reader.expects_continue:
             reader.expects_continue = False
             self._outbox.write(CONTINUE, b"")
@@ -343,7 +334,7 @@ class Connection(asyncio.Protocol):
         self._taken = request.stream
         if self._secure:
             request.peer = self._peer
-        self._timed = _ANSWERING
+        self._patience.answering()
         try:
             outcome = self._handler(request)
         except Exception as error:
@@ -357,7 +348,7 @@ class Connection(asyncio.Protocol):
             return
         self._reply = outcome
         self._engaged, self._free = self._free, False
-        self._deadline = _NEVER
+        self._patience.await_answer()
         if request.stream is not None:
             self._await_body()
 
@@ -365,7 +356,6 @@ class Connection(asyncio.Protocol):
         """The body of the request may still be on its way."""
         stream = self._reader.stream
         if stream is not None and stream is self._taken:
-            self._body_left = self._server.limits.body_time
             stream.on_room(self._advance)
 
     def replied(self, response: Response) -> None:
@@ -374,10 +364,12 @@ class Connection(asyncio.Protocol):
         if self._engaged:
             self._engaged = False
             self._free = True
-            self._deadline = self._server.idle_until
+            self._patience.deadline = self._server.idle_until
             self._answer(response)
         elif not self._closing:
             self._answer(response)
+            if self._uptake is not None:
+                self._watch_uptake()
             self._advance()
 
     def _answer(self, response: Response) -> None:
@@ -435,9 +427,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(written)
         self._sender, self._stays, self._delimited = sender, keep_alive, delimited
         self._free = False
-        self._deadline = _NEVER
+        self._patience.await_answer()
         sender.start(mute=head.method == "HEAD" or response.status in BODYLESS)
-        if self._stuffed:
+        if self._uptake is not None:
             sender.pause()
 
     def _sent(self, whole: bool) -> None:
@@ -506,7 +498,8 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         self._outbox.flush()
-        self._end(_LINGER)
+        self._end()
+        self._patience.linger(self._loop.time())
         if self._transport.can_write_eof():
             self._transport.write_eof()
         if not self._reading:
@@ -515,16 +508,18 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """Close once everything is written, which the client may take its time to read."""
         self._outbox.flush()
-        self._end(self._server.limits.body_time)
+        self._end()
+        self._patience.await_answer()
+        self._watch_uptake()
         self._transport.close()
 
-    def _end(self, patience: float) -> None:
-        now = self._loop.time()
+    def _watch_uptake(self) -> None:
+        self._uptake = Uptake(self._transport, self._server.limits, self._loop.time())
+
+    def _end(self) -> None:
         self._closing = True
         self._engaged = self._free = False
         self._receive_here()
-        self._deadline = now + patience
-        self._last_deadline = now + _LONGEST_LINGER
         self._unparsed.clear()
 
 

@@ -300,12 +300,19 @@ class Limits:
     body_bytes: int = 100 << 20
     """Length of a body, both as it is sent and inflated; more gives 413, before it is read when its
     length is announced."""
+    bodies_bytes: int = 512 << 20
+    """All bodies together that are here at once, inflated; more gives 503. Those of up to 16 KiB do
+    not count, and of one that is streamed only what is kept. A single body always has room."""
     header_time: float = 10.0
     """From connecting, or from a request's first byte, to the end of its headers; then 408."""
     body_time: float = 60.0
     """From the end of the headers to the end of the body; then 408. Time in which a handler takes
-    no more of a streamed body does not count. Also what a client may take to read an answer that
-    no buffer holds; then the connection is cut."""
+    no more of a streamed body does not count."""
+    least_rate: float = 1000.0
+    """Bytes a second that a client must send of a body, else 408; or take of an answer that waits
+    for it here, else the connection is cut."""
+    stall_time: float = 20.0
+    """Over which that is measured, again and again: so long a client may stop."""
     idle_time: float = 75.0
     """Between an answer and the next request; then the connection is closed."""
     handshake_time: float = 10.0

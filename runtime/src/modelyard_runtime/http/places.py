@@ -5,6 +5,8 @@ To take fresh memory from the system for every body costs more than to receive i
 
 from __future__ import annotations
 
+from modelyard_runtime.http.budget import Holding
+
 _GROWTH, _LEAST = 8, 64 << 10
 """Times the bytes that have come, or bytes: so much room is made for a body, not for all that is
 announced."""
@@ -52,9 +54,10 @@ class Rooms:
 class Placed:
     """A body that can be received into the place where it stays; see `bodies.Body`."""
 
-    __slots__ = ("_length", "_place", "_room", "_rooms", "_size")
+    __slots__ = ("_holding", "_length", "_place", "_room", "_rooms", "_size")
 
-    def __init__(self, length: int, rooms: Rooms) -> None:
+    def __init__(self, length: int, rooms: Rooms, holding: Holding) -> None:
+        self._holding = holding
         self._length = length
         self._rooms = rooms
         self._room = bytearray()
@@ -63,6 +66,7 @@ class Placed:
 
     def put(self, part: bytes) -> None:
         """The next part."""
+        self._holding.add(len(part))
         end = self._size + len(part)
         if end > len(self._place):
             self._grow(end)
@@ -77,6 +81,7 @@ class Placed:
 
     def filled(self, count: int) -> None:
         """So many bytes have been put there."""
+        self._holding.add(count)
         self._size += count
 
     def end(self) -> memoryview:

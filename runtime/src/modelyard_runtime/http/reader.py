@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import httptools
 
-from modelyard_runtime.http.bodies import Body, Gathered, Inflated, Streamed
+from modelyard_runtime.http.bodies import HIGH_WATER, Body, Counted, Gathered, Inflated, Streamed
+from modelyard_runtime.http.budget import Budget, Holding
 from modelyard_runtime.http.encoding import CHUNKED, length_field
 from modelyard_runtime.http.heads import body_too_long, headers_too_long, read_head
 from modelyard_runtime.http.known_heads import KnownHeads
@@ -58,10 +59,12 @@ class Rules:
     """Bodies with a content coding are inflated, not passed on as they are."""
     known: KnownHeads = field(init=False)
     rooms: Rooms = field(init=False)
+    budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
         self.known = KnownHeads(self.limits, self.wants_stream)
         self.rooms = Rooms()
+        self.budget = Budget(max(self.limits.bodies_bytes, self.limits.body_bytes))
 
 
 class RequestReader:
@@ -81,6 +84,7 @@ class RequestReader:
         "_streams",
         "_target",
         "expects_continue",
+        "holding",
         "missing",
         "orderly",
         "phase",
@@ -95,6 +99,7 @@ class RequestReader:
         """The body that comes now, if it is streamed: its request was `ready` with the headers."""
         self.expects_continue = False
         """The client waits for `100 Continue` before it sends the body."""
+        self.holding = Holding(rules.budget)
         self._rules = rules
         self._known = rules.known
         self._parser = httptools.HttpRequestParser(self)
@@ -193,24 +198,35 @@ class RequestReader:
         length = head.length
         self._head = head
         self._streams = rules.wants_stream is not None and rules.wants_stream(head)
-        large = length is None or length > SMALL_BODY
+        large = length is None or length > SMALL_BODY or bool(head.coding)
         if rules.admit is not None and (large or self._streams or head.expects_continue):
             refusal = rules.admit(head)
             if refusal is not None:
                 raise NotAdmitted(refusal)
+        if large:
+            most = HIGH_WATER if self._streams else rules.limits.body_bytes
+            self.holding.begin(length or 0, most)
         self.phase = BODY
         self.expects_continue = head.expects_continue
         self._size = 0
+        self._body = self._place_for(head, large)
+
+    def _place_for(self, head: Head, large: bool) -> Body:
+        """What takes the body."""
+        rules, length = self._rules, head.length
+        body: Body
         if self._streams:
-            self._body = self._stream_body(head)
+            body = self._stream_body(head)
         elif length is None or length < _LONG_BODY or head.coding:
-            self._body = Gathered()
+            body = Gathered()
         else:
-            self._body = Placed(length, rules.rooms)
+            return Placed(length, rules.rooms, self.holding)
+        if large:
+            body = Counted(body, self.holding)
         if head.coding:
-            limits = rules.limits
-            too_long = body_too_long(limits)
-            self._body = Inflated(self._body, head.coding, limits.body_bytes, too_long)
+            too_long = body_too_long(rules.limits)
+            body = Inflated(body, head.coding, rules.limits.body_bytes, too_long)
+        return body
 
     def _stream_body(self, head: Head) -> Streamed:
         self.stream = Streamed()
@@ -219,6 +235,7 @@ class RequestReader:
 
     def _complete(self) -> None:
         body = self._body.end()
+        self.holding.end()
         self.phase = IDLE
         self.expects_continue = False
         if self.stream is not None:

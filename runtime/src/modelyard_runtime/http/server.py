@@ -142,10 +142,13 @@ class Server:
         self.draining = True
         self._stop_accepting()
         began = self.loop.time()
+        grace = min(_IDLE_GRACE, deadline_seconds / 2)
         for connection in list(self._connections):
-            connection.expire_when_idle(began + min(_IDLE_GRACE, deadline_seconds / 2))
+            connection.expire_when_idle(began + grace)
         if self._adopting:
-            await asyncio.wait(self._adopting, timeout=deadline_seconds)
+            _, in_handshake = await asyncio.wait(self._adopting, timeout=grace)
+            for adopting in in_handshake:
+                adopting.cancel()
         if self._connections:
             self._empty = self.loop.create_future()
             remaining = began + deadline_seconds - self.loop.time()
@@ -250,8 +253,8 @@ class Server:
 
     def _tick_interval(self) -> float:
         limits = self.limits
-        shortest = min(limits.header_time, limits.body_time, limits.idle_time)
-        return min(0.25 if self.draining else 1.0, max(shortest / 4, 0.01))
+        times = (limits.header_time, limits.body_time, limits.idle_time, limits.stall_time)
+        return min(0.25 if self.draining else 1.0, max(min(times) / 4, 0.01))
 
 
 def _admitting(admit: Callable[[Head], Response | None], handler: Handler) -> Handler:
