@@ -22,6 +22,7 @@ from modelyard.agent.engine.host import Engines
 from modelyard.agent.engine_upkeep import EngineUpkeep
 from modelyard.agent.gatekeeper import Access, Gatekeeper
 from modelyard.agent.gateway.config import Certificate
+from modelyard.agent.gateway.files import COUNTERS
 from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
 from modelyard.agent.loop import Loop
@@ -85,7 +86,7 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     log_sender = LogSender(Shipper(source))
     engines = Engines(arguments.engine or None)
     drivers = Drivers(home, engines, host_sandbox(arguments.sandbox))
-    collector = Collector(home.figures)
+    collector = Collector(home.figures, home.gateway / COUNTERS)
     page = home.sockets() / "figures.s"
     refusal = why_refused(arguments.sandbox)
     unpacked = LayerFetcher(LayerCache(home.layers), home.fetched, source, refusal)

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from modelyard_runtime.families import FAMILIES, Family, Figures
+from modelyard_runtime.families import FAMILIES, SECONDS, STATUSES, Family, Figures
 
 REPLICAS = (
     Family("modelyard_replicas", "gauge", "Replicas that run, ready or not."),
@@ -28,6 +28,21 @@ REPLICAS = (
     ),
 )
 """What the agent tells of a service's replicas beside what they count themselves."""
+GATEWAY = (
+    Family(
+        "modelyard_gateway_requests_total",
+        "counter",
+        "Requests that the gateway answered, by itself or with what a replica said.",
+        (("status", STATUSES),),
+    ),
+    Family(
+        "modelyard_gateway_request_duration_seconds",
+        "histogram",
+        "Time from sending a request to a replica to its answer.",
+        bounds=SECONDS,
+    ),
+)
+"""What the gateway tells of a deployment; without one, of what no replica had a part in."""
 AGENT = (
     Family(
         "modelyard_agent_cpu_seconds_total", "counter", "Processor time of the agent's process."
@@ -41,7 +56,7 @@ AGENT = (
     ),
 )
 """What the agent tells of itself."""
-SERVED = (*FAMILIES, *REPLICAS)
+SERVED = (*GATEWAY, *FAMILIES, *REPLICAS)
 """Everything that is told of a deployment."""
 KNOWN = {family.name: family for family in (*SERVED, *AGENT)}
 

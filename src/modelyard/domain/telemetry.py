@@ -25,13 +25,14 @@ KnownFigures = Annotated[Figures, AfterValidator(_known)]
 
 
 class DeploymentFigures(Value):
-    """The figures of one deployment."""
+    """The figures of one deployment, or those of a service that belong to none."""
 
     service: UUID
     service_name: str
-    deployment: UUID
-    image: str
-    """`name:version`."""
+    deployment: UUID | None = None
+    """None: of what the gateway answered without a replica."""
+    image: str = ""
+    """`name:version`; empty where there is no deployment."""
     figures: KnownFigures
 
 

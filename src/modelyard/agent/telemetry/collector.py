@@ -19,6 +19,8 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from modelyard.agent.drivers.base import Identity, Replica
+from modelyard.agent.gateway.counters import Figures as Counts
+from modelyard.agent.gateway.counters import read_counters
 from modelyard.agent.telemetry.ledger import Book, Ledger
 from modelyard.domain.figures import add, counted, highest, since
 from modelyard.domain.service import DesiredState
@@ -54,14 +56,15 @@ class Name(NamedTuple):
 
     service: UUID
     service_name: str
-    image: str
+    image: str = ""
+    """Empty: what the gateway answered without any deployment of the service."""
 
     def tell(self, deployment: UUID, figures: Figures) -> DeploymentFigures:
         """Its figures, as they are told to others."""
         return DeploymentFigures(
             service=self.service,
             service_name=self.service_name,
-            deployment=deployment,
+            deployment=deployment if self.image else None,
             image=self.image,
             figures=figures,
         )
@@ -88,11 +91,13 @@ class Collector:
 
     Args:
         path: The document.
+        gateway: Folder of the gateway's counters.
         clock: Seconds since 1970.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, gateway: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._gateway = gateway
         self._clock = clock
         self._lock = threading.Lock()
         self._kept = _read(path)
@@ -103,12 +108,14 @@ class Collector:
 
     def follow(self, desired: DesiredState, sources: Sequence[Source]) -> None:
         """What this host is to run, and the replicas that it has; from the loop, in every turn."""
-        here = {d.id: Name(s.id, s.name, d.image) for s in desired.services for d in s.deployments}
+        here = {service.id: Name(service.id, service.name) for service in desired.services}
+        here |= {d.id: Name(s.id, s.name, d.image) for s in desired.services for d in s.deployments}
         for identity in (source.replica.identity for source in sources):
             here.setdefault(identity.deployment, _name(identity))
         with self._lock:
             self._here, self._sources = here, sources
-            self._ledger.close_others({source.replica.id for source in sources})
+            gateway = {_gateway(deployment) for deployment in here}
+            self._ledger.close_others({source.replica.id for source in sources} | gateway)
 
     def look(self) -> HostFigures:
         """What has been counted until now; at the end of a minute, that is put aside too."""
@@ -142,7 +149,11 @@ class Collector:
     def _look(self) -> dict[UUID, DeploymentFigures]:
         here = self._here
         self._kept.names.update(here)
-        gauges: dict[UUID, list[Figures]] = {deployment: [_NO_REPLICA] for deployment in here}
+        gauges: dict[UUID, list[Figures]] = {
+            deployment: [_NO_REPLICA] if name.image else [] for deployment, name in here.items()
+        }
+        for deployment, counts in self._counts().items():
+            self._ledger.note(_gateway(deployment), deployment, counts)
         for source in self._sources:
             deployment = source.replica.identity.deployment
             gauges.setdefault(deployment, []).append(self._note(source))
@@ -152,6 +163,17 @@ class Collector:
             now = add([totals.get(deployment, {}), *gauges[deployment]])
             self._highest[deployment] = highest([self._highest.get(deployment, {}), now])
             found[deployment] = here[deployment].tell(deployment, now)
+        return found
+
+    def _counts(self) -> dict[UUID, Figures]:
+        """What the gateway has counted, by deployment; by service where there was none."""
+        ids = {str(d): d for d in self._here}
+        services = {name.service_name: name.service for name in self._here.values()}
+        found = {}
+        for (service, deployment), counts in read_counters(self._gateway).items():
+            key = ids.get(deployment) if deployment else services.get(service)
+            if key is not None:
+                found[key] = _gateway_figures(counts)
         return found
 
     def _note(self, source: Source) -> Figures:
@@ -231,6 +253,20 @@ def _figures(path: Path) -> Figures:
         return read_slots(foreign_file.read(path, LARGEST))
     except (OSError, ValueError):  # not started yet, or not by our runtime
         return {}
+
+
+def _gateway(deployment: UUID) -> str:
+    """What the ledger calls the gateway's own counting of a deployment."""
+    return f"gateway {deployment}"
+
+
+def _gateway_figures(counts: Counts) -> Figures:
+    by_status = {f'status="{status}"': [float(n)] for status, n in counts.by_status().items()}
+    figures: Figures = {"modelyard_gateway_requests_total": by_status}
+    if any(counts.durations):
+        durations = [*map(float, counts.durations), counts.seconds]
+        figures["modelyard_gateway_request_duration_seconds"] = {"": durations}
+    return figures
 
 
 def _name(identity: Identity) -> Name:

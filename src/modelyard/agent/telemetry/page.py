@@ -54,6 +54,8 @@ def write_deployments(deployments: Iterable[DeploymentFigures]) -> bytes:
 
 
 def _labels(one: DeploymentFigures) -> str:
+    if one.deployment is None:
+        return label_text(service=one.service_name)
     image, _, version = one.image.rpartition(":")
     return label_text(
         service=one.service_name, deployment=str(one.deployment), image=image, version=version

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.agent.making import an_id, make_deployment, make_desired, make_replica, make_service
 
 from modelyard.agent.drivers.base import Replica
+from modelyard.agent.gateway.counters import open_counters
 from modelyard.agent.telemetry import collector as module
 from modelyard.agent.telemetry.collector import Collector, Source
 from modelyard.agent.telemetry.page import Page
@@ -33,7 +34,9 @@ class Host:
         self.restart_agent()
 
     def restart_agent(self) -> None:
-        self.collector = Collector(self.folder / "figures.json", lambda: self.now)
+        self.collector = Collector(
+            self.folder / "figures.json", self.folder / "counters", lambda: self.now
+        )
 
     def score(self, number: int, times: int, deployment: str = "a") -> None:
         """A replica runs, or runs again, and answers."""
@@ -59,7 +62,10 @@ class Host:
         desired = make_desired(make_service(*self.deployments))
         sources = [Source(r, self.folder / r.id / "figures") for r in self.replicas.values()]
         self.collector.follow(desired, sources)
-        return {one.image: one for one in self.collector.look().deployments}
+        found = {one.image: one for one in self.collector.look().deployments}
+        own = found.pop("")
+        assert (own.deployment, own.service) == (None, an_id("digits"))
+        return found
 
     def answered(self, image: str = "a:1") -> float:
         return total(self.look()[image].figures, REQUESTS)
@@ -148,7 +154,7 @@ def test_a_minute_has_what_was_counted_in_it(host: Host) -> None:
     host.now += 60
     host.look()
     assert host.minutes() == [(0, 7), (1, 0)]
-    first = host.collector.waiting[0].deployments[0].figures
+    first = host.collector.waiting[0].deployments[1].figures
     assert first["modelyard_requests_in_flight"] == {"": [2]}
     assert first["modelyard_replicas"] == {"": [1]}
 
@@ -173,11 +179,27 @@ def test_a_deployment_that_ended_is_in_its_last_minute_and_forgotten_then(host: 
     host.deployments = [make_deployment("b")]
     host.now += 60
     host.look()
-    assert {d.image for d in host.collector.waiting[0].deployments} == {"a:1", "b:1"}
+    assert {d.image for d in host.collector.waiting[0].deployments} == {"", "a:1", "b:1"}
     host.now += 60
     host.look()
-    assert {d.image for d in host.collector.waiting[1].deployments} == {"b:1"}
+    assert {d.image for d in host.collector.waiting[1].deployments} == {"", "b:1"}
     assert "a:1" not in host.look()
+
+
+def test_what_the_gateway_counted_is_told_by_deployment(host: Host) -> None:
+    counters = open_counters(host.folder / "counters" / "0")
+    host.score(0, 1)
+    series, own = counters.of("digits", str(an_id("a"))), counters.of("digits")
+    for status, seconds in ((200, 0.02), (502, 0.3)):
+        series.answered(status, seconds)
+    own.refused(401)
+    counters.of("other").refused(401)
+    found = host.look()["a:1"].figures
+    assert found["modelyard_gateway_requests_total"] == {'status="200"': [1], 'status="502"': [1]}
+    assert total(found, "modelyard_gateway_request_duration_seconds") == 2
+    service = next(one for one in host.collector.look().deployments if one.deployment is None)
+    assert service.figures == {"modelyard_gateway_requests_total": {'status="401"': [1]}}
+    assert ask(host, "/services/digits/metrics").body.count(b'digits",status="401"} 1') == 1
 
 
 def test_what_has_arrived_is_sent_no_more(host: Host) -> None:
