@@ -8,6 +8,7 @@ from modelyard.domain.profile import Profile
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
+from modelyard.domain.telemetry import Load, Point, ServiceLoad, ServiceMetrics
 from modelyard.domain.tokens import ServiceToken
 from modelyard.errors import (
     BuildFailed,
@@ -47,6 +48,7 @@ __all__ = [
     "IntegrityError",
     "InvalidRequest",
     "InvalidScript",
+    "Load",
     "LogLine",
     "Model",
     "ModelFormat",
@@ -59,6 +61,7 @@ __all__ = [
     "OperationTimedOut",
     "Page",
     "PermissionDenied",
+    "Point",
     "Profile",
     "ScoringFailed",
     "ServerUnreachable",
@@ -66,6 +69,8 @@ __all__ = [
     "ServiceChange",
     "ServiceFile",
     "ServiceKeys",
+    "ServiceLoad",
+    "ServiceMetrics",
     "ServiceSettings",
     "ServiceState",
     "ServiceToken",

@@ -42,6 +42,7 @@ from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
 from modelyard.control.signing import workspace_key
 from modelyard.control.supply_chain import SupplyChain
+from modelyard.control.telemetry import Telemetry
 from modelyard.control.upkeep import Upkeep
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, ModelyardError, Unavailable
@@ -125,6 +126,7 @@ def compose(settings: Settings) -> Parts:
         services=services,
         operations=operations,
         agents=agents,
+        telemetry=Telemetry(database),
         local_agent=AGENT,
         authority=authority.certificate.read_text() if authority else None,
     )

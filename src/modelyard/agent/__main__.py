@@ -34,7 +34,7 @@ from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
 from modelyard.agent.telemetry.collector import Collector
 from modelyard.agent.telemetry.page import Page, PageServer
-from modelyard.agent.threads import LogSender, Reporter, Watcher
+from modelyard.agent.threads import FiguresSender, LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
 from modelyard.files import replace_file
 from modelyard.images.layers import LayerCache
@@ -113,6 +113,7 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         log_sender,
         EngineUpkeep(drivers.containers, loaded, desired),
         PageServer(page, Page(collector)),
+        FiguresSender(source, collector),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.end())

@@ -6,19 +6,21 @@ that there is HTTP behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.errors import IntegrityError, ServerUnreachable, from_wire
 from modelyard.schemas import LogReceipt, LogSegment
 
 Body = TypeVar("Body", bound=BaseModel)
 
+_MINUTES = TypeAdapter(list[Minute])
 _CONNECT = 5.0  # seconds
 _ANSWER = 30.0  # seconds between two pieces of an answer
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -73,6 +75,14 @@ class ServerSource:
         """Send one piece of a replica's log; a piece sent twice is kept once."""
         response = self._send("POST", f"{self._agent}/logs", content=segment.model_dump_json())
         return _parse(response, LogReceipt)
+
+    def send_figures(self, figures: HostFigures) -> None:
+        """Tell what has been counted on this host until now."""
+        self._send("PUT", f"{self._agent}/figures", content=figures.model_dump_json())
+
+    def send_minutes(self, minutes: Sequence[Minute]) -> None:
+        """Send minutes of figures; one sent twice is kept once."""
+        self._send("POST", f"{self._agent}/minutes", content=_MINUTES.dump_json(list(minutes)))
 
     def blob(self, digest: str, start: int) -> Iterator[bytes]:
         """The bytes of a blob from `start` on, in pieces."""

@@ -15,6 +15,7 @@ from modelyard.agent.backoff import Backoff
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.shipper import ReplicaLog, Shipper
 from modelyard.agent.source import ServerSource
+from modelyard.agent.telemetry.collector import Collector
 from modelyard.domain.service import ObservedState
 from modelyard.errors import ModelyardError
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 _WAIT = 20.0  # seconds that the server may hold a question for news
 _REPORT_EVERY = 2.0
 _SHIP_EVERY = 0.25
+_TELL_EVERY = 2.0
+_MINUTES_AT_ONCE = 20
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 
@@ -104,6 +107,23 @@ class Reporter(Conversation):
         self._news.clear()
         if self._latest is not None and not self._closed.is_set():
             self._source.publish(self._latest)
+
+
+class FiguresSender(Conversation):
+    """Sends home what this host's services count: as it is now, and minute by minute."""
+
+    def __init__(self, source: ServerSource, collector: Collector) -> None:
+        super().__init__("figures sender")
+        self._source = source
+        self._collector = collector
+
+    def exchange(self) -> None:
+        """Tell once, and send the minutes that have ended."""
+        self._source.send_figures(self._collector.look())
+        while waiting := self._collector.waiting[:_MINUTES_AT_ONCE]:
+            self._source.send_minutes(waiting)
+            self._collector.sent(waiting)
+        self._closed.wait(_TELL_EVERY)
 
 
 class LogSender(Conversation):

@@ -20,6 +20,7 @@ from modelyard.api import (
     server,
     services,
     supply_chain,
+    telemetry,
 )
 from modelyard.api.access import RequireToken
 from modelyard.control.platform import Platform
@@ -51,8 +52,9 @@ def create_app(
     router.include_router(profiles.routes(platform.profiles))
     router.include_router(moving.routes(platform.moving))
     router.include_router(services.routes(platform.services))
+    router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
-    router.include_router(agents.routes(platform.agents))
+    router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)
 
     @app.get("/livez")

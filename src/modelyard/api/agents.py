@@ -6,16 +6,18 @@ import time
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Body, Header, Response
 
 from modelyard.api.access import AgentCaller
 from modelyard.api.parameters import Wait
 from modelyard.control.agents import Agents
+from modelyard.control.telemetry import Telemetry
 from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.schemas import LogReceipt, LogSegment
 
 
-def routes(agents: Agents) -> APIRouter:
+def routes(agents: Agents, telemetry: Telemetry) -> APIRouter:
     """Routes for agents."""
     router = APIRouter(prefix="/agents/{agent}", tags=["agents"])
 
@@ -53,5 +55,19 @@ def routes(agents: Agents) -> APIRouter:
     def logs(caller: AgentCaller, agent: str, body: LogSegment) -> LogReceipt:
         """One numbered piece of a replica's log."""
         return agents.add_log(caller, agent, body)
+
+    @router.put("/figures", status_code=204)
+    def figures(caller: AgentCaller, agent: str, body: HostFigures) -> Response:
+        """What has been counted on the agent's host until now."""
+        telemetry.tell(caller, agent, body)
+        return Response(status_code=204)
+
+    @router.post("/minutes", status_code=204)
+    def minutes(
+        caller: AgentCaller, agent: str, body: Annotated[list[Minute], Body(max_length=100)]
+    ) -> Response:
+        """Minutes of figures; one that came before is not stored again."""
+        telemetry.keep(caller, agent, body)
+        return Response(status_code=204)
 
     return router

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelyard.cli import logs, output, parameters, progress, session
+from modelyard.cli import blocks, logs, output, parameters, progress, session, top
 from modelyard.cli import why as why_module
 from modelyard.cli.listing import (
     label_change,
@@ -19,6 +19,7 @@ from modelyard.cli.listing import (
 )
 from modelyard.domain.change import ServiceChange, altered
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
+from modelyard.domain.telemetry import Point
 from modelyard.domain.values import size_text
 
 app = parameters.commands()
@@ -247,6 +248,30 @@ def show_logs(
 
 
 @app.command()
+def metrics(
+    name: parameters.ServiceName,
+    last: Annotated[str, typer.Option(help="How far back, such as `24h`.", metavar="TIME")] = "1h",
+    step: Annotated[
+        str | None,
+        typer.Option(help="How long each point is, such as `5m`; unset fits.", metavar="TIME"),
+    ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw charts instead of a table.")] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Show how a service was used, minute by minute; kept for seven days."""
+    with session.client() as yard:
+        found = yard.services.metrics(name, last=last, step=step)
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    elif not found.points:
+        output.say("there are no figures of that time; they come by the minute")
+    elif plot:
+        output.data("\n\n".join(blocks.charts(found)))
+    else:
+        output.table(("BEGINS (UTC)", *top.COLUMNS), map(_point, found.points))
+
+
+@app.command()
 def score(
     name: parameters.ServiceName,
     data: Annotated[
@@ -375,6 +400,10 @@ def _row(service: Service) -> list[output.Cell]:
         service.scoring_uri,
         output.labels(service.tags),
     ]
+
+
+def _point(point: Point) -> list[output.Cell]:
+    return [point.begins, *top.cells(point)]
 
 
 def _ready(service: Service) -> str:

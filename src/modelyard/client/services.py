@@ -19,9 +19,10 @@ from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.search import Page
 from modelyard.domain.service import Authentication, KeySlot, Service, ServiceKeys
+from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics
 from modelyard.domain.tokens import ServiceToken
 from modelyard.domain.validation import compose
-from modelyard.domain.values import SERVICE_NAME_PATTERN
+from modelyard.domain.values import SERVICE_NAME_PATTERN, Seconds, Spec
 from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
 from modelyard.schemas import AcceptedService, AskToken, DeployService, UpdateService
 
@@ -205,6 +206,29 @@ class Services(Collection[Service]):
             lambda: not follow,
         )
 
+    def top(self) -> tuple[ServiceLoad, ...]:
+        """How every service is used now: averages of the last ten seconds, by name."""
+        return _LOADS.validate_json(self._connection.request("GET", "/top").content)
+
+    def metrics(
+        self, name: str, *, last: float | str = "1h", step: float | str | None = None
+    ) -> ServiceMetrics:
+        """How a service was used over a time; minutes are kept for seven days.
+
+        Args:
+            name: Name of the service.
+            last: How far back: seconds, or text such as `24h`.
+            step: How long each point is, in whole minutes: seconds, or text such as `5m`; unset
+                takes what makes about sixty points.
+
+        Raises:
+            InvalidRequest: That is longer than minutes are kept, or too many points.
+        """
+        asked = compose(_Asked, {"last": last, "step": step}, "the time")
+        params = asked.model_dump(exclude_none=True)
+        response = self._connection.request("GET", f"{self._path(name)}/metrics", params=params)
+        return parse(ServiceMetrics, response)
+
     def score(self, name: str, data: Any) -> Any:
         """Send data to a service and return its answer.
 
@@ -302,6 +326,14 @@ class Services(Collection[Service]):
         return f"{self._path(reference)}/labels"
 
 
+class _Asked(Spec):
+    """A time and its steps, as they are given."""
+
+    last: Seconds
+    step: Seconds | None
+
+
+_LOADS = TypeAdapter(tuple[ServiceLoad, ...])
 _HISTORY = TypeAdapter(tuple[ServiceChange, ...])
 _STALE = (401, 403, 404)
 """Statuses that say that the key or the address known from before is not right any more."""

@@ -15,6 +15,7 @@ from modelyard.control.principals import Principals
 from modelyard.control.profiles import Profiles
 from modelyard.control.services import Services
 from modelyard.control.supply_chain import SupplyChain
+from modelyard.control.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Platform:
     services: Services
     operations: Operations
     agents: Agents
+    telemetry: Telemetry
     local_agent: str
     """Name of the agent on the server's own host."""
     authority: str | None = None

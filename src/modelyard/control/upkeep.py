@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from modelyard.blobs.base import BlobStore
+from modelyard.control.telemetry import KEEP_MINUTES
 from modelyard.errors import ModelyardError
 from modelyard.store import Database
 
@@ -77,6 +78,7 @@ class Upkeep:
             tx.idempotency.expire(now - KEEP_ANSWERS)
             tx.locks.expire(now - KEEP_ENVIRONMENTS)
             tx.compressed.expire(now - KEEP_COMPRESSED)
+            tx.minutes.expire(now - KEEP_MINUTES)
             doomed = tx.blobs.collect(now)
         for digest in doomed:
             self._blobs.delete(digest)

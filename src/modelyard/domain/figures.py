@@ -81,31 +81,27 @@ def add(figures: Iterable[Figures]) -> Figures:
     return total
 
 
-def since(now: Figures, before: Figures) -> Figures:
-    """What was counted between two looks; gauges are as they are now."""
+def since(now: Figures, before: Figures, scale: float = 1.0) -> Figures:
+    """What was counted between two looks, times `scale`; gauges are as they are now."""
     return {
-        name: series if _is_gauge(name) else dict(_differences(series, before.get(name, {})))
+        name: series if is_gauge(name) else dict(_differences(series, before.get(name, {}), scale))
         for name, series in now.items()
     }
 
 
 def _differences(
-    now: Mapping[str, list[float]], before: Mapping[str, list[float]]
+    now: Mapping[str, list[float]], before: Mapping[str, list[float]], scale: float
 ) -> Iterator[tuple[str, list[float]]]:
     for labels, values in now.items():
-        earlier = before.get(labels)
-        difference = (
-            values
-            if earlier is None
-            else [max(0.0, a - b) for a, b in zip(values, earlier, strict=True)]
-        )
+        earlier = before.get(labels, [0.0] * len(values))
+        difference = [max(0.0, a - b) * scale for a, b in zip(values, earlier, strict=True)]
         if any(difference):
             yield labels, difference
 
 
 def counted(figures: Figures) -> Figures:
     """Without the gauges: what stays true when its replica has gone."""
-    return {name: series for name, series in figures.items() if not _is_gauge(name)}
+    return {name: series for name, series in figures.items() if not is_gauge(name)}
 
 
 def went_back(now: Figures, before: Figures) -> bool:
@@ -123,7 +119,7 @@ def highest(figures: Iterable[Figures]) -> Figures:
     found: Figures = {}
     for one in figures:
         for name, series in one.items():
-            if not _is_gauge(name) or name not in found:
+            if not is_gauge(name) or name not in found:
                 found[name] = series
                 continue
             known = found[name]
@@ -212,5 +208,6 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def _is_gauge(name: str) -> bool:
+def is_gauge(name: str) -> bool:
+    """Whether it says how something is, and not how often it was."""
     return KNOWN[name].kind == "gauge"

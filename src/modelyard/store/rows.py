@@ -24,6 +24,7 @@ from modelyard.domain.service import KeySlot, ObservedState, ServiceSettings, Se
 from modelyard.domain.signature import Signature
 from modelyard.schemas import BuildImage
 from modelyard.store.columns import Base, Document, Json, Line, Sequence, one_of
+from modelyard_runtime.families import Figures
 
 DIGEST = String(71)
 
@@ -491,6 +492,24 @@ class ServiceLabelRow(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
     workspace: Mapped[str] = _workspace()
+
+
+class ServiceMinuteRow(Base):
+    """What one deployment of a service counted in one minute.
+
+    Deployments and images are kept by name: they may be gone.
+    """
+
+    __tablename__ = "service_minute"
+
+    service: Mapped[int] = mapped_column(
+        ForeignKey("service.seq", ondelete="CASCADE"), primary_key=True
+    )
+    at: Mapped[datetime] = mapped_column(primary_key=True, index=True)
+    deployment: Mapped[str] = mapped_column(primary_key=True)
+    """Empty: what the gateway answered without one."""
+    image: Mapped[str]
+    figures: Mapped[Figures] = mapped_column(Document(Figures))
 
 
 class LogStreamRow(Base):

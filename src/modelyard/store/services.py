@@ -186,6 +186,11 @@ class Services(Repository):
         rows = self._session.scalars(select(ServiceRow).order_by(ServiceRow.seq)).all()
         return tuple(self._view.services(rows))
 
+    def names(self, workspace: str) -> dict[str, UUID]:
+        """Ids of all services of a workspace, by name."""
+        query = select(ServiceRow.name, ServiceRow.id).where(ServiceRow.workspace == workspace)
+        return {name: service for name, service in self._session.execute(query)}
+
     def search(self, workspace: str, wanted: Search) -> Page[Service]:
         """Services that pass every filter, newest first; by the image that is wanted of them."""
         search.refuse("services", wanted, "framework", "version")

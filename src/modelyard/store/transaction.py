@@ -15,6 +15,7 @@ from modelyard.store.idempotency import Idempotency
 from modelyard.store.images import Images
 from modelyard.store.locks import Locks
 from modelyard.store.logs import Logs
+from modelyard.store.minutes import Minutes
 from modelyard.store.models import Models
 from modelyard.store.operations import Operations
 from modelyard.store.packages import Packages
@@ -78,6 +79,11 @@ class Transaction:
     def logs(self) -> Logs:
         """Logs of replicas."""
         return Logs(self._session, self._clock)
+
+    @cached_property
+    def minutes(self) -> Minutes:
+        """Figures of services by the minute."""
+        return Minutes(self._session, self._clock)
 
     @cached_property
     def compressed(self) -> CompressedLayers:

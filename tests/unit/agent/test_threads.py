@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.unit.agent.making import make_desired
+from tests.unit.agent.making import make_desired, make_service
 
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.source import Tagged
-from modelyard.agent.threads import Reporter, Watcher
+from modelyard.agent.telemetry.collector import Collector
+from modelyard.agent.threads import FiguresSender, Reporter, Watcher
 from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.telemetry import HostFigures, Minute
+from modelyard.errors import ServerUnreachable
 
 
 class Source:
@@ -77,3 +81,44 @@ def test_only_the_newest_report_is_sent() -> None:
         reporter.report(ObservedState(agent="a", fence=1, generation=generation), news=True)
     reporter.exchange()
     assert [observed.generation for observed in source.published] == [2]
+
+
+class FiguresSource:
+    """A server for figures that may be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.told: list[HostFigures] = []
+        self.minutes: list[float] = []
+
+    def send_figures(self, figures: HostFigures) -> None:
+        self._answer()
+        self.told.append(figures)
+
+    def send_minutes(self, minutes: Sequence[Minute]) -> None:
+        self._answer()
+        self.minutes += [minute.begins.timestamp() / 60 for minute in minutes]
+
+    def _answer(self) -> None:
+        if self.away:
+            raise ServerUnreachable("no answer")
+
+
+def test_minutes_wait_until_the_server_takes_them(tmp_path: Path) -> None:
+    now = [0.0]
+    source = FiguresSource()
+    collector = Collector(tmp_path / "figures.json", tmp_path / "counters", lambda: now[0])
+    collector.follow(make_desired(make_service()), [])
+    sender = FiguresSender(source, collector)  # type: ignore[arg-type]
+    sender.close()  # it does not wait between two exchanges then
+    for minute in range(1, 50):
+        now[0] = minute * 60.0
+        source.away = 10 < minute < 49
+        if source.away:
+            with pytest.raises(ServerUnreachable):
+                sender.exchange()
+        else:
+            sender.exchange()
+    assert source.minutes == [float(minute) for minute in range(1, 49)]
+    assert len(source.told) == 11
+    assert not collector.waiting

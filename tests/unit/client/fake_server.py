@@ -8,7 +8,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +20,20 @@ from modelyard.client.connection import Address
 from modelyard.errors import BY_CODE, InUse, ModelyardError, NotFound
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).isoformat()
+LOAD = {
+    "service": "digits",
+    "requests": 12.4,
+    "errors": 0.5,
+    "refused": 0.0,
+    "p50": 0.004,
+    "p99": 0.31,
+    "in_flight": 3.0,
+    "cpu": 0.752,
+    "memory": 64 << 20,
+    "replicas": 2.0,
+    "ready": 1.0,
+    "restarts": 4.0,
+}
 TOKEN = "token-of-tests"
 SBOM = b'{\n "bomFormat": "CycloneDX"\n}'
 GATEWAY = "http://127.0.0.1:7880"
@@ -142,6 +156,8 @@ class FakeServer:
             ("GET", "/services/([^/]+)/keys", lambda r, n: self._keys(n)),
             ("POST", "/services/([^/]+)/keys/([a-z]+)/regenerate", self._regenerate),
             ("GET", "/services/([^/]+)/logs", lambda r, n: self._logs(r)),
+            ("GET", "/top", lambda r: [LOAD]),
+            ("GET", "/services/([^/]+)/metrics", self._metrics),
             ("GET", "/services/([^/]+)/why", lambda r, n: self._service(n) and self.cause),
             ("GET", "/operations", lambda r: {"items": list(self.operations.values())}),
             ("GET", "/operations/([^/]+)", lambda r, i: self.operations[i]),
@@ -321,6 +337,15 @@ class FakeServer:
     def _keys(self, name: str) -> Any:
         service = self._service(name)
         return {slot: service.get(slot, f"key-{slot}") for slot in ("primary", "secondary")}
+
+    def _metrics(self, request: httpx2.Request, name: str) -> Any:
+        begin = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
+        points = [
+            {**LOAD, "begins": (begin + timedelta(minutes=n)).isoformat(), "requests": rate}
+            for n, rate in ((0, 4.0), (1, 8.0), (3, 2.0))
+        ]
+        step = float(request.url.params.get("step", 60))
+        return {"service": self._service(name)["name"], "step": step, "points": points}
 
     def _delete_model(self, request: httpx2.Request, name: str, version: str) -> Any:
         model = self._version("model", name, version)

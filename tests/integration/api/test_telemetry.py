@@ -1,0 +1,118 @@
+"""Figures on their way from an agent to a person."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from starlette.testclient import TestClient
+from tests.factories import add_service
+
+from modelyard.app import Parts
+from modelyard.control import telemetry
+from modelyard.domain.service import Service
+from modelyard_runtime.families import SECONDS
+
+FIGURES, MINUTES = "/api/v1/agents/local/figures", "/api/v1/agents/local/minutes"
+METRICS = "/api/v1/services/digits/metrics"
+DEPLOYMENT = str(uuid4())
+
+
+@pytest.fixture
+def service(parts: Parts) -> Service:
+    with parts.database.write() as tx:
+        add_service(tx, "silent")
+        return add_service(tx)
+
+
+def told(service: Service, ok: int, failed: int = 0, took: float = 0.02, **gauges: float) -> Any:
+    """One deployment that answered so many requests, each in the time given, and no other."""
+    buckets = [0.0] * (len(SECONDS) + 1)
+    buckets[next(n for n, bound in enumerate(SECONDS) if took <= bound)] = ok + failed
+    figures: dict[str, Any] = {
+        "modelyard_gateway_requests_total": {'status="200"': [ok], 'status="503"': [failed]},
+        "modelyard_gateway_request_duration_seconds": {"": [*buckets, took * (ok + failed)]},
+        "modelyard_cpu_seconds_total": {"": [ok / 10]},
+    }
+    figures |= {f"modelyard_{name}": {"": [value]} for name, value in gauges.items()}
+    return {
+        "service": str(service.id),
+        "service_name": service.name,
+        "deployment": DEPLOYMENT,
+        "image": service.image,
+        "figures": figures,
+    }
+
+
+def moment(number: int) -> datetime:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    return now - timedelta(minutes=30 - number)
+
+
+def minute(number: int, *deployments: Any) -> Any:
+    return {"begins": moment(number).isoformat(), "deployments": deployments}
+
+
+def test_the_load_of_now(
+    agent: TestClient, owner: TestClient, parts: Parts, service: Service
+) -> None:
+    clock = [time.monotonic()]
+    parts.platform.telemetry._clock = lambda: clock[0]
+    assert [load["requests"] for load in owner.get("/api/v1/top").json()] == [0, 0]
+    for ok, failed in ((100, 0), (140, 10), (200, 20)):
+        body = {"deployments": [told(service, ok, failed, memory_bytes=5e6, replicas_ready=2)]}
+        assert agent.put(FIGURES, json=body).status_code == 204
+        clock[0] += 5
+    digits, silent = owner.get("/api/v1/top").json()
+    assert (digits["service"], silent["service"]) == ("digits", "silent")
+    assert digits["requests"] == pytest.approx(12)  # 120 in ten seconds
+    assert digits["errors"] == pytest.approx(2)
+    assert digits["cpu"] == pytest.approx(1)
+    assert 0.01 < digits["p50"] <= digits["p99"] <= 0.025
+    assert (digits["memory"], digits["ready"]) == (5e6, 2)
+    assert silent["p50"] is None
+    clock[0] += telemetry.SILENCE
+    assert [load["requests"] for load in owner.get("/api/v1/top").json()] == [0, 0]
+
+
+def test_the_history_of_a_service(agent: TestClient, owner: TestClient, service: Service) -> None:
+    minutes = [
+        minute(0, told(service, 60, 6, memory_bytes=5e6)),
+        minute(1, told(service, 120, took=0.2, memory_bytes=7e6)),
+        minute(7, told(service, 6, memory_bytes=6e6)),
+    ]
+    for _ in range(2):  # a lost answer does no harm
+        assert agent.post(MINUTES, json=minutes).status_code == 204
+    found = owner.get(METRICS, params={"last": 3600}).json()
+    assert (found["service"], found["step"]) == ("digits", 60)
+    first, second, third = found["points"]
+    assert datetime.fromisoformat(first["begins"]) == moment(0)
+    assert (first["requests"], first["errors"]) == (1.1, 0.1)
+    assert 0.01 < first["p99"] < 0.025 < 0.1 < second["p50"] <= 0.25
+    assert datetime.fromisoformat(third["begins"]) == moment(7)
+
+    points = owner.get(METRICS, params={"last": 3600, "step": 7200}).json()["points"]
+    assert sum(point["requests"] * 7200 for point in points) == pytest.approx(66 + 120 + 6)
+    assert max(point["memory"] for point in points) == 7e6
+
+
+def test_steps_that_are_too_many_or_too_short_are_refused(
+    owner: TestClient, service: Service
+) -> None:
+    week = telemetry.KEEP_MINUTES.total_seconds()
+    assert owner.get(METRICS, params={"last": week, "step": 60}).status_code == 400
+    assert owner.get(METRICS, params={"last": week}).json()["points"] == []
+    assert owner.get(METRICS, params={"last": week + 1}).status_code == 400
+    assert owner.get(METRICS, params={"step": 5}).status_code == 400
+    assert owner.get("/api/v1/services/nobody/metrics").status_code == 404
+
+
+def test_figures_that_are_none_are_refused(agent: TestClient, service: Service) -> None:
+    body = told(service, 1)
+    body["figures"]["modelyard_made_up"] = {"": [1.0]}
+    assert agent.put(FIGURES, json={"deployments": [body]}).status_code == 400
+    assert agent.post(MINUTES, json=[minute(0, body)]).status_code == 400
+    assert agent.post(MINUTES, json=[minute(n) for n in range(101)]).status_code == 400
