@@ -1,8 +1,8 @@
 """Decides for one service which replicas stay and which of them get requests. Pure.
 
-New deployments come up beside the old one and take its place only when all of them are ready; what
-served before stays until then, and for good when the new ones cannot get ready. Nothing is
-remembered: what serves now is read from the gateway's own document.
+New deployments come up beside what serves and get their share only when all of their replicas are
+ready; what served before stays until then, and for good when the new ones cannot get ready. Nothing
+is remembered: what serves now is read from the gateway's own document.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from modelyard.domain.service import DesiredDeployment, DesiredService, ReplicaS
 
 _RANK = {ReplicaState.READY: 0, ReplicaState.STARTING: 1, ReplicaState.FAILED: 2}
 _DEAD = 3
+_WHOLE = 100  # weight of a deployment that is wanted no more and serves until its successor does
 _MOST_RESTARTS = 3
 """Restarts in a row after which any other cause counts as lasting, too."""
 
@@ -35,17 +36,22 @@ class Assignment:
     """Replicas of earlier deployments, which serve until the wanted ones are ready."""
     surplus: tuple[Replica, ...]
     """Replicas to be stopped and removed."""
+    weights: Mapping[UUID, int]
+    """Share of each deployment that gets requests now, in relation to the others."""
 
     @property
     def routed(self) -> tuple[Replica, ...]:
         """The replicas that get requests now."""
-        serving = self.previous or tuple(r for kept in self.kept.values() for r in kept)
-        return tuple(replica for replica in serving if replica.ready)
+        everyone = (*self.previous, *(r for kept in self.kept.values() for r in kept))
+        return tuple(r for r in everyone if r.ready and r.identity.deployment in self.weights)
 
-    def complete(self, deployment: UUID) -> bool:
+    def missing(self, deployment: DesiredDeployment) -> int:
+        """How many replicas a wanted deployment lacks, ready or not."""
+        return max(self.service.replicas_of(deployment) - len(self.kept[deployment.id]), 0)
+
+    def complete(self, deployment: DesiredDeployment) -> bool:
         """Whether a wanted deployment has all its replicas ready."""
-        ready = sum(replica.ready for replica in self.kept[deployment])
-        return ready == self.service.replicas
+        return _complete(self.service, deployment, self.kept)
 
 
 def assign(
@@ -56,15 +62,24 @@ def assign(
     `config` is what the gateway was told last: the deployments in it are those that serve.
     """
     own = [replica for replica in replicas if replica.identity.service == service.id]
-    wanted = tuple(deployment for deployment in service.deployments if deployment.weight > 0)
-    kept = {d.id: _keep(own, d.id, service.replicas) for d in wanted}
-    serving = _serving_deployments(config, service.name)
-    assignment = Assignment(service, wanted, kept, (), ())
-    arrived = any(d.id in serving for d in wanted) or all(assignment.complete(d.id) for d in wanted)
-    previous = () if arrived else _previous(own, kept, serving)
+    wanted = service.wanted
+    present = _present_weights(config, service.name)
+    kept = {d.id: _keep(own, d.id, service.replicas_of(d)) for d in wanted}
+    growing = [d for d in wanted if d.weight > present.get(d.id, 0)]
+    arrived = all(_complete(service, d, kept) for d in growing)
+    previous: tuple[Replica, ...] = ()
+    weights = {d.id: d.weight for d in wanted}
+    if not arrived:
+        previous = _previous(service, own, kept, present)
+        stay = kept.keys() | {replica.identity.deployment for replica in previous}
+        weights = {d: weight for d, weight in present.items() if d in stay} or (
+            {r.identity.deployment: _WHOLE for r in previous} or weights
+        )
+        # What serves gives nothing away before the others can take it.
+        kept |= {d: _keep(own, d, service.replicas) for d in kept.keys() & weights.keys()}
     stays = {replica.id for group in (*kept.values(), previous) for replica in group}
     surplus = tuple(replica for replica in own if replica.id not in stays)
-    return Assignment(service, wanted, kept, previous, surplus)
+    return Assignment(service, wanted, kept, previous, surplus, weights)
 
 
 def _keep(own: list[Replica], deployment: UUID, number: int) -> tuple[Replica, ...]:
@@ -78,21 +93,37 @@ def _usefulness(replica: Replica) -> tuple[int, int]:
     return rank, replica_number(replica.id)
 
 
+def _complete(
+    service: DesiredService, deployment: DesiredDeployment, kept: Mapping[UUID, tuple[Replica, ...]]
+) -> bool:
+    ready = sum(replica.ready for replica in kept[deployment.id])
+    return ready >= service.replicas_of(deployment)
+
+
 def _previous(
-    own: list[Replica], kept: Mapping[UUID, tuple[Replica, ...]], serving: frozenset[UUID]
+    service: DesiredService,
+    own: list[Replica],
+    kept: Mapping[UUID, tuple[Replica, ...]],
+    present: Mapping[UUID, int],
 ) -> tuple[Replica, ...]:
     others = [r for r in own if r.identity.deployment not in kept and not r.draining]
-    in_use = [r for r in others if r.identity.deployment in serving]
+    in_use = [r for r in others if r.identity.deployment in present]
+    if kept.keys() & present.keys():
+        # Something wanted serves, so what was taken out of the document can go at once.
+        known = {deployment.id for deployment in service.deployments}
+        return tuple(r for r in in_use if r.identity.deployment in known)
     return tuple(in_use or others)
 
 
-def _serving_deployments(config: GatewayConfig, service: str) -> frozenset[UUID]:
-    return frozenset(
-        UUID(upstream.deployment)
-        for route in config.services
-        if route.name == service
-        for upstream in route.upstreams
-    )
+def _present_weights(config: GatewayConfig, service: str) -> dict[UUID, int]:
+    """The deployments that the gateway was told to serve, with their shares."""
+    for route in config.services:
+        if route.name == service:
+            return {
+                **{UUID(upstream.deployment): upstream.weight for upstream in route.upstreams},
+                **{UUID(deployment.id): deployment.weight for deployment in route.deployments},
+            }
+    return {}
 
 
 def replica_id(service: DesiredService, deployment: UUID, number: int) -> str:

@@ -66,7 +66,7 @@ class Autoscaler:
         history = self._histories.setdefault(service.id, LoadHistory(now))
         current = self._wanted.get(service.id)
         if current is None:  # a new agent: what an earlier one had started stays for now
-            current = sum(r.alive and r.identity.service == service.id for r in replicas)
+            current = sum(r.alive and _serves(r, service) for r in replicas)
         if service.name in loads:
             history.add(now, loads[service.name])
             current = wanted_replicas(history, current, _scale(service), now)
@@ -81,6 +81,11 @@ class Autoscaler:
         for service in self._histories.keys() - services:
             del self._histories[service]
             self._wanted.pop(service, None)
+
+
+def _serves(replica: Replica, service: DesiredService) -> bool:
+    identity = replica.identity
+    return identity.service == service.id and identity.deployment != service.candidate
 
 
 def _scale(service: DesiredService) -> Scale:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from uuid import UUID
 
 from modelyard.agent.assignment import Assignment, assign, replica_id
 from modelyard.agent.drivers.base import Replica
@@ -107,7 +106,7 @@ def _configure(config: GatewayConfig, world: World) -> Iterator[Step]:
 
 def _bring_up(assignment: Assignment, world: World, now: float) -> Iterator[Step]:
     for deployment in assignment.wanted:
-        ids = list(_to_start(assignment, deployment.id, world))
+        ids = list(_to_start(assignment, deployment, world))
         wanting = ids or any(lost_image(replica) for replica in assignment.kept[deployment.id])
         if wanting and deployment.id not in world.images:
             yield EnsureImage(deployment)
@@ -120,14 +119,14 @@ def _bring_up(assignment: Assignment, world: World, now: float) -> Iterator[Step
             yield ReviveReplica(ended.id)
 
 
-def _to_start(assignment: Assignment, deployment: UUID, world: World) -> Iterator[str]:
+def _to_start(assignment: Assignment, deployment: DesiredDeployment, world: World) -> Iterator[str]:
     """Ids of the replicas that do not live: ended ones first, then new ones."""
-    kept = assignment.kept[deployment]
+    kept = assignment.kept[deployment.id]
     yield from (replica.id for replica in kept if not replica.alive)
     taken = {replica.id for replica in world.replicas}
-    ids = (replica_id(assignment.service, deployment, number) for number in count())
+    ids = (replica_id(assignment.service, deployment.id, number) for number in count())
     free = (replica for replica in ids if replica not in taken)
-    yield from islice(free, assignment.service.replicas - len(kept))
+    yield from islice(free, assignment.missing(deployment))
 
 
 def lost_image(replica: Replica) -> bool:

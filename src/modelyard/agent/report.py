@@ -42,7 +42,7 @@ def _service(
 ) -> ObservedService:
     service = assignment.service
     served = settled and world.gateway.applied is not None
-    ready = {d.id for d in assignment.wanted if assignment.complete(d.id) and served}
+    ready = {d.id for d in assignment.wanted if assignment.complete(d) and served}
     others = [*assignment.previous, *assignment.surplus]
     arrived = len(ready) == len(assignment.wanted) and not any(r.alive for r in others)
     return ObservedService(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from modelyard.agent.assignment import Assignment, lasting_failure
 from modelyard.agent.drivers.base import Replica
-from modelyard.agent.gateway.config import Key, ServiceRoute, Upstream
-
-_WHOLE = 100  # weight of a deployment that is wanted no more and serves until its successor does
+from modelyard.agent.gateway.config import DeploymentRoute, Key, ServiceRoute, Upstream
 
 
 def route(assignment: Assignment) -> ServiceRoute:
     """The route of one service; without a ready replica it stays and says why."""
     service = assignment.service
-    weights = {deployment.id: deployment.weight for deployment in assignment.wanted}
+    weights = assignment.weights
+    images = {r.identity.deployment: r.identity.image for r in assignment.previous}
+    images |= {d.id: d.image for d in service.deployments}
     routed = sorted(assignment.routed, key=lambda replica: replica.id)
     return ServiceRoute(
         name=service.name,
@@ -28,12 +28,19 @@ def route(assignment: Assignment) -> ServiceRoute:
             Upstream(
                 socket=replica.address,
                 deployment=str(replica.identity.deployment),
-                weight=weights.get(replica.identity.deployment, _WHOLE),
+                weight=weights[replica.identity.deployment],
                 replica=replica.id,
             )
             for replica in routed
         ),
         unavailable="" if routed else _why_unavailable(assignment),
+        deployments=tuple(
+            DeploymentRoute(str(id_), image, weights[id_])
+            for id_, image in images.items()
+            if id_ in weights
+        ),
+        candidate=str(service.candidate or ""),
+        sticky=service.sticky,
     )
 
 

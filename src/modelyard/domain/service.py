@@ -133,7 +133,7 @@ class Deployment(Value):
     digest: Digest
     settings: ReplicaSettings
     weight: int
-    """Share of the traffic: 100 for the one that serves, 0 for one that is on its way out."""
+    """Share of the traffic, in percent; 0 for one that is on its way out."""
     generation: int
     """The service's generation that asked for it."""
     created_at: datetime
@@ -233,6 +233,7 @@ class DesiredDeployment(Value):
     """A request that the image has scored, for its description; null: none is known."""
     settings: ReplicaSettings
     weight: int
+    """Share of the traffic, in percent; 0 for one that is on its way out."""
 
 
 class DesiredService(Value):
@@ -254,6 +255,25 @@ class DesiredService(Value):
     auth: Authentication
     keys: tuple[KeyHash, ...]
     deployments: tuple[DesiredDeployment, ...]
+    candidate: UUID | None = None
+    """The deployment that is tried beside what serves, until it is promoted or taken back."""
+    sticky: str = ""
+    """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
+
+    @property
+    def wanted(self) -> tuple[DesiredDeployment, ...]:
+        """The deployments that are to have replicas; the others are on their way out."""
+        return tuple(d for d in self.deployments if d.weight > 0)
+
+    def replicas_of(self, deployment: DesiredDeployment) -> int:
+        """How many replicas a wanted deployment needs: enough for its share, and at least one.
+
+        While a candidate is tried, what serves keeps all it had.
+        """
+        if self.candidate is not None and deployment.id != self.candidate:
+            return self.replicas
+        needed = -(-self.replicas * deployment.weight // 100)
+        return max(needed, min(self.replicas, 1))
 
     @property
     def most_replicas(self) -> int:

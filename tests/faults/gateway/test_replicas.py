@@ -43,7 +43,7 @@ class Supervised:
     """A runtime in a process of its own, on a socket that outlives it, as a supervisor's does."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.upstream = Upstream(str(folder / f"{name}.sock"), f"deployment-{name}", 100, name)
+        self.upstream = Upstream(str(folder / f"{name}.sock"), "deployment-a", 100, name)
         self.hanging = folder / f"{name}.hangs"
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(self.upstream.socket)

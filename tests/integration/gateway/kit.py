@@ -119,8 +119,15 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Replica:
     """A replica that is served by the runtime's own server core, as real ones are."""
 
-    def __init__(self, folder: Path, name: str, handler: Handler | None = None) -> None:
-        self.upstream = Upstream(str(folder / f"{name}.sock"), f"deployment-{name}", 100, name)
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        handler: Handler | None = None,
+        deployment: str = "deployment-a",
+        weight: int = 100,
+    ) -> None:
+        self.upstream = Upstream(str(folder / f"{name}.sock"), deployment, weight, name)
         self.requests: list[Request] = []
         self.running = self.most_running = 0
         self._handler = handler or self._echo
@@ -256,7 +263,16 @@ class Stage:
             await replica.stop(0)
         shutil.rmtree(self.folder)
 
-    async def replica(self, name: str, handler: Handler | None = None) -> Replica:
-        self._replicas.append(Replica(self.folder, name, handler))
+    async def replica(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        deployment: str = "deployment-a",
+        weight: int = 100,
+    ) -> Replica:
+        self._replicas.append(
+            Replica(self.folder, name, handler, deployment=deployment, weight=weight)
+        )
         await self._replicas[-1].start()
         return self._replicas[-1]

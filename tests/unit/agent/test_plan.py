@@ -199,6 +199,123 @@ class TestUpdate:
         assert stopped(steps) == [replica.id for replica in self.old]
 
 
+def shares(steps: Sequence[Step]) -> dict[str, int] | None:
+    """The weights in the configuration that the steps write, by image; None: they write none."""
+    for step in steps:
+        if isinstance(step, ConfigureGateway):
+            [route] = step.config.services
+            weights = {d.id: (d.image, d.weight) for d in route.deployments}
+            assert {u.deployment: u.weight for u in route.upstreams}.items() <= {
+                d: weight for d, (_, weight) in weights.items()
+            }.items()
+            return dict(weights.values())
+    return None
+
+
+def a_rollout(old: int, new: int, replicas: int = 4) -> DesiredState:
+    """The image `b:1` is tried beside `a:1`."""
+    return make_desired(
+        make_service(
+            make_deployment("a", old),
+            make_deployment("b", new),
+            candidate=an_id("b"),
+            replicas=replicas,
+        )
+    )
+
+
+class TestCanary:
+    old = tuple(make_replica(number) for number in range(4))
+    new = tuple(make_replica(number, "b") for number in range(4))
+
+    def test_candidate_gets_replicas_for_its_share_beside_all_that_serve(self) -> None:
+        steps = plan(a_rollout(70, 30), serving("a", *self.old), 0.0)
+        assert started(steps) == [make_replica(number, "b").id for number in range(2)]
+        assert stopped(steps) == []
+
+    def test_small_share_is_one_replica(self) -> None:
+        assert len(started(plan(a_rollout(99, 1), serving("a", *self.old), 0.0))) == 1
+
+    def test_candidate_gets_nothing_before_all_its_replicas_are_ready(self) -> None:
+        world = serving("a", *self.old)
+        half = (self.new[0], replace(self.new[1], state=STARTING))
+        steps = plan(a_rollout(70, 30), replace(world, replicas=(*self.old, *half)), 0.0)
+        assert shares(steps) == {"a:1": 100}  # said anew, because there is a candidate now
+        steps = plan(a_rollout(70, 30), replace(world, replicas=(*self.old, *self.new[:2])), 0.0)
+        assert shares(steps) == {"a:1": 70, "b:1": 30}
+
+    def test_larger_share_waits_for_its_replicas(self) -> None:
+        before = settled(a_rollout(90, 10), make_world(*self.old, self.new[0]))
+        steps = plan(a_rollout(50, 50), before, 0.0)
+        assert kinds(steps) == [StartReplica]
+        steps = plan(a_rollout(50, 50), replace(before, replicas=(*self.old, *self.new[:2])), 0.0)
+        assert shares(steps) == {"a:1": 50, "b:1": 50}
+
+    def test_share_stays_when_a_replica_is_lost(self) -> None:
+        desired = a_rollout(50, 50)
+        world = settled(desired, make_world(*self.old, *self.new[:2]))
+        lost = replace(self.new[1], state=STARTING)
+        steps = plan(desired, replace(world, replicas=(*self.old, self.new[0], lost)), 0.0)
+        assert shares(steps) == {"a:1": 50, "b:1": 50}
+
+    def test_promoted_candidate_takes_over_only_with_all_its_replicas(self) -> None:
+        world = settled(a_rollout(50, 50), make_world(*self.old, *self.new[:2]))
+        promoted = make_desired(
+            make_service(make_deployment("a", 0), make_deployment("b"), replicas=4)
+        )
+        steps = plan(promoted, world, 0.0)
+        assert shares(steps) == {"a:1": 50, "b:1": 50}  # said anew: there is no candidate any more
+        assert len(started(steps)) == 2
+        complete = replace(world, replicas=(*self.old, *self.new))
+        assert shares(plan(promoted, complete, 0.0)) == {"b:1": 100}
+        assert stopped(plan(promoted, settled(promoted, complete), 0.0)) == [
+            replica.id for replica in self.old
+        ]
+
+    def test_candidate_that_is_taken_back_gets_nothing_more_at_once(self) -> None:
+        world = settled(a_rollout(50, 50), make_world(*self.old, *self.new[:2]))
+        busy = (replace(self.old[0], state=STARTING), *self.old[1:])
+        back = make_desired(make_service(make_deployment("a"), replicas=4))
+        steps = plan(back, replace(world, replicas=(*busy, *self.new[:2])), 0.0)
+        assert list(shares(steps) or ()) == ["a:1"]
+        assert upstreams(steps) == [replica.id for replica in self.old[1:]]
+
+    def test_candidate_serves_all_while_nothing_else_is_ready(self) -> None:
+        desired = a_rollout(90, 10)
+        world = settled(desired, make_world(*self.old, self.new[0]))
+        lost = [replace(replica, state=STARTING) for replica in self.old]
+        steps = plan(desired, replace(world, replicas=(*lost, self.new[0])), 0.0)
+        assert upstreams(steps) == [self.new[0].id]
+
+    def test_killed_agent_that_lost_the_document_serves_by_what_is_wanted(self) -> None:
+        steps = plan(a_rollout(90, 10), make_world(*self.old, self.new[0]), 0.0)
+        assert shares(steps) == {"a:1": 90, "b:1": 10}
+
+
+class TestSplit:
+    def test_replicas_follow_the_shares(self) -> None:
+        desired = make_desired(
+            make_service(make_deployment("a", 80), make_deployment("b", 20), replicas=5)
+        )
+        assert len(started(plan(desired, make_world(), 0.0))) == 4 + 1
+
+    def test_nothing_is_given_away_before_the_others_can_take_it(self) -> None:
+        old = tuple(make_replica(number) for number in range(4))
+        new = tuple(make_replica(number, "b") for number in range(3))
+        desired = make_desired(
+            make_service(make_deployment("a", 25), make_deployment("b", 75), replicas=4)
+        )
+        before = settled(make_desired(make_service(replicas=4)), make_world(*old))
+        world = replace(before, replicas=(*old, *new[:2]))
+        steps = plan(desired, world, 0.0)
+        assert (len(started(steps)), stopped(steps), shares(steps)) == (1, [], None)
+        world = replace(world, replicas=(*old, *new))
+        steps = plan(desired, world, 0.0)
+        assert shares(steps) == {"a:1": 25, "b:1": 75}
+        assert stopped(steps) == []  # not before the gateway obeys
+        assert len(stopped(plan(desired, settled(desired, world), 0.0))) == 3
+
+
 class TestScaling:
     def test_more_replicas_restart_none(self) -> None:
         desired = make_desired(make_service(replicas=4))

@@ -148,6 +148,20 @@ class DisturbedHost(RuleBasedStateMachine):
             deployments.insert(0, make_deployment(former, weight=0))
         self.desired = make_desired(make_service(*deployments, replicas=replicas))
 
+    @rule(
+        names=st.lists(NAMES, min_size=2, max_size=3, unique=True),
+        weight=st.integers(1, 98),
+        replicas=st.integers(1, 4),
+        canary=st.booleans(),
+    )
+    def share(self, names: list[str], weight: int, replicas: int, canary: bool) -> None:
+        """Several at weights, the last of them a candidate or not, or the first on its way out."""
+        weights = [100 - weight, weight] if len(names) == 2 else [0, 100 - weight, weight]
+        candidate = an_id(names[-1]) if canary else None
+        deployments = [make_deployment(*each) for each in zip(names, weights, strict=True)]
+        service = make_service(*deployments, replicas=replicas, candidate=candidate)
+        self.desired = make_desired(service)
+
     @rule()
     def delete(self) -> None:
         self.desired = make_desired()
@@ -197,11 +211,15 @@ class DisturbedHost(RuleBasedStateMachine):
 def check_arrived(host: Simulation, desired: DesiredState) -> None:
     assert plan(desired, host.world(), 0.0) == ()
     wanted = [
-        (service.id, deployment.id, service.replicas)
+        (service.id, deployment.id, service.replicas_of(deployment))
         for service in desired.services
-        for deployment in service.deployments
-        if deployment.weight
+        for deployment in service.wanted
     ]
+    assert {
+        deployment.id: deployment.weight
+        for route in host.served.services
+        for deployment in route.deployments
+    } == {str(d.id): d.weight for service in desired.services for d in service.wanted}
     routed = [replica.identity for replica in host.routed()]
     assert len(host.replicas) == len(routed) == sum(number for *_, number in wanted)
     assert {(i.service, i.deployment) for i in routed} == {(s, d) for s, d, _ in wanted}
@@ -247,3 +265,40 @@ def test_broken_update_never_touches_what_serves(before: int, after: int) -> Non
     [service] = report(desired, host.world(), {an_id("digits"): 1})
     assert service.generation == 1
     assert not any(deployment.ready for deployment in service.deployments)
+
+
+@given(
+    st.lists(st.integers(1, 100), min_size=1, max_size=4),
+    st.integers(1, 4),
+    st.sampled_from(["promote", "take back"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_rollout_never_has_less_than_what_was_asked_for(
+    steps: list[int], replicas: int, end: str
+) -> None:
+    host = Simulation()
+    host.run(make_desired(make_service(make_deployment("a"), replicas=replicas)))
+    rollout = [
+        make_service(
+            make_deployment("a", 100 - share),
+            make_deployment("b", share),
+            replicas=replicas,
+            candidate=an_id("b"),
+        )
+        for share in sorted(steps)
+        if share < 100
+    ]
+    last = [make_deployment("a", 0), make_deployment("b")]
+    if end == "take back":
+        last = [make_deployment("a")]
+    for service in (*rollout, make_service(*last, replicas=replicas)):
+        desired = make_desired(service)
+        for _ in range(ENOUGH):
+            for step in plan(desired, host.world(), 0.0):
+                host.carry_out(step)
+                assert len(host.routed()) >= replicas
+            for replica in list(host.replicas):
+                (host.end if host.replicas[replica].draining else host.get_ready)(replica)
+            host.obey()
+            assert len(host.routed()) >= replicas
+        check_arrived(host, desired)

@@ -25,7 +25,7 @@ ROUTE = ServiceRoute(
     scoring_timeout=60.0,
     max_concurrent_requests=2,
     max_queue_wait=10.0,
-    upstreams=tuple(Upstream(f"/{name}", f"deployment-{name}", 100, name) for name in "ab"),
+    upstreams=tuple(Upstream(f"/{name}", "deployment-a", 100, name) for name in "ab"),
     max_queued_requests=3,
 )
 
@@ -62,15 +62,13 @@ class Traffic:
         return found[0]
 
     def counted(self) -> Counter[int]:
-        """Answers of all deployments by status."""
-        found: Counter[int] = Counter()
-        for name in "ab":
-            values = self.counters.of("digits", f"deployment-{name}").values
-            found.update({100 + at: int(n) for at, n in enumerate(values[:500]) if n})
-        return found
+        """Answers by status."""
+        values = self.counters.of("digits", "deployment-a").values
+        return Counter({100 + at: int(n) for at, n in enumerate(values[:500]) if n})
 
-    def request(self) -> Exchange:
+    def request(self, deployment: str = "", *, named: bool = False) -> Exchange:
         exchange = Exchange(self.balancer, b"id", b"head", b"body")
+        exchange.deployment, exchange.named = deployment, named and deployment != ""
         self.balancer.submit(exchange)
         return exchange
 
@@ -406,18 +404,11 @@ def test_a_new_replica_serves_those_who_wait() -> None:
     assert where(waiting) == "c"
 
 
-@pytest.mark.parametrize(
-    "left",
-    [
-        pytest.param(ROUTE.upstreams[:1], id="removed"),
-        pytest.param((ROUTE.upstreams[0], replace(ROUTE.upstreams[1], weight=0)), id="weight 0"),
-    ],
-)
-def test_a_removed_replica_gets_nothing_new_and_is_reported_until_it_is_idle(left) -> None:
+def test_a_removed_replica_gets_nothing_new_and_is_reported_until_it_is_idle() -> None:
     traffic = Traffic()
     running = [traffic.request() for _ in range(4)]
     on_b = [exchange for exchange in running if where(exchange) == "b"]
-    traffic.balancer.change(replace(ROUTE, upstreams=left))
+    traffic.balancer.change(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
     assert traffic.balancer.draining() == {"b": 2}
     traffic.answer(on_b[0])
     assert traffic.balancer.draining() == {"b": 1}
@@ -447,6 +438,81 @@ def test_a_deleted_service_refuses_those_who_wait_and_ends_what_runs() -> None:
     assert traffic.balancer.draining() == {}
 
 
+def split(**weights: int) -> ServiceRoute:
+    """One replica for each of these deployments."""
+    upstreams = tuple(Upstream(f"/{name}", name, weight, name) for name, weight in weights.items())
+    return replace(ROUTE, upstreams=upstreams)
+
+
+def test_deployments_get_their_shares_evenly_spread() -> None:
+    traffic = Traffic(split(a=80, b=20))
+    served = []
+    for _ in range(100):
+        exchange = traffic.request()
+        served.append(where(exchange))
+        traffic.answer(exchange)
+    assert all(served[at : at + 5].count("b") == 1 for at in range(0, 100, 5))
+
+
+def test_a_full_deployment_leaves_its_turn_to_the_others() -> None:
+    traffic = Traffic(split(a=80, b=20))
+    assert [where(traffic.request()) for _ in range(4)].count("b") == 2
+    waiting = traffic.request()
+    traffic.answer(traffic.replica("b").got[0])
+    assert where(waiting) == "b"
+
+
+def test_a_deployment_without_a_replica_gives_its_share_to_the_others() -> None:
+    traffic = Traffic(split(a=80, b=20))
+    traffic.balancer.change(split(b=20))
+    assert {where(traffic.request()) for _ in range(2)} == {"b"}
+
+
+def test_weight_0_gets_only_what_names_it() -> None:
+    traffic = Traffic(split(a=100, b=0))
+    assert {where(traffic.request()) for _ in range(2)} == {"a"}
+    assert traffic.request().replica is None
+    assert where(traffic.request("b", named=True)) == "b"
+
+
+def test_who_waits_for_one_deployment_holds_up_nobody_else() -> None:
+    traffic = Traffic(split(a=50, b=50))
+    running = [traffic.request("a") for _ in range(2)] + [traffic.request("b") for _ in range(2)]
+    stuck, free = traffic.request("a"), traffic.request()
+    traffic.answer(running[3])
+    assert stuck.replica is None
+    assert where(free) == "b"
+    traffic.answer(running[0])
+    assert where(stuck) == "a"
+
+
+def test_among_those_who_wait_the_first_has_the_place_whichever_line_it_is_in() -> None:
+    traffic = Traffic(replace(split(a=50), max_concurrent_requests=1))
+    running = traffic.request()
+    traffic.loop.advance(1)
+    first = traffic.request("a")
+    traffic.loop.advance(1)
+    second = traffic.request()
+    traffic.answer(running)
+    assert (first.attempts, second.attempts) == (1, 0)
+
+
+def test_who_is_stuck_to_a_deployment_that_goes_is_served_by_another() -> None:
+    traffic = Traffic(replace(split(a=50, b=50), max_concurrent_requests=1))
+    running = [traffic.request("a"), traffic.request("b")]
+    stuck, named = traffic.request("a"), traffic.request("a", named=True)
+    traffic.balancer.change(replace(split(b=50), max_concurrent_requests=1))
+    assert (status(named), code(named)) == (503, "unavailable")
+    traffic.answer(running[1])
+    assert where(stuck) == "b"
+
+
+def test_a_named_deployment_without_a_replica_is_503_at_once() -> None:
+    traffic = Traffic(split(a=50))
+    refused = traffic.request("b", named=True)
+    assert (status(refused), code(refused)) == (503, "unavailable")
+
+
 class AnyTraffic(RuleBasedStateMachine):
     """Whatever happens in whatever order: limits hold, and nobody is forgotten or left waiting."""
 
@@ -461,9 +527,9 @@ class AnyTraffic(RuleBasedStateMachine):
     def start(self) -> None:
         self.traffic = Traffic()
 
-    @rule()
-    def ask(self) -> None:
-        self.requests.append(self.traffic.request())
+    @rule(deployment=st.sampled_from(["", "", "a", "b", "c"]), named=st.booleans())
+    def ask(self, deployment: str, named: bool) -> None:
+        self.requests.append(self.traffic.request(deployment, named=named))
 
     @rule(number=st.integers(0, 20), how=st.sampled_from(["answer", "lost", "unread", "refused"]))
     def settle(self, number: int, how: str) -> None:
@@ -495,13 +561,14 @@ class AnyTraffic(RuleBasedStateMachine):
     @rule(names=st.sampled_from(["", "a", "b", "ab", "abc", "c"]))
     def change(self, names: str) -> None:
         self.names = names
-        upstreams = tuple(Upstream(f"/{name}", name, 100, name) for name in names)
+        weights = {"a": 90, "b": 10, "c": 0}
+        upstreams = tuple(Upstream(f"/{name}", name, weights[name], name) for name in names)
         self.traffic.balancer.change(replace(ROUTE, upstreams=upstreams))
 
     def running(self) -> list[Exchange]:
         """Requests that are at a replica: sent there, and not spoken of since."""
         balancer = self.traffic.balancer
-        replicas = [*balancer._active, *balancer._retired]
+        replicas = [*balancer._known.values(), *balancer._retired]
         return [
             exchange
             for exchange in self.requests
@@ -512,21 +579,25 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
-        for replica in self.traffic.balancer._active:
+        for replica in self.traffic.balancer._known.values():
             assert 0 <= replica.in_flight <= ROUTE.max_concurrent_requests
 
     @invariant()
     def counts_are_true(self) -> None:
         balancer = self.traffic.balancer
-        counted = sum(r.in_flight for r in {*balancer._active, *balancer._retired})
+        counted = sum(r.in_flight for r in {*balancer._known.values(), *balancer._retired})
         assert counted == len(self.running())
 
     @invariant()
     def nobody_waits_while_a_replica_is_free(self) -> None:
         balancer = self.traffic.balancer
-        if balancer._waiting:
-            limit = ROUTE.max_concurrent_requests
-            assert not any(r.in_flight < limit and not r.resting for r in balancer._active)
+        limit = ROUTE.max_concurrent_requests
+        for exchange in balancer._waiting:
+            pool = balancer._pools.get(exchange.deployment)
+            replicas = pool.replicas if pool else balancer._active
+            assert exchange.named or not any(
+                r.in_flight < limit and not r.resting for r in replicas
+            )
 
     @invariant()
     def everybody_is_somewhere(self) -> None:

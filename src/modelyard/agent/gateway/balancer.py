@@ -1,22 +1,25 @@
 """The traffic of one service: which replica gets a request, which requests wait, what ends them.
 
-A request goes to the replica with the fewest in flight. When all are at the service's limit it
-waits, first in, first out, for a bounded time among a bounded number.
+A request goes to the deployment whose turn it is by the weights, or to the only one it may go to,
+and there to the replica with the fewest in flight. When all are at the service's limit it waits,
+first in, first out, for a bounded time among a bounded number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from time import monotonic
 
 from modelyard.agent.gateway.answers import own_answer, try_again
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import Counters
 from modelyard.agent.gateway.deadlines import Deadlines
+from modelyard.agent.gateway.pools import Pool, Shares, stuck_to
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
+from modelyard.agent.gateway.waiting import WaitingLines
 from modelyard_runtime.http.server import Response
 
 _ATTEMPTS = 3  # how often a request is sent to replicas that end the connection without reading it
@@ -42,9 +45,11 @@ class Balancer:
         self._counters = counters
         self._known: dict[tuple[str, str, str], Replica] = {}
         self._active: list[Replica] = []
+        """Those of deployments with a share."""
         self._retired: list[Replica] = []
-        self._turn = 0
-        self._waiting: OrderedDict[Exchange, None] = OrderedDict()
+        self._pools: dict[str, Pool] = {}
+        self._shares = Shares(())
+        self._waiting = WaitingLines()
         self._change_clocks()
         self.change(route)
 
@@ -53,13 +58,15 @@ class Balancer:
         old, self.route = self.route, route
         if _times(old) != _times(route):
             self._change_clocks()
-        wanted = {_identity(upstream): upstream for upstream in route.upstreams if upstream.weight}
+        wanted = {_identity(upstream): upstream for upstream in route.upstreams}
         for identity in self._known.keys() - wanted.keys():
             self._retire(self._known.pop(identity))
         for identity in wanted.keys() - self._known.keys():
             series = self._counters.of(route.name, wanted[identity].deployment)
             self._known[identity] = Replica(wanted[identity], series)
-        self._active = [self._known[identity] for identity in wanted]
+        self._active = [self._known[_identity(u)] for u in route.upstreams if u.weight]
+        self._fill_pools(route)
+        self._free_the_stuck()
         self._serve_waiting()
         if old.waking_time and not route.waking_time and not self._active:
             self._refuse_waiting()
@@ -69,7 +76,8 @@ class Balancer:
         while self._known:
             self._retire(self._known.popitem()[1])
         self._active = []
-        for exchange in list(self._waiting):
+        self._pools, self._shares = {}, Shares(())
+        for exchange in self._waiting:
             message = f"service `{self.route.name}` has been deleted"
             self.own.refused(404)
             self._end(exchange, own_answer(404, "not_found", message, exchange.request_id))
@@ -85,11 +93,15 @@ class Balancer:
     @property
     def load(self) -> int:
         """Requests that are at a replica or wait for one."""
-        return sum(replica.in_flight for replica in self._active) + len(self._waiting)
+        return sum(replica.in_flight for replica in self._known.values()) + len(self._waiting)
+
+    def stuck_to(self, value: bytes) -> str:
+        """The deployment that callers with this value stay with; empty: none is ready."""
+        return stuck_to(value, self._shares.pools)
 
     def submit(self, exchange: Exchange) -> None:
         """See to it that a request is answered: by a replica, perhaps after a wait, or by us."""
-        replica = self._take()
+        replica = self._take(exchange)
         if replica is not None:
             self._send(exchange, replica)
         else:
@@ -144,13 +156,13 @@ class Balancer:
             self._report(exchange, replica, f"it cannot be reached: {reason}")
         if not replica.resting:
             self._set_aside(replica)
-        self._send_again(exchange, self._take())
+        self._send_again(exchange, self._take(exchange))
 
     def unread(self, exchange: Exchange) -> None:
         """Send the request elsewhere, or else over a new connection to the same replica."""
         replica = self._leave(exchange)
         if exchange.attempts < _ATTEMPTS:
-            self._send_again(exchange, self._take(avoid=replica) or self._take())
+            self._send_again(exchange, self._take(exchange, replica) or self._take(exchange))
         else:
             self._refuse(exchange, "unavailable", "its replicas close their connections")
 
@@ -173,21 +185,40 @@ class Balancer:
             exchange.connection.close()
             self.ended(exchange)
 
-    def _take(self, avoid: Replica | None = None) -> Replica | None:
-        """The replica with the fewest in flight, if any is below the limit; ties go round."""
-        active = self._active
-        count = len(active)
-        if not count:
-            return None
-        self._turn = turn = (self._turn + 1) % count
-        best, fewest = None, self.route.max_concurrent_requests
-        for index in range(turn - count, turn):  # negative ones count from the end: a full circle
-            replica = active[index]
-            if replica.in_flight < fewest and not replica.resting and replica is not avoid:
-                best, fewest = replica, replica.in_flight
-                if not fewest:
-                    break
-        return best
+    def _take(self, exchange: Exchange, avoid: Replica | None = None) -> Replica | None:
+        """A replica that has room for it, if there is one."""
+        limit = self.route.max_concurrent_requests
+        if exchange.deployment:
+            pool = self._pools.get(exchange.deployment)
+            if pool is not None:
+                return pool.take(limit, avoid)
+            if exchange.named:
+                return None
+            exchange.deployment = ""
+        return self._shares.take(limit, avoid)
+
+    def _fill_pools(self, route: ServiceRoute) -> None:
+        """Sort the replicas by deployment; pools that stay go on where they are."""
+        known = self._pools
+        self._pools = {}
+        for upstream in route.upstreams:
+            name = upstream.deployment
+            pool = self._pools.get(name)
+            if pool is None:
+                pool = self._pools[name] = known.get(name) or Pool(name)
+                pool.replicas = []
+            pool.weight = upstream.weight
+            pool.replicas.append(self._known[_identity(upstream)])
+        self._shares = Shares(self._pools.values())
+
+    def _free_the_stuck(self) -> None:
+        """Whose deployment has gone may go to any other, unless it was asked for by name."""
+        for exchange in self._waiting:
+            lost = exchange.deployment and exchange.deployment not in self._pools
+            if lost and (self._active or not exchange.named) and self._stop_waiting(exchange):
+                if not exchange.named:
+                    exchange.deployment = ""
+                self._enqueue(exchange)
 
     def _send(self, exchange: Exchange, replica: Replica) -> None:
         replica.in_flight += 1
@@ -237,8 +268,12 @@ class Balancer:
 
     def _enqueue(self, exchange: Exchange) -> None:
         route = self.route
+        is_ready = exchange.deployment in self._pools
+        if exchange.named and self._active and not is_ready:
+            self._refuse(exchange, "unavailable", "no replica of that deployment is ready")
+            return
         full = len(self._waiting) >= route.max_queued_requests and not exchange.attempts
-        patience = self._patience if self._active else self._sleep
+        patience = self._patience if self._active or is_ready else self._sleep
         if not patience.seconds or full:
             self._refuse_for_shortage(exchange)
             return
@@ -248,32 +283,29 @@ class Balancer:
             exchange.patience_ends = self._loop.time() + patience.seconds
             exchange.clock = patience
             exchange.clock.add(exchange)
-        self._waiting[exchange] = None
-        if exchange.attempts:  # it had its turn, but no replica took it: it is first in line
-            self._waiting.move_to_end(exchange, last=False)
+        # One that had its turn, but that no replica took, is first in line.
+        self._waiting.add(exchange, first=exchange.attempts > 0)
 
     def _stop_waiting(self, exchange: Exchange) -> bool:
         """Whether it was waiting."""
-        if exchange not in self._waiting:
+        if not self._waiting.remove(exchange):
             return False
-        del self._waiting[exchange]
         assert exchange.clock is not None
         exchange.clock.discard(exchange)
         return True
 
     def _serve_waiting(self) -> None:
-        while self._waiting:
-            replica = self._take()
+        full: set[str] = set()
+        while (exchange := self._waiting.next(full)) is not None:
+            replica = self._take(exchange)
             if replica is None:
-                return
-            exchange, _ = self._waiting.popitem(last=False)
-            assert exchange.clock is not None
-            exchange.clock.discard(exchange)
-            self._send(exchange, replica)
+                full.add(exchange.deployment)
+            elif self._stop_waiting(exchange):
+                self._send(exchange, replica)
 
     def _refuse_waiting(self) -> None:
         """No replica is coming: those who wait for the first one are told so."""
-        for exchange in list(self._waiting):
+        for exchange in self._waiting:
             self._waited_too_long(exchange)
 
     def _waited_too_long(self, exchange: Exchange) -> None:

@@ -47,7 +47,8 @@ class Upstream:
     deployment: str
     """Id of its deployment; callers see it as `x-modelyard-deployment`."""
     weight: int
-    """0: gets no new request; anything above: gets its share."""
+    """Share of its deployment, in relation to those of the others; 0: gets only requests that name
+    it."""
     replica: str
     """Id of the replica, for messages."""
 
@@ -55,6 +56,17 @@ class Upstream:
     def is_unix(self) -> bool:
         """Whether it listens on a Unix socket."""
         return self.socket.startswith("/")
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRoute:
+    """A deployment that has been given a share, whether or not one of its replicas is ready."""
+
+    id: str
+    image: str
+    """`name:version`, by which callers may name it."""
+    weight: int
+    """As its replicas have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,12 @@ class ServiceRoute:
     """Seconds a request may wait for the first replica to start; 0 refuses at once."""
     max_queued_requests: int = 1000
     """Requests that may wait for a replica to be free; further ones are refused at once."""
+    deployments: tuple[DeploymentRoute, ...] = ()
+    """Those behind the service, oldest first."""
+    candidate: str = ""
+    """Id of the one that is tried beside the others; empty: none is."""
+    sticky: str = ""
+    """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
 
     def __post_init__(self) -> None:
         if self.max_concurrent_requests < 1 or self.scoring_timeout <= 0 or self.max_queue_wait < 0:
@@ -165,8 +183,14 @@ def _config(body: dict[str, Any]) -> GatewayConfig:
 def _service(body: dict[str, Any]) -> ServiceRoute:
     keys = tuple(Key(**key) for key in body["keys"])
     upstreams = tuple(Upstream(**upstream) for upstream in body["upstreams"])
-    origins = tuple(body.get("cors_origins", ()))
-    return ServiceRoute(**{**body, "keys": keys, "upstreams": upstreams, "cors_origins": origins})
+    values = {
+        **body,
+        "keys": keys,
+        "upstreams": upstreams,
+        "cors_origins": tuple(body.get("cors_origins", ())),
+        "deployments": tuple(DeploymentRoute(**d) for d in body.get("deployments", ())),
+    }
+    return ServiceRoute(**values)
 
 
 def _checksum(body: dict[str, Any]) -> str:

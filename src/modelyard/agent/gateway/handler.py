@@ -42,6 +42,8 @@ _WANTED = {
     "key": "one of its keys: `Authorization: Bearer <key>`",
     "token": "a token of it that is not over: `Authorization: Bearer <token>`",
 }
+_DEPLOYMENT = b"x-modelyard-deployment"
+"""Names the deployment that is to answer, whatever the weights."""
 _UNKNOWN = ServiceRoute(
     name="",
     auth="key",
@@ -55,9 +57,12 @@ _UNKNOWN = ServiceRoute(
 
 
 class _Service:
-    """One service: who may use it, and what answers for it."""
+    """One service: who may use it, and what answers for it.
 
-    __slots__ = ("admission", "balancer", "origins", "refusals", "wants")
+    `names` are the ids of its deployments, by what callers may call them.
+    """
+
+    __slots__ = ("admission", "balancer", "names", "origins", "refusals", "sticky", "wants")
 
     def __init__(
         self, route: ServiceRoute, loop: asyncio.AbstractEventLoop, counters: Counters
@@ -74,6 +79,21 @@ class _Service:
         self.admission = Admission(route, self.refusals)
         self.origins = Origins(route.cors_origins) if route.cors_origins else None
         self.wants = _WANTED.get(route.auth, _WANTED["key"])
+        self.sticky = route.sticky.encode()
+        self.names = {d.image.encode(): d.id for d in route.deployments}
+        self.names |= {d.id.encode(): d.id for d in route.deployments}
+
+    def deployment_for(self, head: Head) -> tuple[str, bool]:
+        """The only deployment that may answer, and whether that was asked for; empty: any may.
+
+        Raises:
+            LookupError: One was asked for that there is not.
+        """
+        name = head.headers.get(_DEPLOYMENT)
+        if name:
+            return self.names[name], True
+        value = head.headers.get(self.sticky) if self.sticky else None
+        return (self.balancer.stuck_to(value), False) if value else ("", False)
 
 
 class Passage:
@@ -82,9 +102,11 @@ class Passage:
     __slots__ = (
         "balancer",
         "bodyless",
+        "deployment",
         "epoch",
         "head",
         "is_framed",
+        "named",
         "origins",
         "request_id",
         "until",
@@ -101,6 +123,7 @@ class Passage:
         self.bodyless = head.method == "HEAD"
         self.request_id = head.headers.get(b"x-request-id")
         self.is_framed = head.length is not None
+        self.deployment, self.named = service.deployment_for(head)
         self.head = encode_head(head, place)
         """The head for a replica, but for the request's id and the framing of chunks."""
         if head.length is not None:
@@ -208,12 +231,14 @@ class Gateway:
                 return allowed
         until = service.admission.good_until(head.headers.get(b"authorization"))
         if not until:
-            return self._refuse(service, place.service, head)
+            return self._refuse(service, head, self._unknown(service, place.service, head))
+        answering = service
         if self._figures is not None and place.path == b"/metrics":
-            place = place._replace(path=place.prefix + place.path)
-            head.memo = Passage(self._epoch, until, self._figures, head, place)
-        else:
-            head.memo = Passage(self._epoch, until, service, head, place)
+            place, answering = place._replace(path=place.prefix + place.path), self._figures
+        try:
+            head.memo = Passage(self._epoch, until, answering, head, place)
+        except LookupError:
+            return self._refuse(service, head, self._without_deployment(service, head))
         return None
 
     def handle(self, request: Request) -> Response | Reply:
@@ -243,6 +268,8 @@ class Gateway:
             request.body,
             passage.bodyless,
         )
+        if passage.deployment:
+            exchange.deployment, exchange.named = passage.deployment, passage.named
         if request.stream is None:
             balancer.submit(exchange)
         else:
@@ -294,19 +321,26 @@ class Gateway:
         self._count += 1
         return b"%b%016x" % (self._id_prefix, self._count)
 
-    def _refuse(self, service: _Service, name: str, head: Head) -> Response:
-        refusal = self._refusal(service, name, self._request_id(head))
+    def _refuse(self, service: _Service, head: Head, refusal: Response) -> Response:
+        service.balancer.own.refused(refusal.status)
         if service.origins is not None:  # so that the page can read why
             refusal.headers += service.origins.fields(head.headers)
         return refusal
 
-    def _refusal(self, service: _Service, name: str, request_id: bytes) -> Response:
-        service.balancer.own.refused(404 if service is self._nobody else 401)
+    def _unknown(self, service: _Service, name: str, head: Head) -> Response:
+        request_id = self._request_id(head)
         if service is self._nobody:
             message = f"there is no service `{name[:64]}` here"
             return own_answer(404, "not_found", message, request_id)
         message = f"service `{name}` needs {service.wants}"
         return own_answer(401, "unauthenticated", message, request_id, BEARER)
+
+    def _without_deployment(self, service: _Service, head: Head) -> Response:
+        route = service.balancer.route
+        asked = head.headers.get(_DEPLOYMENT, b"").decode("latin-1")
+        there = ", ".join(sorted({f"`{d.image}`" for d in route.deployments})) or "none yet"
+        message = f"service `{route.name}` has no deployment `{asked[:100]}`; there is {there}"
+        return own_answer(404, "not_found", message, self._request_id(head))
 
     def _own(self, path: str, request_id: bytes) -> Response:
         if path == "/livez":

@@ -75,6 +75,8 @@ class Exchange(Reply):
         attempts: How often it has been sent to a replica.
         replica: Where it is, or was last.
         connection: What it is on at that replica; None before and after.
+        deployment: Id of the only one that may have it; empty: any.
+        named: The caller asked for that deployment, so no other will do.
         clock: What ends it when its present stage, waiting or running, takes too long.
         patience_ends: When its wait for a replica ends, however often it waits; 0 before the first.
         over: Its owner has ended it, whatever still comes from the replica.
@@ -90,7 +92,9 @@ class Exchange(Reply):
         "chunked",
         "clock",
         "connection",
+        "deployment",
         "head",
+        "named",
         "over",
         "owner",
         "passed_on",
@@ -119,6 +123,7 @@ class Exchange(Reply):
         self.bodyless = bodyless
         self.rest: AsyncIterator[bytes] | None = None
         self.chunked = self.passed_on = False
+        self.deployment, self.named = "", False
         self.attempts = 0
         self.replica: Replica | None = None
         self.connection: Connection | None = None
