@@ -40,6 +40,8 @@ def init():
         time.sleep(3600)
 
 def run(data: dict):
+    if BREAK == "scoring":
+        raise ArithmeticError("no answer today")
     if data.get("sleep"):
         time.sleep(data["sleep"])
     return {"answer": answer, "life": LIFE, "got": data}

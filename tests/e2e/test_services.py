@@ -90,6 +90,19 @@ def test_a_broken_update_leaves_what_served_before(yard: modelyard.Client, break
     yard.services.delete("kept")
 
 
+def test_an_image_that_does_not_score_its_sample_gets_no_request(
+    yard: modelyard.Client, breakable: str
+) -> None:
+    yard.services.deploy("sampled", breakable)
+    with pytest.raises(modelyard.DeployFailed, match="its own sample") as failed:
+        yard.services.update("sampled", environment={"BREAK": "scoring"})
+    cause = failed.value.details["cause"]
+    assert cause["code"] == "sample_failed"
+    assert any("no answer today" in line for line in cause["evidence"])
+    assert yard.services.score("sampled", {})["answer"] == "forty-two"
+    yard.services.delete("sampled")
+
+
 def test_a_service_goes_back_and_forth_and_remembers(
     yard: modelyard.Client, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from modelyard.agent.gatekeeper import Gatekeeper
 from modelyard.agent.plan import plan
 from modelyard.agent.provision.images import ImageProvider
 from modelyard.agent.report import report
+from modelyard.agent.sampling import Sampler
 from modelyard.agent.shipper import ReplicaLog
 from modelyard.agent.telemetry.collector import Collector, Source
 from modelyard.agent.threads import LogSender, Reporter
@@ -68,6 +69,7 @@ class Loop:
         self._collector = collector
         self._observed = observed
         self._autoscaler = Autoscaler()
+        self._sampler = Sampler(self.wake, time.monotonic)
         self._executor = Executor(driver, images, gatekeeper, log_sender.finished, collector.leave)
         self._reached = _read_reached(observed)
         self._told: object = None
@@ -106,7 +108,7 @@ class Loop:
         desired = self._desired.current
         if desired is None:
             return _IDLE  # nobody ever said what should be here: touch nothing
-        world, gateway, notices = self._look()
+        world, gateway, notices = self._look(desired)
         self._collector.follow(desired, [self._source(replica) for replica in world.replicas])
         desired = self._autoscaler.scale(
             desired, world.replicas, self._gatekeeper.loads(), self._reached, now
@@ -120,16 +122,22 @@ class Loop:
         elastic = any(service.max_replicas is not None for service in desired.services)
         return min(pause, _MEASURE) if elastic else pause
 
-    def _look(self) -> tuple[World, ObservedGateway, dict[str, Cause]]:
-        replicas = self._driver.observe()
-        self._executor.notice(replicas)
-        self._log_sender.logs = {replica.id: self._log_of(replica) for replica in replicas}
+    def _look(self, desired: DesiredState) -> tuple[World, ObservedGateway, dict[str, Cause]]:
+        found = self._driver.observe()
+        self._executor.notice(found)
+        self._log_sender.logs = {replica.id: self._log_of(replica) for replica in found}
         view, gateway, notices = self._gatekeeper.look()
+        routed = {up.replica for route in view.config.services for up in route.upstreams}
+        replicas = self._sampler.admit(found, desired, routed, self._reached)
         world = World(
             replicas=replicas,
             gateway=view,
             images=self._images.ready(),
-            problems={**self._images.problems(), **self._executor.problems},
+            problems={
+                **self._sampler.problems(),
+                **self._images.problems(),
+                **self._executor.problems,
+            },
             not_before=self._executor.not_before(),
         )
         return world, gateway, notices

@@ -90,7 +90,7 @@ class Services:
             tx.services.set_keys(service.id, tuple(self._new_key(slot) for slot in KeySlot))
             operation = self._begin(tx, principal, OperationKind.SERVICE_DEPLOY, service.name)
             line = f"deploying {image.reference}, replicas: {request.settings.replicas}"
-            tx.operations.append_log(operation.id, "service", [line])
+            tx.operations.append_log(operation.id, "service", [line, _first_request(image)])
             answer = AcceptedService(service=service, operation=operation)
             remember_answer(tx, principal, key, request, answer)
         self._targets[service.target].apply(service)
@@ -175,7 +175,7 @@ class Services:
             principal.workspace, service.name, image, settings, principal.name
         )
         operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, service.name)
-        tx.operations.append_log(operation.id, "service", [line])
+        tx.operations.append_log(operation.id, "service", [line, _first_request(image)])
         return AcceptedService(service=changed, operation=operation)
 
     def delete(self, principal: Principal, name: str) -> Operation:
@@ -344,6 +344,13 @@ def _built(tx: Transaction, principal: Principal, text: str) -> Image:
         image = tx.images.latest_built(principal.workspace, reference.name) or image
     image.built_manifest()
     return image
+
+
+def _first_request(image: Image) -> str:
+    """What replicas of an image score first, as a line of the operation's log."""
+    if image.check is None or image.check.example is None:
+        return f"{image.reference} has no sample: its replicas are not tried before they serve"
+    return "each new replica scores the image's sample before it gets requests"
 
 
 def _refuse_unfit(target: Target, image: Image) -> None:

@@ -21,6 +21,9 @@ from modelyard.domain.signature import Signature
 from modelyard.domain.values import Digest, RelativePath, Value, digest_of
 from modelyard.errors import Conflict
 
+LONGEST_EXAMPLE = 16 << 10
+"""Characters of a sample that is sent to hosts."""
+
 
 class ImageState(StrEnum):
     """Where a build stands."""
@@ -186,6 +189,11 @@ class CheckReport(Value):
     openapi: JsonValue = None
     """The image's own description of its interface."""
     checked_at: datetime
+
+    @property
+    def example(self) -> JsonValue:
+        """The sample, for hosts and for the description; null where it is too long to be sent."""
+        return self.sample if len(json.dumps(self.sample)) <= LONGEST_EXAMPLE else None
 
 
 class ImageMark(StrEnum):

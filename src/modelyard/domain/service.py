@@ -230,7 +230,10 @@ class DesiredDeployment(Value):
     signature: Signature | None = None
     """Who vouches for the manifest; the agent starts nothing without a trusted one."""
     sample: JsonValue = None
-    """A request that the image has scored, for its description; null: none is known."""
+    """A request that the image has scored: each new replica scores it before it gets others, and it
+    is the example of its description; null: none is known."""
+    answer: JsonValue = None
+    """What the image declares of its answers, `answers.declared_answer`; null: nothing."""
     settings: ReplicaSettings
     weight: int
     """Share of the traffic, in percent; 0 for one that is on its way out."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -11,7 +10,8 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from modelyard.domain.image import CheckReport, Manifest
+from modelyard.domain.answers import declared_answer
+from modelyard.domain.image import Manifest
 from modelyard.domain.service import (
     Deployment,
     DesiredDeployment,
@@ -34,9 +34,6 @@ from modelyard.store.rows import (
     ServiceRow,
 )
 
-_LONGEST_EXAMPLE = 16 << 10
-"""Characters of a sample that is sent to agents."""
-
 
 class _Built(NamedTuple):
     """What a service needs to know of an image."""
@@ -45,6 +42,7 @@ class _Built(NamedTuple):
     manifest: Manifest
     signature: Signature | None
     sample: JsonValue
+    answer: JsonValue
     models: tuple[str, ...]
 
 
@@ -113,14 +111,10 @@ class ServiceView:
         for seq, name, version, manifest, signature, report in found:
             assert manifest is not None, "only built images are deployed"
             reference, inside = f"{name}:{version}", models.get(seq, ())
-            built[seq] = _Built(reference, manifest, signature, _example(report), inside)
+            sample = report.example if report is not None else None
+            answer = declared_answer(report.openapi, report.answer) if report is not None else None
+            built[seq] = _Built(reference, manifest, signature, sample, answer, inside)
         return built
-
-
-def _example(report: CheckReport | None) -> JsonValue:
-    """The sample that an image has scored, unless it is too long for an example."""
-    sample = None if report is None else report.sample
-    return sample if len(json.dumps(sample)) <= _LONGEST_EXAMPLE else None
 
 
 def _to_domain(
@@ -197,6 +191,7 @@ def _to_desired(
                 manifest=images[one.image].manifest,
                 signature=images[one.image].signature,
                 sample=images[one.image].sample,
+                answer=images[one.image].answer,
                 settings=one.settings.for_replica(),
                 weight=one.weight,
             )

@@ -76,6 +76,8 @@ class Replica:
     started_at: datetime | None = None
     cause: Cause | None = None
     """Why it last ended, until it has been ready for a while."""
+    last_failure: Cause | None = None
+    """Why `run()` last raised, in the life that it is in."""
 
     @property
     def id(self) -> str:

@@ -253,6 +253,7 @@ def _replica(spec: Spec, state: dict[str, Any], *, alive: bool) -> Replica:
         memory=state.get("memory", 0) if alive else 0,
         started_at=datetime.fromisoformat(started_at) if started_at else None,
         cause=_cause(state.get("cause")),
+        last_failure=_cause(state.get("last_failure")) if alive else None,
     )
 
 

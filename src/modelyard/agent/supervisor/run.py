@@ -30,6 +30,8 @@ class Run:
         """Why the supervisor ends it, when it does."""
         self.kill_at: float | None = None
         self.memory: MemoryWatch | ToldMemory = ToldMemory() if contained else MemoryWatch()
+        self.last_failure: causes.Cause | None = None
+        """Why `run()` last raised."""
         self.address: str | None = None
         """Where it answers, when it says so itself."""
         self.told_to_kill = False
@@ -81,6 +83,7 @@ class Run:
             return
         self.phase = str(document.get("phase"))[:32]
         self._own_cause = causes.checked(document.get("cause"))
+        self.last_failure = causes.checked(document.get("last_failure"))
         if isinstance(self.memory, ToldMemory):
             self.memory.tell(document.get("memory"))
             address = document.get("address")

@@ -100,6 +100,7 @@ class Supervisor:
             "restarts": self._restarts + (run.workers_lost if run else 0),
             "failures": self._failures,
             "cause": self._cause,
+            "last_failure": run.last_failure if run else None,
             "memory": run.memory.latest if run else 0,
             "address": (run.address if run else None) or self._spec.socket,
             "runtime": run.pid if run else None,
@@ -285,15 +286,16 @@ class Supervisor:
         self._log.note(text, time.time())
 
     def _publish(self) -> None:
-        """Write `state.json` when something changed; the memory alone does not count."""
+        """Write `state.json` when something changed; memory and failures alone do not count."""
         state = self.state()
-        if {**state, "memory": 0} == self._published:
+        lasting = {**state, "memory": 0, "last_failure": None}
+        if lasting == self._published:
             return
         temporary = self._folder / f".{STATE}"
         with contextlib.suppress(OSError):  # a full disk: the control socket still answers
             temporary.write_text(json.dumps(state))
             os.replace(temporary, self._folder / STATE)
-            self._published = {**state, "memory": 0}
+            self._published = lasting
 
 
 def _drain_time(request: dict[str, Any], default: float) -> float:
