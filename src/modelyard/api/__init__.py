@@ -23,6 +23,7 @@ from modelyard.api import (
     telemetry,
 )
 from modelyard.api.access import RequireToken
+from modelyard.api.measuring import Measure, Requests
 from modelyard.control.platform import Platform
 
 PREFIX = "/api/v1"
@@ -56,6 +57,8 @@ def create_app(
     router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)
+    requests = Requests()
+    app.include_router(telemetry.page(platform.telemetry, requests))
 
     @app.get("/livez")
     def livez() -> dict[str, str]:
@@ -63,4 +66,5 @@ def create_app(
         return {"status": "live"}
 
     app.add_middleware(RequireToken, find=platform.principals.find)
+    app.add_middleware(Measure, requests=requests, prefix=PREFIX)
     return app

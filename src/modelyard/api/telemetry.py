@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from modelyard.api.access import Owner
+from modelyard.api.measuring import Requests
 from modelyard.control.telemetry import KEEP_MINUTES, Telemetry
-from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics
+from modelyard.domain.figures import AGENT, SERVER, label_text, write
+from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics, write_deployments
+from modelyard_runtime.families import CONTENT_TYPE
 
+_PROMETHEUS = CONTENT_TYPE[1].decode()
 _LONGEST = KEEP_MINUTES.total_seconds()
 
 
@@ -31,5 +35,22 @@ def routes(telemetry: Telemetry) -> APIRouter:
     ) -> ServiceMetrics:
         """How a service was used in the last seconds, by steps of whole minutes."""
         return telemetry.history(caller, name, last, step)
+
+    return router
+
+
+def page(telemetry: Telemetry, requests: Requests) -> APIRouter:
+    """The page for Prometheus, where it looks for one."""
+    router = APIRouter(tags=["metrics"])
+
+    @router.get("/metrics", response_class=Response)
+    def prometheus(caller: Owner) -> Response:
+        """Figures of the server, of its agents, and of all their services."""
+        del caller
+        hosts = list(telemetry.hosts())
+        own = write([("", requests.figures() | telemetry.server())], SERVER)
+        agents = write([(label_text(agent=name), host.agent) for name, host in hosts], AGENT)
+        services = write_deployments(one for _, host in hosts for one in host.deployments)
+        return Response(own + agents + services, media_type=_PROMETHEUS)
 
     return router

@@ -5,15 +5,16 @@ What is happening now is in memory only; minutes are rows, so they outlive the s
 
 from __future__ import annotations
 
+import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import NamedTuple
 from uuid import UUID
 
-from modelyard.domain.figures import add, highest, is_gauge, since
+from modelyard.domain.figures import add, highest, is_gauge, label_text, since
 from modelyard.domain.principal import Principal
 from modelyard.domain.telemetry import (
     DeploymentFigures,
@@ -27,6 +28,7 @@ from modelyard.domain.telemetry import (
 from modelyard.errors import InvalidRequest
 from modelyard.store import Database
 from modelyard_runtime.families import Figures
+from modelyard_runtime.processes import resident_bytes
 
 SPAN = 10.0
 """Seconds over which the load of now is averaged."""
@@ -87,6 +89,27 @@ class Telemetry:
         for agent, told in sorted(self._told.items()):
             if told and self._clock() - told[-1].at <= SILENCE:
                 yield agent, told[-1].figures
+
+    def server(self) -> Figures:
+        """What the server tells of itself, but for its requests."""
+        now = datetime.now(UTC)
+        with self._database.read() as tx:
+            operations, seen = tx.operations.count(), tx.agents.last_seen()
+            states = Counter(str(service.status.state) for service in tx.services.all())
+        return {
+            "modelyard_server_operations": {
+                label_text(kind=str(kind), state=str(state)): [float(count)]
+                for (kind, state), count in operations.items()
+            },
+            "modelyard_server_services": {
+                label_text(state=state): [float(count)] for state, count in states.items()
+            },
+            "modelyard_server_agent_silence_seconds": {
+                label_text(agent=agent): [(now - at).total_seconds()] for agent, at in seen.items()
+            },
+            "modelyard_server_cpu_seconds_total": {"": [time.process_time()]},
+            "modelyard_server_memory_bytes": {"": [float(resident_bytes(os.getpid()) or 0)]},
+        }
 
     def history(
         self, principal: Principal, name: str, last: float, step: float | None

@@ -56,6 +56,33 @@ AGENT = (
     ),
 )
 """What the agent tells of itself."""
+SERVER = (
+    Family(
+        "modelyard_server_requests_total",
+        "counter",
+        "Requests to the server that were answered; those for no route of its are `other`.",
+    ),
+    Family(
+        "modelyard_server_request_duration_seconds",
+        "histogram",
+        "Time from a request to the server to the begin of its answer.",
+        bounds=SECONDS,
+    ),
+    Family(
+        "modelyard_server_operations", "gauge", "Operations that are kept, by what they came to."
+    ),
+    Family("modelyard_server_services", "gauge", "Services, by their state."),
+    Family(
+        "modelyard_server_agent_silence_seconds",
+        "gauge",
+        "Time since an agent was last heard of.",
+    ),
+    Family(
+        "modelyard_server_cpu_seconds_total", "counter", "Processor time of the server's process."
+    ),
+    Family("modelyard_server_memory_bytes", "gauge", "Memory of the server's process."),
+)
+"""What the server tells of itself."""
 SERVED = (*GATEWAY, *FAMILIES, *REPLICAS)
 """Everything that is told of a deployment."""
 KNOWN = {family.name: family for family in (*SERVED, *AGENT)}

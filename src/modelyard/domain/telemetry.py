@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from modelyard.domain.figures import KNOWN, check, quantile, spread, total
+from modelyard.domain.figures import (
+    KNOWN,
+    SERVED,
+    check,
+    label_text,
+    quantile,
+    spread,
+    total,
+    write,
+)
 from modelyard.domain.values import Value
 from modelyard_runtime.families import Figures
 
@@ -117,3 +127,17 @@ def load(figures: Figures, seconds: float) -> dict[str, float | None]:
         "ready": total(figures, "modelyard_replicas_ready"),
         "restarts": total(figures, "modelyard_restarts_total"),
     }
+
+
+def write_deployments(deployments: Iterable[DeploymentFigures]) -> bytes:
+    """Prometheus text, each deployment behind labels that say which one it is."""
+    return write([(_labels(one), one.figures) for one in deployments], SERVED)
+
+
+def _labels(one: DeploymentFigures) -> str:
+    if one.deployment is None:
+        return label_text(service=one.service_name)
+    image, _, version = one.image.rpartition(":")
+    return label_text(
+        service=one.service_name, deployment=str(one.deployment), image=image, version=version
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from modelyard.domain.agent import Agent
 from modelyard.domain.service import ObservedState
@@ -37,6 +37,11 @@ class Agents(Repository):
         if row is None:
             raise _not_found(agent)
         return _to_domain(row)
+
+    def last_seen(self) -> dict[str, datetime]:
+        """When each agent was last heard of, of those that ever were."""
+        query = select(AgentRow.name, AgentRow.last_seen).where(AgentRow.last_seen.is_not(None))
+        return {name: seen for name, seen in self._session.execute(query) if seen is not None}
 
     def take_over(self, agent: str) -> int:
         """A new fence, higher than every former one: documents of a former server are stale.

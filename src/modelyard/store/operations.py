@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
 from modelyard.domain.search import Page, Search
@@ -48,6 +48,12 @@ class Operations(Repository):
         self._session.add(row)
         self._session.flush()
         return _to_domain(row)
+
+    def count(self) -> dict[tuple[OperationKind, OperationState], int]:
+        """How many there are, by kind and state."""
+        query = select(OperationRow.kind, OperationRow.state, func.count())
+        rows = self._session.execute(query.group_by(OperationRow.kind, OperationRow.state))
+        return {(kind, state): number for kind, state, number in rows}
 
     def get(self, workspace: str, operation: UUID) -> Operation:
         """One operation.

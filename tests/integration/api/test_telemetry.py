@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from tests.factories import add_service
 
@@ -116,3 +117,30 @@ def test_figures_that_are_none_are_refused(agent: TestClient, service: Service) 
     assert agent.put(FIGURES, json={"deployments": [body]}).status_code == 400
     assert agent.post(MINUTES, json=[minute(0, body)]).status_code == 400
     assert agent.post(MINUTES, json=[minute(n) for n in range(101)]).status_code == 400
+
+
+def test_the_page_for_prometheus(agent: TestClient, owner: TestClient, service: Service) -> None:
+    agent.put("/api/v1/agents/local/observed", json={})  # refused, and counted
+    body = {"deployments": [told(service, 7)], "agent": {"modelyard_agent_memory_bytes": {"": [5]}}}
+    agent.put(FIGURES, json=body)
+    owner.get("/api/v1/services/digits")
+    owner.get("/nowhere")
+    answer = owner.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    requests = "modelyard_server_requests_total"
+    assert found[requests, "GET", "/services/{name}", "200"] == 1
+    assert found[requests, "PUT", "/agents/{agent}/observed", "400"] == 1
+    assert found[requests, "other", "other", "404"] == 1
+    took = "modelyard_server_request_duration_seconds_count"
+    assert found[took, "GET", "/services/{name}"] == 1
+    assert found["modelyard_agent_memory_bytes", "local"] == 5
+    labels = ("digits", DEPLOYMENT, *service.image.split(":"))
+    assert found["modelyard_gateway_requests_total", *labels, "200"] == 7
+    assert found["modelyard_server_services", "Transitioning"] == 2
+    assert found["modelyard_server_cpu_seconds_total",] > 0
+    assert agent.get("/metrics").status_code == 403

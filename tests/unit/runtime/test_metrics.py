@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from modelyard.domain.figures import KNOWN
+from modelyard.domain.figures import KNOWN, SERVER
 from modelyard_runtime.board import Board
 from modelyard_runtime.families import FAMILIES, PROTOCOLS, REFUSALS, SECONDS, SIZES
 from modelyard_runtime.metrics import Metrics, Observations
@@ -217,7 +217,7 @@ def test_names_kinds_and_explanations() -> None:
 
 def test_the_reference_page_lists_exactly_these() -> None:
     text = Metrics(Slots(1), 0).text(Board(1)).decode()
-    told = {family.name: family.kind for family in KNOWN.values()}
+    told = {family.name: family.kind for family in (*KNOWN.values(), *SERVER)}
     served = dict(re.findall(r"# TYPE (\S+) (\S+)", text)) | told
     documented = dict(re.findall(r"^\| `(modelyard_\w+)` \| (\w+) \|", DOCUMENT.read_text(), re.M))
     assert documented == served

@@ -11,13 +11,12 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from modelyard.agent.telemetry.collector import Collector
-from modelyard.domain.figures import AGENT, SERVED, label_text, write
-from modelyard.domain.telemetry import DeploymentFigures
+from modelyard.domain.figures import AGENT, write
+from modelyard.domain.telemetry import write_deployments
 from modelyard_runtime.families import CONTENT_TYPE
 from modelyard_runtime.http.server import Request, Response, Server, error_response
 
@@ -46,20 +45,6 @@ class Page:
             return error_response(404, "there are `/metrics` and `/services/<name>/metrics`")
         own = (d for d in found.deployments if d.service_name == service[1])
         return Response(200, write_deployments(own), [CONTENT_TYPE])
-
-
-def write_deployments(deployments: Iterable[DeploymentFigures]) -> bytes:
-    """Prometheus text, each deployment behind labels that say which one it is."""
-    return write([(_labels(one), one.figures) for one in deployments], SERVED)
-
-
-def _labels(one: DeploymentFigures) -> str:
-    if one.deployment is None:
-        return label_text(service=one.service_name)
-    image, _, version = one.image.rpartition(":")
-    return label_text(
-        service=one.service_name, deployment=str(one.deployment), image=image, version=version
-    )
 
 
 class PageServer(threading.Thread):
