@@ -1,6 +1,7 @@
-"""The least program that answers: `python -m bench._echo <port or socket> [milliseconds]`.
+"""The least program that answers: `_echo.py <port or socket> <milliseconds> <bytes>`.
 
-A bare parser on uvloop that sends each body back as JSON, at once or after so many milliseconds.
+A bare parser on uvloop that sends each body back as JSON, at once, or one after the other with so
+many milliseconds for each; what has no body gets so many bytes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -17,11 +19,29 @@ _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %
 _BACKLOG = 1024
 
 
+class Work:
+    """What takes time: one request after the other."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._free_at = 0.0
+
+    def then(self, do: Callable[[bytes], None], answer: bytes) -> None:
+        """Do the work of one request, and send its answer."""
+        if not self._seconds:
+            do(answer)
+            return
+        loop = asyncio.get_running_loop()
+        self._free_at = max(self._free_at, loop.time()) + self._seconds
+        loop.call_at(self._free_at, do, answer)
+
+
 class Echo(asyncio.Protocol):
     """One connection; the answers of requests that come together are written one by one."""
 
-    def __init__(self, delay: float) -> None:
-        self._delay = delay
+    def __init__(self, work: Work, filling: bytes) -> None:
+        self._work = work
+        self._filling = filling
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._body = b""
@@ -44,23 +64,21 @@ class Echo(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        answer = _HEAD % len(self._body) + self._body
-        if self._delay:
-            asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
-        else:
-            self._transport.write(answer)
+        body = self._body or self._filling
+        body = self._body or self._filling
+        self._work.then(self._transport.write, _HEAD % len(body) + body)
 
 
-async def main(address: str, delay: float) -> None:
+async def main(address: str, seconds: float, filling: bytes) -> None:
     """Serve until killed."""
-    loop = asyncio.get_running_loop()
+    loop, work = asyncio.get_running_loop(), Work(seconds)
     if address.isdigit():
         tcp = socket.create_server(("127.0.0.1", int(address)), backlog=_BACKLOG)
-        await loop.create_server(lambda: Echo(delay), sock=tcp)
+        await loop.create_server(lambda: Echo(work, filling), sock=tcp)
     else:
-        await loop.create_unix_server(lambda: Echo(delay), address, backlog=_BACKLOG)
+        await loop.create_unix_server(lambda: Echo(work, filling), address, backlog=_BACKLOG)
     await asyncio.sleep(1e6)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], float(sys.argv[2]) / 1e3 if len(sys.argv) > 2 else 0.0))
+    uvloop.run(main(sys.argv[1], float(sys.argv[2]) / 1e3, bytes(int(sys.argv[3]))))

@@ -104,10 +104,13 @@ def running(
             family.end()
 
 
-def echo(address: int | str, milliseconds: float = 0) -> list[str]:
-    """The command of a bare echo at a port or a Unix socket, which takes so long to answer."""
+def echo(address: int | str, milliseconds: float = 0, size: int = 0) -> list[str]:
+    """The command of a bare echo at a port or a Unix socket.
+
+    Each request takes it so long, one after the other; what has no body gets so many bytes.
+    """
     program = Path(__file__).parent / "_echo.py"
-    return [sys.executable, "-P", str(program), str(address), str(milliseconds)]
+    return [sys.executable, "-P", str(program), str(address), str(milliseconds), str(size)]
 
 
 def free_port() -> int:

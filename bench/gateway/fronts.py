@@ -71,12 +71,12 @@ def started_if_there(
 
 
 @contextmanager
-def echoes(*milliseconds: float) -> Iterator[list[str]]:
-    """The Unix sockets of bare echoes, each of which takes so long to answer."""
+def echoes(*milliseconds: float, size: int = 0) -> Iterator[list[str]]:
+    """The Unix sockets of bare echoes, which take so long for each request: see `echo`."""
     with tempfile.TemporaryDirectory(prefix="my-") as name, ExitStack() as stack:
         sockets = [f"{name}/{number}.sock" for number in range(len(milliseconds))]
         for address, delay in zip(sockets, milliseconds, strict=True):
-            stack.enter_context(running(echo(address, delay)))
+            stack.enter_context(running(echo(address, delay, size)))
         for address in sockets:
             wait_for(address)
         yield sockets
@@ -104,9 +104,14 @@ def gateway_command(folder: Path, port: int) -> list[str]:
     return [*command, "--dir", str(folder), "--port", str(port)]
 
 
-def _ours(folder: Path, port: int, replicas: Sequence[str]) -> list[str]:
-    write_config(folder / "config.json", GatewayConfig(1, (route(replicas),)))
-    return gateway_command(folder, port)
+def ours(**changes: Any) -> Front:
+    """Our gateway, with changes to the service's route."""
+
+    def command(folder: Path, port: int, replicas: Sequence[str]) -> list[str]:
+        write_config(folder / "config.json", GatewayConfig(1, (route(replicas, **changes),)))
+        return gateway_command(folder, port)
+
+    return Front("gateway", command)
 
 
-OURS = Front("gateway", _ours)
+OURS = ours()

@@ -16,6 +16,10 @@ from bench.gateway.debian import program
 from bench.gateway.fronts import KEY, LIMIT, Front
 from bench.runtime.environments import environment
 
+_KEY = f"""
+    acl right req.hdr(authorization) -m str "Bearer {KEY.text}"
+    http-request deny deny_status 401 unless right
+"""
 _HAPROXY = """
 global
     nbthread 1
@@ -27,10 +31,11 @@ defaults
     timeout server 60s
     timeout queue 10s
     timeout http-request 10s
+    option http-buffer-request
 frontend front
     bind 127.0.0.1:{port}
     unique-id-format %[uuid()]
-    http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str "Bearer {key}" }}
+    {key}
     http-request deny deny_status 404 unless {{ path_beg /services/digits/ }}
     http-request del-header authorization
     http-request set-header x-request-id %[unique-id]
@@ -46,8 +51,8 @@ backend replicas
 """
 
 
-def haproxy(balance: str = "leastconn") -> Front:
-    """HAProxy with one of its ways to choose a replica."""
+def haproxy(balance: str = "leastconn", *, keyed: bool = True) -> Front:
+    """HAProxy with one of its ways to choose a replica, for those with the key or for all."""
 
     def command(folder: Path, port: int, replicas: Sequence[str]) -> list[str]:
         lines = [
@@ -55,7 +60,8 @@ def haproxy(balance: str = "leastconn") -> Front:
             for number, address in enumerate(replicas)
         ]
         servers = "\n".join(lines)
-        settings = _HAPROXY.format(port=port, key=KEY.text, balance=balance, servers=servers)
+        key = _KEY if keyed else ""
+        settings = _HAPROXY.format(port=port, key=key, balance=balance, servers=servers)
         path = folder / "haproxy.cfg"
         path.write_text(settings)
         return [program("haproxy"), "-db", "-f", str(path)]

@@ -18,6 +18,8 @@ _BEGIN, _END = "<!-- gateway begin -->\n", "<!-- gateway end -->\n"
 _TITLES = {
     "cost": "CPU of a request",
     "throughput": "Throughput",
+    "slow_replica": "A slow replica",
+    "slow_clients": "Slow clients",
 }
 
 
