@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.gateway.results import keep
 
-PARTS = ("cost", "throughput", "slow_replica", "slow_clients")
+PARTS = ("cost", "throughput", "slow_replica", "slow_clients", "credentials", "tls")
 
 
 def run() -> Iterator[dict[str, Any]]:

@@ -6,12 +6,14 @@ They keep their connections alive and follow HTTP/1.1, and nothing more: nothing
 from __future__ import annotations
 
 import asyncio
+import http.client
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import uvloop
 
@@ -47,6 +49,8 @@ class Steady:
     rate: float = 200.0
     clients: int = 20
     tls: ssl.SSLContext | None = None
+    stays: bool = True
+    """Connections are kept for the next request."""
     seen: list[Seen] = field(default_factory=list)
 
     @contextmanager
@@ -107,10 +111,25 @@ class Steady:
             writer.close()
             raise
         failure = "" if head[9:12] == "200" else f"{head[9:12]}: {body[:200].decode()}"
-        if "\r\nconnection: close" in head:
+        if not self.stays or "\r\nconnection: close" in head:
             writer.close()
             return None, failure
         return streams, failure
+
+
+def status(port: int, wire: Wire, tls: ssl.SSLContext | None = None) -> int:
+    """What one request on a connection of its own is answered with."""
+    kind = (
+        http.client.HTTPConnection
+        if tls is None
+        else partial(http.client.HTTPSConnection, context=tls)
+    )
+    connection = kind(_HOST, port, timeout=_PATIENCE)
+    try:
+        connection.request("POST", wire.path, wire.body, wire.headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def encode(wire: Wire) -> bytes:

@@ -20,6 +20,8 @@ _TITLES = {
     "throughput": "Throughput",
     "slow_replica": "A slow replica",
     "slow_clients": "Slow clients",
+    "credentials": "Keys and certificates",
+    "tls": "TLS",
 }
 
 
