@@ -8,6 +8,7 @@ packages=(
     podman runc netavark aardvark-dns containernetworking-plugins # the target `container`
     skopeo umoci                     # readers of images that are not ours
     docker-registry                  # images on the move
+    slowhttptest sslscan             # clients of the gateway that are no good, or look for weak TLS
 )
 
 if ! command -v apt-get >/dev/null; then

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
+import subprocess
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from tests.integration.gateway.kit import BEARER, KEY, ROUTE, Stage
 from tests.integration.gateway.process import GatewayProcess
 from tests.integration.runtime.replica import Replica, replica
 from tests.integration.runtime.wire import Answer, request
+from tests.programs import program
 from tests.unit.runtime.malformed import HOST, MALFORMED
 
 from modelyard.agent.gateway.config import Upstream
@@ -155,3 +158,27 @@ def test_slow_headers_are_cut_off(front: Front) -> None:
         answer = only_answer(wire.rest())
     assert answer.status == 408
     check_refusal(answer)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [("-H",), ("-B", "-s", "8192", "-x", "10"), ("-X", "-w", "10", "-y", "20", "-k", "3")],
+    ids=["headers", "bodies", "readers"],
+)
+def test_hundreds_of_slow_clients_harm_nobody(front: Front, way: tuple[str, ...]) -> None:
+    """The good client of this module goes on asking meanwhile."""
+    url = f"http://{front.host}:{front.port}{PATH}"
+    many = ["-c", "300", "-r", "300", "-i", "1", "-l", "3", "-u", url]
+    key = ["-m", f"*/*\r\n{AUTHORIZATION.decode().strip()}"]  # it takes any field but this one
+    with bounded_memory(front.pids, 64):
+        attack = [program("slowhttptest"), *way, *many, *key]
+        done = subprocess.run(attack, check=True, capture_output=True, text=True, timeout=60)
+    said = re.findall(r"(connected|closed|error): *(\d+)", _plain(done.stdout))
+    counts = {name: int(count) for name, count in said}  # the last ones said
+    assert counts["connected"] + counts["closed"] == 300, done.stdout
+    assert counts["error"] == 0
+
+
+def _plain(text: str) -> str:
+    """Without what colours it."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
