@@ -98,10 +98,10 @@ def route(replicas: Sequence[str], **changes: Any) -> ServiceRoute:
     return ServiceRoute(**settings | changes)
 
 
-def gateway_command(folder: Path, port: int) -> list[str]:
-    """Our gateway on the configuration that is in a folder."""
-    command = [sys.executable, "-m", "modelyard.agent.gateway"]
-    return [*command, "--dir", str(folder), "--port", str(port)]
+def gateway_command(folder: Path, port: int, processes: int = 1) -> list[str]:
+    """Our gateway on the configuration that is in a folder; its peers have one thread each."""
+    command = [sys.executable, "-m", "modelyard.agent.gateway", "--dir", str(folder)]
+    return [*command, "--port", str(port), "--processes", str(processes)]
 
 
 def ours(**changes: Any) -> Front:

@@ -199,6 +199,7 @@ def _access(settings: Settings) -> Access:
         settings.gateway_port,
         settings.gateway_name,
         Certificate(str(chain.absolute()), str(key.absolute())) if chain and key else None,
+        settings.gateway_processes,
     )
 
 

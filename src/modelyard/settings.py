@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     """Address the gateway of the local agent listens on."""
     gateway_port: int = Field(7880, ge=0, le=65535)
     """Port the gateway of the local agent listens on; 0 takes a free one and keeps it."""
+    gateway_processes: int = Field(2, ge=1, le=8)
+    """How many processes of the gateway share its port. Two, so that the end of one ends no more
+    than the connections that it has; more only where the gateway needs more than one CPU."""
     gateway_name: str = Field("", pattern=r"[A-Za-z0-9.-]*")
     """Host name by which callers reach the gateway, in the addresses of services; unset takes the
     address it listens on. With TLS it is a name of the certificate."""

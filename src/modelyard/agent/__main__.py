@@ -135,6 +135,7 @@ def _access(arguments: argparse.Namespace) -> Access:
         arguments.gateway_port,
         arguments.gateway_name,
         Certificate(chain, key) if chain else None,
+        arguments.gateway_processes,
     )
 
 
@@ -154,6 +155,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--agent", default="local", help="name of this agent at the server")
     parser.add_argument("--gateway-host", default="127.0.0.1", help="address of the gateway")
     parser.add_argument("--gateway-port", type=int, default=0, help="its port; 0: a free one")
+    parser.add_argument("--gateway-processes", type=int, default=2, help="how many share it")
     parser.add_argument("--gateway-name", default="", help="host name callers reach it by")
     parser.add_argument("--gateway-certificate", default="", help="PEM file: its certificate")
     parser.add_argument("--gateway-key", default="", help="PEM file: the certificate's key")

@@ -49,6 +49,8 @@ class Access:
     """Host name by which callers reach it; empty: by its address."""
     certificate: Certificate | None = None
     """What it speaks TLS with; None: it speaks plain HTTP."""
+    processes: int = 2
+    """How many processes share the port."""
 
 
 class Gatekeeper:
@@ -129,6 +131,7 @@ class Gatekeeper:
     def _start(self) -> None:
         command = [sys.executable, "-P", "-m", MODULE, "--dir", str(self._folder)]
         command += ["--host", self._access.host, "--port", str(self._access.port)]
+        command += ["--processes", str(self._access.processes)]
         self._child = start_detached(command, self._folder, self._folder / LOG)
         log.info("gateway started as process %d", self._child.pid)
 

@@ -101,6 +101,7 @@ class LocalAgent:
 
 def _options(access: Access) -> Iterator[str]:
     yield from ("--gateway-host", access.host, "--gateway-port", str(access.port))
+    yield from ("--gateway-processes", str(access.processes))
     if access.name:
         yield from ("--gateway-name", access.name)
     if access.certificate is not None:

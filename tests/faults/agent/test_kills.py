@@ -18,6 +18,7 @@ from tests.integration.agent.host import Host, scoring
 from tests.unit.agent.making import make_service
 
 from modelyard.agent.drivers.base import Replica
+from modelyard.agent.gateway.status import read_status
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.service import ObservedDeployment, ReplicaSettings
 
@@ -185,12 +186,9 @@ class TestGateway:
         host.start_agent()
         host.serve(host.deployment("a"))
         url = host.url
-        [gateway] = [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if str(host.home.gateway) in (process.info["cmdline"] or ())
-        ]
-        gateway.kill()
+        gateway = read_status(host.home.gateway / "status.json")
+        assert gateway is not None
+        os.kill(gateway.pid, signal.SIGKILL)
         wait_for(lambda: answers(f"{url}/score"))
 
 

@@ -18,6 +18,7 @@ async def test_it_serves_on_when_its_folder_is_gone(stage: Stage) -> None:
     with GatewayProcess(folder) as gateway:
         gateway.configure(route(replica))
         client = gateway.client()
+        gateway.wait_for(lambda status: len(status.processes) == 2)
         shutil.rmtree(folder)
         assert (await client.request("/services/digits/score", b"x")).body == b"x"
         assert (await client.request("/services/digits/score", headers={})).status == 401

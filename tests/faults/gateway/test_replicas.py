@@ -356,7 +356,7 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_whole(
     async with Scripted(stage, script) as replica, Serving(route(replica)) as gateway:
         with pytest.raises(asyncio.IncompleteReadError):
             await score(gateway.client())
-        assert gateway.gateway.draining_replicas() == {}
+        assert gateway.draining() == {}
     assert len(replica.heads) == 1
 
 

@@ -52,7 +52,8 @@ class Front:
 
     @property
     def pids(self) -> list[int]:
-        return [self.gateway.process.pid, *self.replica.workers]
+        gateway = self.gateway.wait_for(lambda status: len(status.processes) == 2)
+        return [gateway.pid, *gateway.processes, *self.replica.workers]
 
     def connect(self) -> TcpWire:
         return TcpWire(self.host, self.port)

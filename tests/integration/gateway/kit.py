@@ -18,6 +18,7 @@ from tests.integration.runtime.server import Computed
 from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.handler import Gateway, serve
+from modelyard.agent.gateway.loads import draining, loads
 from modelyard.domain.keys import make_key
 from modelyard_runtime.http.server import Limits, Request, Response, Server
 
@@ -80,6 +81,12 @@ class Client:
         if answer.headers.get("connection") == "close":
             self.close()
         return answer
+
+    @property
+    def port(self) -> int:
+        """Its own, of the connection that it has."""
+        assert self._streams is not None
+        return int(self._streams[1].get_extra_info("sockname")[1])
 
     def close(self) -> None:
         if self._streams is not None:
@@ -212,7 +219,8 @@ class Serving:
 
     def __init__(self, *services: ServiceRoute) -> None:
         self.gateway = Gateway(counters_in_memory())
-        self.gateway.apply(GatewayConfig(1, services))
+        self._config = GatewayConfig(1, services)
+        self.gateway.apply(self._config)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.address: tuple[str, int] = self._listener.getsockname()
         self._server = serve(self.gateway, Limits())
@@ -234,7 +242,14 @@ class Serving:
         return self._clients[-1]
 
     def change(self, *services: ServiceRoute) -> None:
-        self.gateway.apply(GatewayConfig(self.gateway.config_version + 1, services))
+        self._config = GatewayConfig(self.gateway.config_version + 1, services)
+        self.gateway.apply(self._config)
+
+    def loads(self) -> dict[str, int]:
+        return loads(self.gateway.seat.board, self._config)
+
+    def draining(self) -> dict[str, int]:
+        return draining(self.gateway.seat.board, self._config)
 
 
 class HasUpstream(Protocol):

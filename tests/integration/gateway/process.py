@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from tests.integration.gateway.kit import Client
 
 from modelyard.agent.gateway.config import Certificate, GatewayConfig, ServiceRoute, write_config
@@ -18,9 +20,10 @@ from modelyard.agent.gateway.status import GatewayStatus, read_status
 class GatewayProcess:
     """Started on entering, ended on leaving."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, processes: int = 2) -> None:
         self.folder = folder
         self._port = port
+        self._processes = processes
         self._process: subprocess.Popen[bytes] | None = None
         self._version = 0
 
@@ -38,7 +41,7 @@ class GatewayProcess:
                     sys.executable,
                     *("-m", "modelyard.agent.gateway"),
                     *("--dir", str(self.folder)),
-                    *("--port", str(self._port)),
+                    *("--port", str(self._port), "--processes", str(self._processes)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -84,5 +87,19 @@ class GatewayProcess:
         return self.process.wait(30)
 
     def kill(self) -> None:
-        self.process.kill()
+        """End all its processes at once."""
+        everybody = psutil.process_iter(["cmdline"])
+        own = [one for one in everybody if str(self.folder) in (one.info["cmdline"] or ())]
+        for process in own:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
+        while any(map(_lives, own)):
+            time.sleep(0.01)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -113,7 +113,7 @@ async def test_a_deleted_service_ends_what_runs_and_refuses_the_rest(stage: Stag
         await asyncio.sleep(0.1)
         gateway.change()
         assert (await waiting).status == 404
-        assert gateway.gateway.draining_replicas() == {"a": 1}
+        assert gateway.draining() == {"a": 1}
         held.release()
         assert (await running).status == 200
-        assert gateway.gateway.draining_replicas() == {}
+        assert gateway.draining() == {}

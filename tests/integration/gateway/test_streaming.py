@@ -255,6 +255,6 @@ class TestRequests:
             assert answer.startswith(b"HTTP/1.1 401 ")
             body = json.loads(answer.partition(b"\r\n\r\n")[2])
             assert body["code"] == "unauthenticated"
-            assert gateway.gateway.refused()["digits"].count == 1
+            assert gateway.gateway.take_refused()["digits"].count == 1
             writer.close()
         assert not replica.requests

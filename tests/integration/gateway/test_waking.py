@@ -25,7 +25,7 @@ async def test_requests_wait_for_the_first_replica_and_none_fails(stage: Stage) 
             )
             for number in range(10)
         ]
-        await until(lambda: gateway.gateway.loads() == {"digits": 10})
+        await until(lambda: gateway.loads() == {"digits": 10})
         gateway.change(route(await stage.replica("a"), **ASLEEP))
         answers = await asyncio.gather(*tasks)
     assert [answer.status for answer in answers] == [200] * 10
@@ -35,7 +35,7 @@ async def test_requests_wait_for_the_first_replica_and_none_fails(stage: Stage) 
 async def test_those_who_wait_are_told_when_no_replica_is_coming(stage: Stage) -> None:
     async with Serving(route(**ASLEEP)) as gateway:
         waiting = asyncio.ensure_future(gateway.client().request("/services/digits/score", b"x"))
-        await until(lambda: gateway.gateway.loads() == {"digits": 1})
+        await until(lambda: gateway.loads() == {"digits": 1})
         gateway.change(route(elastic=True, unavailable="init() raised"))
         answer = await waiting
     assert answer.status == 503
@@ -52,7 +52,7 @@ async def test_without_a_key_nobody_waits_and_nothing_wakes(stage: Stage) -> Non
     async with Serving(route(**ASLEEP)) as gateway:
         answer = await gateway.client().request("/services/digits/score", b"x", headers={})
         assert answer.status == 401
-        assert gateway.gateway.loads() == {"digits": 0}
+        assert gateway.loads() == {"digits": 0}
 
 
 async def test_going_to_sleep_loses_no_request(stage: Stage) -> None:
@@ -63,7 +63,7 @@ async def test_going_to_sleep_loses_no_request(stage: Stage) -> None:
         await held.until(1)
         gateway.change(route(**ASLEEP))
         late = asyncio.ensure_future(gateway.client().request("/services/digits/score", b"2"))
-        await until(lambda: gateway.gateway.loads() == {"digits": 1})
+        await until(lambda: gateway.loads() == {"digits": 1})
         held.release()
         assert (await running).status == 200
         gateway.change(route(await stage.replica("b"), **ASLEEP))

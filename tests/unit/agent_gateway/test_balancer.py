@@ -13,8 +13,10 @@ from tests.unit.runtime.replies import outcome
 
 from modelyard.agent.gateway import balancer as balancer_module
 from modelyard.agent.gateway.balancer import Balancer
-from modelyard.agent.gateway.config import ServiceRoute, Upstream
+from modelyard.agent.gateway.board import Board, Tally
+from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import Series, counters_in_memory
+from modelyard.agent.gateway.loads import draining
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
 
@@ -33,8 +35,8 @@ ROUTE = ServiceRoute(
 class SilentReplica(Replica):
     """Keeps what is sent to it and says nothing; the test plays its part."""
 
-    def __init__(self, upstream: Upstream, series: Series) -> None:
-        super().__init__(upstream, series)
+    def __init__(self, upstream: Upstream, series: Series, requests: Tally) -> None:
+        super().__init__(upstream, series, requests)
         self.got: list[Exchange] = []
 
     def send(self, exchange: Exchange) -> None:
@@ -51,10 +53,19 @@ def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
 class Traffic:
     """A balancer, its replicas by name, and requests."""
 
-    def __init__(self, route: ServiceRoute = ROUTE) -> None:
-        self.loop = ManualLoop()
+    def __init__(
+        self,
+        route: ServiceRoute = ROUTE,
+        board: Board | None = None,
+        loop: ManualLoop | None = None,
+    ) -> None:
+        self.loop = loop or ManualLoop()
+        self.board = board or Board()
+        seat = self.board.sit(0, 0)
+        assert seat is not None
+        self.seat = seat
         self.counters = counters_in_memory()
-        self.balancer = Balancer(route, self.loop, self.counters)
+        self.balancer = Balancer(route, self.loop, self.counters, seat)
 
     def replica(self, name: str) -> SilentReplica:
         found = [r for r in self.balancer._active if r.upstream.replica == name]
@@ -65,6 +76,10 @@ class Traffic:
         """Answers by status."""
         values = self.counters.of("digits", "deployment-a").values
         return Counter({100 + at: int(n) for at, n in enumerate(values[:500]) if n})
+
+    def draining(self) -> dict[str, int]:
+        services = (self.balancer.route,) if self.balancer._known else ()
+        return draining(self.board, GatewayConfig(1, services))
 
     def request(self, deployment: str = "", *, named: bool = False) -> Exchange:
         exchange = Exchange(self.balancer, b"id", b"head", b"body")
@@ -248,7 +263,7 @@ def test_an_answer_in_parts_may_last_as_long_as_it_moves() -> None:
     traffic.balancer.moved(exchange)
     traffic.loop.advance(3.0)
     assert exchange.over
-    assert sum(traffic.balancer.draining().values()) == 0
+    assert sum(traffic.draining().values()) == 0
 
 
 def test_an_answer_in_parts_that_is_lost_gives_its_place_to_the_next() -> None:
@@ -409,11 +424,11 @@ def test_a_removed_replica_gets_nothing_new_and_is_reported_until_it_is_idle() -
     running = [traffic.request() for _ in range(4)]
     on_b = [exchange for exchange in running if where(exchange) == "b"]
     traffic.balancer.change(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
-    assert traffic.balancer.draining() == {"b": 2}
+    assert traffic.draining() == {"b": 2}
     traffic.answer(on_b[0])
-    assert traffic.balancer.draining() == {"b": 1}
+    assert traffic.draining() == {"b": 1}
     traffic.answer(on_b[1])
-    assert traffic.balancer.draining() == {}
+    assert traffic.draining() == {}
     assert [status(exchange) for exchange in on_b] == [200, 200]
     assert traffic.request().attempts == 0  # a is full
 
@@ -432,10 +447,10 @@ def test_a_deleted_service_refuses_those_who_wait_and_ends_what_runs() -> None:
     waiting = traffic.request()
     traffic.balancer.close()
     assert (status(waiting), code(waiting)) == (404, "not_found")
-    assert sum(traffic.balancer.draining().values()) == 4
+    assert sum(traffic.draining().values()) == 4
     for exchange in running:
         traffic.answer(exchange)
-    assert traffic.balancer.draining() == {}
+    assert traffic.draining() == {}
 
 
 def split(**weights: int) -> ServiceRoute:
@@ -596,7 +611,7 @@ class AnyTraffic(RuleBasedStateMachine):
             pool = balancer._pools.get(exchange.deployment)
             replicas = pool.replicas if pool else balancer._active
             assert exchange.named or not any(
-                r.in_flight < limit and not r.resting for r in replicas
+                r.requests.all() < limit and not r.resting for r in replicas
             )
 
     @invariant()
@@ -614,3 +629,197 @@ class AnyTraffic(RuleBasedStateMachine):
 
 TestAnyTraffic = AnyTraffic.TestCase
 TestAnyTraffic.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class Rung(Board):
+    """A board whose bells a test hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rings: list[int] = []
+
+    def ring(self, column: int | None = None) -> None:
+        self.rings += self.columns() if column is None else [column]
+
+
+class Processes:
+    """The same service in two processes of a gateway."""
+
+    def __init__(self, route: ServiceRoute = ROUTE) -> None:
+        self.loop = ManualLoop()
+        self.board = Rung()
+        self.all = [Traffic(route, self.board, self.loop) for _ in range(2)]
+        self.hear()
+
+    def hear(self) -> None:
+        """Have everybody who was rung for look again, until it is quiet."""
+        while self.board.rings:
+            column = self.board.rings.pop(0)
+            for traffic in self.all:
+                if traffic.seat.column == column:
+                    traffic.seat.look()
+                    traffic.balancer.look()
+
+    def at(self, replica: str) -> int:
+        return sum(traffic.replica(replica).in_flight for traffic in self.all)
+
+
+ONE_AT_A_TIME = replace(ROUTE, max_concurrent_requests=1)
+
+
+class TestProcesses:
+    def test_a_replica_gets_no_more_than_its_limit_from_all(self) -> None:
+        processes = Processes()
+        for number in range(6):
+            processes.all[number % 2].request()
+        assert [processes.at("a"), processes.at("b")] == [2, 2]
+
+    def test_the_fewest_in_flight_are_those_of_all(self) -> None:
+        one, two = Processes(replace(ROUTE, max_concurrent_requests=10)).all
+        where_first = where(one.request())
+        assert where(two.request()) != where_first
+
+    def test_a_place_that_one_frees_is_for_who_waits_at_another(self) -> None:
+        processes = Processes()
+        one, two = processes.all
+        running = [one.request() for _ in range(4)]
+        waiting = two.request()
+        assert waiting.replica is None
+        one.answer(running[1])
+        processes.hear()
+        assert where(waiting) == where(running[1])
+
+    def test_who_waits_longest_is_next_wherever_it_waits(self) -> None:
+        processes = Processes(ONE_AT_A_TIME)
+        one, two = processes.all
+        running = [one.request() for _ in range(2)]
+        waiting = []
+        for number in range(3):
+            processes.loop.advance(1)
+            waiting.append(processes.all[number % 2].request())
+        served = []
+        for _ in range(3):
+            at, exchange = next(
+                (t, e) for t in (one, two) for e in running if e.owner is t.balancer
+            )
+            at.answer(exchange)
+            running.remove(exchange)
+            processes.hear()
+            new = [e for e in waiting if e.replica is not None and e not in served]
+            served += new
+            running += new
+        assert served == waiting
+
+    def test_who_waits_for_one_deployment_at_another_process_has_its_places_alone(self) -> None:
+        processes = Processes(replace(split(a=50, b=50), max_concurrent_requests=1))
+        one, two = processes.all
+        running = {where(exchange): exchange for exchange in (one.request(), one.request())}
+        stuck = two.request("a")
+        processes.loop.advance(1)
+        free = one.request()
+        one.answer(running["b"])
+        assert where(free) == "b"
+        late = one.request()
+        one.answer(running["a"])
+        processes.hear()
+        assert where(stuck) == "a"
+        assert late.replica is None
+
+    def test_who_comes_later_does_not_overtake(self) -> None:
+        processes = Processes(ONE_AT_A_TIME)
+        one, two = processes.all
+        running = [one.request() for _ in range(2)]
+        waiting = two.request()
+        processes.loop.advance(1)
+        one.answer(running[0])
+        late = one.request()
+        processes.hear()
+        assert waiting.replica is not None
+        assert late.replica is None
+
+    def test_a_process_that_does_not_take_its_place_is_not_waited_for(self) -> None:
+        processes = Processes(ONE_AT_A_TIME)
+        one, two = processes.all
+        running = [one.request() for _ in range(2)]
+        stopped = two.request()
+        processes.loop.advance(1)
+        late = one.request()
+        one.answer(running[0])
+        assert late.replica is None
+        processes.loop.advance(0.02)  # the other one hears nothing
+        assert late.replica is not None
+        assert stopped.replica is None
+
+    def test_the_queue_is_bounded_over_all(self) -> None:
+        one, two = Processes().all
+        for _ in range(4):
+            one.request()
+        waiting = [one.request(), two.request(), one.request()]
+        assert not any(exchange.settled for exchange in waiting)
+        assert code(two.request()) == "overloaded"
+
+    def test_the_place_of_one_that_is_gone_is_free(self) -> None:
+        processes = Processes()
+        one, two = processes.all
+        for _ in range(4):
+            one.request()
+        waiting = two.request()
+        one.seat.leave()
+        processes.all.remove(one)
+        processes.hear()
+        assert waiting.replica is not None
+
+    def test_a_replica_that_drains_is_told_for_all(self) -> None:
+        processes = Processes()
+        one, two = processes.all
+        one.request()
+        two.request()
+        for traffic in processes.all:
+            traffic.balancer.change(replace(ROUTE, upstreams=()))
+        assert two.draining() == {"a": 1, "b": 1}
+
+
+class AnyTrafficOfTwo(AnyTraffic):
+    """The same in two processes: the rules are for one, and now and then for the other."""
+
+    @initialize()
+    def start(self) -> None:
+        self.processes = Processes()
+        self.traffic, self.other = self.processes.all
+        self.others_requests: list[Exchange] = []
+        for _ in range(2):
+            self.change("ab")
+            self.turn_to_the_other()
+
+    @rule()
+    def turn_to_the_other(self) -> None:
+        self.traffic, self.other = self.other, self.traffic
+        self.requests, self.others_requests = self.others_requests, self.requests
+
+    @invariant()
+    def limits_hold(self) -> None:
+        self.processes.hear()
+        in_flight: Counter[str] = Counter()
+        for traffic in self.processes.all:
+            for replica in traffic.balancer._known.values():
+                in_flight[replica.upstream.replica] += replica.in_flight
+        assert all(count <= ROUTE.max_concurrent_requests for count in in_flight.values())
+
+    @invariant()
+    def nobody_waits_while_a_replica_is_free(self) -> None:
+        self.traffic.loop.advance(0.02)
+        self.processes.board.ring()  # as often as each process looks by itself
+        self.processes.hear()
+        super().nobody_waits_while_a_replica_is_free()
+
+    def teardown(self) -> None:
+        self.turn_to_the_other()
+        for _ in range(2):
+            self.processes.hear()
+            self.traffic.loop.advance(1000)
+        assert all(exchange.settled for exchange in self.others_requests)
+        super().teardown()
+
+
+TestAnyTrafficOfTwo = AnyTrafficOfTwo.TestCase
+TestAnyTrafficOfTwo.settings = TestAnyTraffic.settings

@@ -208,13 +208,13 @@ def test_refusals_are_counted_by_service_with_the_public_part_only() -> None:
     gateways: list[Gateway] = []
     wrong = ONE._replace(secret="x" * 43)
     ask(authorization=f"Bearer {wrong.text}", gateways=gateways)
-    refused = gateways[0].refused()
+    refused = gateways[0].take_refused()
     assert list(refused) == ["digits"]
     assert (refused["digits"].count, refused["digits"].key_id) == (1, ONE.id)
     ask(authorization="Bearer \x1b[31m", gateways=gateways)
-    assert gateways[1].refused()["digits"].key_id is None
+    assert gateways[1].take_refused()["digits"].key_id is None
     ask(path="/services/nothing/score", gateways=gateways)
-    assert gateways[2].refused() == {}
+    assert gateways[2].take_refused() == {}
 
 
 def test_livez_and_readyz() -> None:

@@ -5,12 +5,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.agent.gateway.board import Seat, Tally
 from modelyard.agent.gateway.config import Upstream
 from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.pools import Pool, Shares, stuck_to
 from modelyard.agent.gateway.upstream import Replica
 
 LIMIT = 10
+SEAT = Seat.alone()
 SERIES = counters_in_memory().of("digits")
 WEIGHTS = st.lists(st.integers(1, 100), min_size=1, max_size=5)
 
@@ -18,7 +20,8 @@ WEIGHTS = st.lists(st.integers(1, 100), min_size=1, max_size=5)
 def make_pool(name: str, weight: int) -> Pool:
     pool = Pool(name)
     pool.weight = weight
-    pool.replicas = [Replica(Upstream(f"/{name}", name, weight, name), SERIES)]
+    upstream = Upstream(f"/{name}", name, weight, name)
+    pool.replicas = [Replica(upstream, SERIES, Tally(SEAT, name, None))]
     return pool
 
 
@@ -29,6 +32,7 @@ def make_pools(weights: list[int]) -> list[Pool]:
 def taken(shares: Shares) -> str:
     replica = shares.take(LIMIT)
     assert replica is not None
+    replica.requests.add(-1)
     return replica.upstream.deployment
 
 
@@ -46,16 +50,16 @@ def test_every_run_of_the_whole_weight_has_each_pool_as_often_as_its_weight(
 def test_a_pool_without_room_leaves_its_turn_and_claims_none_of_them_later() -> None:
     pools = make_pools([50, 50])
     shares = Shares(pools)
-    pools[1].replicas[0].in_flight = LIMIT
+    pools[1].replicas[0].requests.set(LIMIT)
     assert {taken(shares) for _ in range(20)} == {"d0"}
-    pools[1].replicas[0].in_flight = 0
+    pools[1].replicas[0].requests.set(0)
     assert Counter(taken(shares) for _ in range(10)) == {"d0": 5, "d1": 5}
 
 
 def test_nothing_is_taken_where_nothing_has_room() -> None:
     pools = make_pools([50, 50])
     for pool in pools:
-        pool.replicas[0].in_flight = LIMIT
+        pool.replicas[0].requests.set(LIMIT)
     assert Shares(pools).take(LIMIT) is None
     assert Shares(()).take(LIMIT) is None
 

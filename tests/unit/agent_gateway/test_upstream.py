@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.agent.gateway.board import Seat
 from modelyard.agent.gateway.config import Upstream
 from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.relaying import AnswerBody
@@ -82,7 +83,7 @@ class Meeting:
 
     def __init__(self, connect: Callable[[Connection, Wire], None] = lambda *_: None) -> None:
         self.outcomes = Outcomes()
-        self.replica = Replica(UPSTREAM, counters_in_memory().of("digits"))
+        self.replica = Replica(UPSTREAM, counters_in_memory().of("digits"), Seat.alone().tally("a"))
         self.connections: list[tuple[Connection, Wire]] = []
         self._connect = connect
         asyncio.get_running_loop().create_unix_connection = self._create  # type: ignore[method-assign, assignment]

@@ -1,4 +1,4 @@
-"""`python -m modelyard.agent.gateway --dir <folder> --host <address> --port <port>`.
+"""`python -m modelyard.agent.gateway --dir <folder> …`: the gateway of one host.
 
 Started by the agent, detached. Exit status: 0 after SIGTERM, 1 when one already runs there.
 """
@@ -6,18 +6,15 @@ Started by the agent, detached. Exit status: 0 after SIGTERM, 1 when one already
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import logging
 import sys
 from pathlib import Path
 
-import uvloop
-
 from modelyard.agent.gateway.files import PORT
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.log import log_to_stderr
-from modelyard.agent.gateway.process import Process, lock_folder
+from modelyard.agent.gateway.parent import Parent, lock_folder
 from modelyard.errors import Conflict
 
 
@@ -32,13 +29,8 @@ def main() -> int:
         return 1
     address = Address(arguments.host, arguments.port, arguments.dir / PORT)
     gc.freeze()  # what is here now stays: the collector need not look at it again
-    with lock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(arguments.dir, address))
-    return 0
-
-
-async def _run(folder: Path, address: Address) -> None:
-    await Process(folder, address).run()
+    with lock:
+        return Parent(arguments.dir, address, arguments.processes, lock).run()
 
 
 def _arguments() -> argparse.Namespace:
@@ -46,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, required=True, help="folder with config.json")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0: a free one")
+    parser.add_argument("--processes", type=int, default=2, help="how many share the port")
     return parser.parse_args()
 
 

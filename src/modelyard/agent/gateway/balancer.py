@@ -2,20 +2,22 @@
 
 A request goes to the deployment whose turn it is by the weights, or to the only one it may go to,
 and there to the replica with the fewest in flight. When all are at the service's limit it waits,
-first in, first out, for a bounded time among a bounded number.
+first in, first out, for a bounded time among a bounded number. All of that but the turns holds for
+all processes of the gateway together: each tells the others, on the board, what it has in hand.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from time import monotonic
 
 from modelyard.agent.gateway.answers import own_answer, try_again
+from modelyard.agent.gateway.board import Seat, Tally
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import Counters
 from modelyard.agent.gateway.deadlines import Deadlines
+from modelyard.agent.gateway.loads import at_replica, first_waiting_for, waiting_for
 from modelyard.agent.gateway.pools import Pool, Shares, stuck_to
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
@@ -26,6 +28,9 @@ _ATTEMPTS = 3  # how often a request is sent to replicas that end the connection
 _FIRST_REST = 0.1  # seconds that a replica is set aside when it cannot be reached; then doubled
 _LONGEST_REST = 1.0
 _LAST_REST = 0.05  # the same for the last replica, which is never set aside for long
+_LEAD = 5  # milliseconds that another process's request must have waited longer to go first
+_COURTESY = 0.01  # seconds after which a place that another process does not take is taken
+_ANY = ""  # the line of those who wait for whatever deployment
 
 _NO_FIELDS: list[tuple[bytes, bytes]] = []
 
@@ -36,13 +41,18 @@ class Balancer:
     """Sends the requests of one service to its replicas, and is told what becomes of them."""
 
     def __init__(
-        self, route: ServiceRoute, loop: asyncio.AbstractEventLoop, counters: Counters
+        self,
+        route: ServiceRoute,
+        loop: asyncio.AbstractEventLoop,
+        counters: Counters,
+        seat: Seat,
     ) -> None:
         self.route = route
         self.own = counters.of(route.name)
         """Where answers are counted that no replica has a part in."""
         self._loop = loop
         self._counters = counters
+        self._seat = seat
         self._known: dict[tuple[str, str, str], Replica] = {}
         self._active: list[Replica] = []
         """Those of deployments with a share."""
@@ -50,6 +60,11 @@ class Balancer:
         self._pools: dict[str, Pool] = {}
         self._shares = Shares(())
         self._waiting = WaitingLines()
+        self._queued = seat.tally(waiting_for(route.name))
+        self._firsts: dict[str, Tally] = {}
+        """For each line, since when the first one waits."""
+        self._yields_to: tuple[int, int] | None = None
+        self._stalled: tuple[int, int] | None = None
         self._change_clocks()
         self.change(route)
 
@@ -62,8 +77,7 @@ class Balancer:
         for identity in self._known.keys() - wanted.keys():
             self._retire(self._known.pop(identity))
         for identity in wanted.keys() - self._known.keys():
-            series = self._counters.of(route.name, wanted[identity].deployment)
-            self._known[identity] = Replica(wanted[identity], series)
+            self._known[identity] = self._revive(identity) or self._meet(wanted[identity])
         self._active = [self._known[_identity(u)] for u in route.upstreams if u.weight]
         self._fill_pools(route)
         self._free_the_stuck()
@@ -82,18 +96,22 @@ class Balancer:
             self.own.refused(404)
             self._end(exchange, own_answer(404, "not_found", message, exchange.request_id))
 
-    def draining(self) -> dict[str, int]:
-        """Replicas that get nothing new and have requests in flight, with how many."""
-        self._retired = [replica for replica in self._retired if replica.in_flight]
-        counts: Counter[str] = Counter()
-        for replica in self._retired:
-            counts[replica.upstream.replica] += replica.in_flight
-        return counts
+    def look(self) -> None:
+        """Look again whether what waits can go, and forget replicas that have drained."""
+        self._serve_waiting()
+        for replica in [replica for replica in self._retired if not replica.in_flight]:
+            self._retired.remove(replica)
+            self._seat.drop(replica.requests)
 
-    @property
-    def load(self) -> int:
-        """Requests that are at a replica or wait for one."""
-        return sum(replica.in_flight for replica in self._known.values()) + len(self._waiting)
+    def forget(self) -> bool:
+        """Let go of the board, if nothing of a closed service is left; whether that is so."""
+        self.look()
+        is_idle = not self._waiting and not self._retired
+        if is_idle:
+            self._seat.drop(self._queued)
+            while self._firsts:
+                self._seat.drop(self._firsts.popitem()[1])
+        return is_idle
 
     def stuck_to(self, value: bytes) -> str:
         """The deployment that callers with this value stay with; empty: none is ready."""
@@ -186,7 +204,14 @@ class Balancer:
             self.ended(exchange)
 
     def _take(self, exchange: Exchange, avoid: Replica | None = None) -> Replica | None:
-        """A replica that has room for it, if there is one."""
+        """A replica that has a place for it, if there is one; the place is taken."""
+        replica = self._choose(exchange, avoid)
+        if replica is not None and self._seat.peers and self._gives_way(exchange, replica):
+            replica.requests.add(-1)
+            return None
+        return replica
+
+    def _choose(self, exchange: Exchange, avoid: Replica | None) -> Replica | None:
         limit = self.route.max_concurrent_requests
         if exchange.deployment:
             pool = self._pools.get(exchange.deployment)
@@ -210,6 +235,7 @@ class Balancer:
             pool.weight = upstream.weight
             pool.replicas.append(self._known[_identity(upstream)])
         self._shares = Shares(self._pools.values())
+        self._name_lines()
 
     def _free_the_stuck(self) -> None:
         """Whose deployment has gone may go to any other, unless it was asked for by name."""
@@ -221,7 +247,7 @@ class Balancer:
                 self._enqueue(exchange)
 
     def _send(self, exchange: Exchange, replica: Replica) -> None:
-        replica.in_flight += 1
+        """Send a request to a replica at which it has a place."""
         exchange.sent_at = monotonic()
         exchange.clock = clock = self._running
         clock.add(exchange)
@@ -232,7 +258,7 @@ class Balancer:
             self._send(exchange, replica)
         else:
             self._enqueue(exchange)
-        self._serve_waiting()
+        self._freed()
 
     def _leave(self, exchange: Exchange) -> Replica:
         """The exchange is no longer at its replica."""
@@ -240,7 +266,7 @@ class Balancer:
         assert replica is not None
         assert clock is not None
         clock.discard(exchange)
-        replica.in_flight -= 1
+        replica.requests.add(-1)
         return replica
 
     def _end(self, exchange: Exchange, response: Response) -> None:
@@ -249,8 +275,15 @@ class Balancer:
 
     def _over(self, exchange: Exchange) -> None:
         exchange.over = True
+        self._freed()
+
+    def _freed(self) -> None:
+        """A place may be free: for somebody who waits here, or in other processes."""
         if self._waiting:
             self._serve_waiting()
+        if self._seat.peers and self._queued.all() > self._queued.own:
+            for _, column in self._queued.others():
+                self._seat.board.ring(column)
 
     def _refuse(self, exchange: Exchange, code: str, reason: str) -> None:
         message = f"service `{self.route.name}` cannot take the request: {reason}"
@@ -272,19 +305,23 @@ class Balancer:
         if exchange.named and self._active and not is_ready:
             self._refuse(exchange, "unavailable", "no replica of that deployment is ready")
             return
-        full = len(self._waiting) >= route.max_queued_requests and not exchange.attempts
+        full = self._queued.all() >= route.max_queued_requests and not exchange.attempts
         patience = self._patience if self._active or is_ready else self._sleep
         if not patience.seconds or full:
             self._refuse_for_shortage(exchange)
             return
-        if exchange.patience_ends:  # it has waited before, and its time runs on
+        if exchange.waits_since:  # it has waited before, and its time runs on
             self._loop.call_at(exchange.patience_ends, self._waited_too_long, exchange)
         else:
-            exchange.patience_ends = self._loop.time() + patience.seconds
+            exchange.waits_since = self._loop.time()
+            exchange.patience_ends = exchange.waits_since + patience.seconds
             exchange.clock = patience
             exchange.clock.add(exchange)
         # One that had its turn, but that no replica took, is first in line.
         self._waiting.add(exchange, first=exchange.attempts > 0)
+        self._tell_line(exchange.deployment)
+        if self._seat.peers:
+            self._serve_waiting()  # a place may have become free since there was none
 
     def _stop_waiting(self, exchange: Exchange) -> bool:
         """Whether it was waiting."""
@@ -292,6 +329,7 @@ class Balancer:
             return False
         assert exchange.clock is not None
         exchange.clock.discard(exchange)
+        self._tell_line(exchange.deployment)
         return True
 
     def _serve_waiting(self) -> None:
@@ -302,6 +340,52 @@ class Balancer:
                 full.add(exchange.deployment)
             elif self._stop_waiting(exchange):
                 self._send(exchange, replica)
+
+    def _name_lines(self) -> None:
+        """Share with the other processes the lines for the deployments that there are."""
+        for line in self._firsts.keys() - self._pools.keys() - {_ANY}:
+            self._seat.drop(self._firsts.pop(line))
+        for line in (_ANY, *self._pools):
+            if line not in self._firsts:
+                name = first_waiting_for(self.route.name, line)
+                self._firsts[line] = self._seat.tally(name)
+                self._tell_line(line)
+
+    def _tell_line(self, line: str) -> None:
+        """Tell the other processes how many wait here, and since when the first of a line does."""
+        self._queued.set(len(self._waiting))
+        first = self._waiting.first(line)
+        if line in self._firsts:
+            self._firsts[line].set(int(first.waits_since * 1000) if first is not None else 0)
+
+    def _gives_way(self, exchange: Exchange, replica: Replica) -> bool:
+        """Let another process go first that waits longer for this place.
+
+        Not if it does not come, because it is stopped, or cannot reach the replica.
+        """
+        if self._queued.all() == self._queued.own:
+            return False
+        longest = self._longest_waiting(replica.upstream.deployment)
+        since = int((exchange.waits_since or self._loop.time()) * 1000)
+        if longest is None or longest[0] + _LEAD >= since or longest == self._stalled:
+            return False
+        self._seat.board.ring(longest[1])
+        if self._yields_to is None:
+            self._yields_to = longest
+            deployment = replica.upstream.deployment
+            self._loop.call_later(_COURTESY, self._yielded, deployment)
+        return True
+
+    def _yielded(self, deployment: str) -> None:
+        yields_to, self._yields_to = self._yields_to, None
+        if yields_to == self._longest_waiting(deployment):
+            self._stalled = yields_to
+        self._serve_waiting()
+
+    def _longest_waiting(self, deployment: str) -> tuple[int, int] | None:
+        """Since when another process waits for such a place, and the column of that."""
+        lines = (self._firsts.get(line) for line in (_ANY, deployment))
+        return min((first for line in lines if line for first in line.others()), default=None)
 
     def _refuse_waiting(self) -> None:
         """No replica is coming: those who wait for the first one are told so."""
@@ -336,6 +420,20 @@ class Balancer:
     def _rested(self, replica: Replica) -> None:
         replica.resting = False
         self._serve_waiting()
+
+    def _meet(self, upstream: Upstream) -> Replica:
+        series = self._counters.of(self.route.name, upstream.deployment)
+        name = at_replica(self.route.name, upstream)
+        return Replica(upstream, series, self._seat.tally(name, upstream.replica))
+
+    def _revive(self, identity: tuple[str, str, str]) -> Replica | None:
+        """A replica that has not drained yet and is wanted again."""
+        for replica in self._retired:
+            if _identity(replica.upstream) == identity:
+                self._retired.remove(replica)
+                replica.retired = False
+                return replica
+        return None
 
     def _retire(self, replica: Replica) -> None:
         replica.retire()

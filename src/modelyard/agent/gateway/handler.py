@@ -12,6 +12,7 @@ from math import inf
 from modelyard.agent.gateway.admission import Admission, Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
+from modelyard.agent.gateway.board import Seat
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
 from modelyard.agent.gateway.forwarding import (
@@ -65,15 +66,25 @@ class _Service:
     __slots__ = ("admission", "balancer", "names", "origins", "refusals", "sticky", "wants")
 
     def __init__(
-        self, route: ServiceRoute, loop: asyncio.AbstractEventLoop, counters: Counters
+        self,
+        route: ServiceRoute,
+        loop: asyncio.AbstractEventLoop,
+        counters: Counters,
+        seat: Seat,
     ) -> None:
         self.refusals = Refusals()
-        self.balancer = Balancer(route, loop, counters)
+        self.balancer = Balancer(route, loop, counters, seat)
         self._follow(route)
 
     def change(self, route: ServiceRoute) -> None:
         self._follow(route)
         self.balancer.change(route)
+
+    def take_refusals(self) -> Refusals:
+        """Those since the last call."""
+        refused = replace(self.refusals)
+        self.refusals.count = 0
+        return refused
 
     def _follow(self, route: ServiceRoute) -> None:
         self.admission = Admission(route, self.refusals)
@@ -135,10 +146,12 @@ class Gateway:
 
     Args:
         counters: Where it counts what becomes of them.
+        seat: The column of this process on the board of the gateway; None: it is alone.
     """
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, seat: Seat | None = None) -> None:
         self._counters = counters
+        self.seat = seat or Seat.alone()
         self.config_version = 0
         """Version of the configuration that is served; 0 before the first."""
         self._epoch = 0
@@ -148,7 +161,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._services: dict[str, _Service] = {}
         self._receiving: set[asyncio.Task[None]] = set()
-        self._nobody = _Service(_UNKNOWN, self._loop, counters_in_memory())
+        self._nobody = self._apart(_UNKNOWN)
         self._id_prefix = os.urandom(8).hex().encode()
         self._count = 0
         self._closed: list[Balancer] = []
@@ -167,10 +180,11 @@ class Gateway:
             if name in self._services:
                 self._services[name].change(route)
             else:
-                self._services[name] = _Service(route, self._loop, self._counters)
+                self._services[name] = _Service(route, self._loop, self._counters, self.seat)
         self._follow_figures(config)
         self.config_version = config.version
         self._epoch += 1
+        self.seat.serves(config.version)
 
     def _follow_figures(self, config: GatewayConfig) -> None:
         if not config.figures:
@@ -178,34 +192,27 @@ class Gateway:
                 self._figures.balancer.close()
             self._figures = None
         elif self._figures is None:
-            self._figures = _Service(_figures(config), self._loop, counters_in_memory())
+            self._figures = self._apart(_figures(config))
         else:
             self._figures.change(_figures(config))
 
-    def refused(self) -> dict[str, Refusals]:
-        """Refused requests by service, for services that had any."""
+    def _apart(self, route: ServiceRoute) -> _Service:
+        """What is no service of a user: nobody counts its requests, or the places they have."""
+        return _Service(route, self._loop, counters_in_memory(), Seat.alone())
+
+    def look(self) -> None:
+        """Look again at what waits, as others may have freed places; and forget what is over."""
+        self.seat.look()
+        for service in self._services.values():
+            service.balancer.look()
+        self._closed = [balancer for balancer in self._closed if not balancer.forget()]
+
+    def take_refused(self) -> dict[str, Refusals]:
+        """Refused requests by service since the last call, for services that had any."""
         return {
-            name: service.refusals
+            name: service.take_refusals()
             for name, service in self._services.items()
             if service.refusals.count
-        }
-
-    def draining_replicas(self) -> dict[str, int]:
-        """Replicas that are out of the configuration and still have requests in flight."""
-        self._closed = [balancer for balancer in self._closed if balancer.draining()]
-        serving = [service.balancer for service in self._services.values()]
-        return {
-            replica: in_flight
-            for balancer in serving + self._closed
-            for replica, in_flight in balancer.draining().items()
-        }
-
-    def loads(self) -> dict[str, int]:
-        """Requests at a replica or waiting for one, of services that are scaled by them."""
-        return {
-            name: service.balancer.load
-            for name, service in self._services.items()
-            if service.balancer.route.elastic
         }
 
     @property

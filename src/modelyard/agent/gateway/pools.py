@@ -8,6 +8,8 @@ from math import inf, log
 
 from modelyard.agent.gateway.upstream import Replica
 
+_GRABS = 3  # how often a place is tried for that other processes try for at the same moment
+
 
 class Pool:
     """The ready replicas of one deployment."""
@@ -23,7 +25,15 @@ class Pool:
         self._turn = 0
 
     def take(self, limit: int, avoid: Replica | None = None) -> Replica | None:
-        """The replica with the fewest in flight, if any is below the limit; ties go round."""
+        """A place at the replica with the fewest in flight, if any is below the limit."""
+        for _ in range(_GRABS):
+            replica = self._choose(limit, avoid)
+            if replica is None or replica.requests.grab(limit):
+                return replica
+        return None
+
+    def _choose(self, limit: int, avoid: Replica | None) -> Replica | None:
+        """The replica with the fewest in flight that is below the limit; ties go round."""
         replicas = self.replicas
         count = len(replicas)
         if not count:
@@ -32,8 +42,9 @@ class Pool:
         best, fewest = None, limit
         for index in range(turn - count, turn):  # negative ones count from the end: a full circle
             replica = replicas[index]
-            if replica.in_flight < fewest and not replica.resting and replica is not avoid:
-                best, fewest = replica, replica.in_flight
+            in_flight = replica.requests.all()
+            if in_flight < fewest and not replica.resting and replica is not avoid:
+                best, fewest = replica, in_flight
                 if not fewest:
                     break
         return best

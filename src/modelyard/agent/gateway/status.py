@@ -31,6 +31,8 @@ class GatewayStatus:
     pid: int
     started_at: str
     """ISO 8601, UTC."""
+    processes: tuple[int, ...] = ()
+    """Ids of the processes that serve; `pid` is their parent's."""
     url: str | None = None
     """Where it listens; null while it does not."""
     config_version: int = 0
@@ -53,7 +55,9 @@ def read_status(path: Path) -> GatewayStatus | None:
     try:
         body = json.loads(path.read_bytes())
         refused = {name: RefusedRequests(**entry) for name, entry in body["refused"].items()}
-        return GatewayStatus(**{**body, "refused": refused})
+        return GatewayStatus(
+            **{**body, "refused": refused, "processes": tuple(body.get("processes", ()))}
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 

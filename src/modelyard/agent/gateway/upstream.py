@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol, cast
 
+from modelyard.agent.gateway.board import Tally
 from modelyard.agent.gateway.config import Upstream
 from modelyard.agent.gateway.counters import Series
 from modelyard.agent.gateway.deadlines import Deadlines
@@ -78,7 +79,8 @@ class Exchange(Reply):
         deployment: Id of the only one that may have it; empty: any.
         named: The caller asked for that deployment, so no other will do.
         clock: What ends it when its present stage, waiting or running, takes too long.
-        patience_ends: When its wait for a replica ends, however often it waits; 0 before the first.
+        waits_since: When its wait for a replica began, however often it waits; 0 before the first.
+        patience_ends: When that wait ends.
         over: Its owner has ended it, whatever still comes from the replica.
         sent_at: When it was last sent to a replica, monotonic seconds.
         status: Of its answer, which has begun and is passed on as it comes; 0 before.
@@ -105,6 +107,7 @@ class Exchange(Reply):
         "sent_at",
         "status",
         "took",
+        "waits_since",
     )
 
     def __init__(
@@ -128,7 +131,7 @@ class Exchange(Reply):
         self.replica: Replica | None = None
         self.connection: Connection | None = None
         self.clock: Deadlines[Exchange] | None = None
-        self.patience_ends = self.sent_at = self.took = 0.0
+        self.waits_since = self.patience_ends = self.sent_at = self.took = 0.0
         self.over = False
         self.status = 0
 
@@ -145,22 +148,23 @@ class Replica:
         "_idle",
         "failures",
         "field",
-        "in_flight",
         "known_answers",
+        "requests",
         "resting",
         "retired",
         "series",
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream, series: Series) -> None:
+    def __init__(self, upstream: Upstream, series: Series, requests: Tally) -> None:
         self.upstream = upstream
         self.series = series
         """Where its answers are counted."""
         named = upstream.deployment.encode()
         self.field = b"x-modelyard-deployment: %b\r\n" % named if named else b""
         """Tells the client where its answer came from."""
-        self.in_flight = 0
+        self.requests = requests
+        """Those that it has in flight, from this process and from others."""
         self.retired = False
         """Gets no new request; its connections close as they fall idle."""
         self.failures = 0
@@ -170,6 +174,11 @@ class Replica:
         self.known_answers = KnownAnswers()
         self._idle: list[Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that it has from this process."""
+        return self.requests.own
 
     def send(self, exchange: Exchange) -> None:
         """Send a request; its owner is told what became of it, never before this returns."""

@@ -23,6 +23,10 @@ class WaitingLines:
         """Everybody, as they are at this moment."""
         return iter([exchange for line in self._lines.values() for exchange in line])
 
+    def first(self, line: str) -> Exchange | None:
+        """Who waits longest in a line."""
+        return next(iter(self._lines.get(line, ())), None)
+
     def add(self, exchange: Exchange, *, first: bool) -> None:
         """Put it at the end of its line, or in front."""
         line = self._lines.setdefault(exchange.deployment, OrderedDict())

@@ -1,0 +1,260 @@
+"""The parent of a gateway's processes: one per folder; listens, forks, reports, and never serves.
+
+It holds the listening socket and the last good configuration, so a process that dies is replaced
+by one that knows as much, also with the disk gone. It has no event loop that a fork would inherit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from modelyard.agent.gateway import files
+from modelyard.agent.gateway.admission import Refusals
+from modelyard.agent.gateway.board import Board
+from modelyard.agent.gateway.following import Follower
+from modelyard.agent.gateway.listening import Address
+from modelyard.agent.gateway.loads import LoadFile, draining, loads
+from modelyard.agent.gateway.process import TICK, Process
+from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, StatusFile
+from modelyard.errors import Conflict
+from modelyard_runtime.forking import Child, Message, Uplink, fork
+
+_LISTEN_AGAIN = 1.0  # seconds between attempts to listen where something else does
+_STEADY = 10.0  # seconds after which a process that ends is replaced at once
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0  # seconds before the replacement of one that did not last
+
+_log = logging.getLogger("modelyard.gateway")
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Become the one gateway of a folder, as long as the returned file is open.
+
+    Raises:
+        Conflict: A gateway already runs there.
+    """
+    lock = (folder / files.LOCK).open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise Conflict(f"a gateway already runs for `{folder}`") from None
+    return lock
+
+
+class Parent:
+    """Everything about a gateway that is not a request.
+
+    Args:
+        folder: Its folder.
+        address: Where it listens.
+        count: How many processes serve.
+        lock: The lock of the folder, which only this process is to hold.
+    """
+
+    def __init__(self, folder: Path, address: Address, count: int, lock: IO[str]) -> None:
+        self._folder = folder
+        self._address = address
+        self._count = count
+        self._lock = lock
+        self._follower = Follower(folder / files.CONFIG)
+        self._board = Board.make()
+        self._status = StatusFile(folder / files.STATUS)
+        self._loads = LoadFile(folder / files.LOADS)
+        self._pid = os.getpid()
+        self._started_at = datetime.now(UTC).isoformat()
+        self._listener: socket.socket | None = None
+        self._port = 0
+        self._listen_at = 0.0
+        self._cause: dict[str, Any] | None = None
+        self._refused: dict[str, Refusals] = {}
+        self._children: dict[Child, float] = {}
+        """Each with the time of its start."""
+        self._ready: set[Child] = set()
+        self._failures = 0
+        self._fork_at = 0.0
+        self._signals = _Signals()
+
+    def run(self) -> int:
+        """Have requests served until SIGTERM, then finish what is in flight; returns 0.
+
+        A second SIGTERM cuts that short. In the processes that serve it returns, too, with their
+        exit status.
+        """
+        while not self._signals.ends:
+            now = time.monotonic()
+            self._follower.look(now)
+            self._listen(now)
+            self._reap(now)
+            status = self._fork_missing(now)
+            if status is not None:
+                return status
+            self._tell(now)
+            self._wait()
+        self._end()
+        return 0
+
+    def _listen(self, now: float) -> None:
+        """Listen as soon as that is possible."""
+        if self._listener is not None or now < self._listen_at:
+            return
+        self._listen_at = now + _LISTEN_AGAIN
+        self._cause = self._follower.lacks
+        if self._cause is not None:
+            return  # lest keys are sent in the clear
+        try:
+            self._listener = self._address.listen()
+            self._port = self._listener.getsockname()[1]
+        except OSError as error:
+            self._cause = self._address.explain(error)
+
+    def _fork_missing(self, now: float) -> int | None:
+        """Start the processes that are missing; in such a process, serve: its exit status."""
+        while self._listener and len(self._children) < self._count and now >= self._fork_at:
+            forked = fork(self._children)
+            if isinstance(forked, Uplink):
+                return self._serve(self._listener, forked)
+            self._children[forked] = now
+        return None
+
+    def _serve(self, listener: socket.socket, uplink: Uplink) -> int:
+        self._lock.close()
+        self._signals.close()
+        return Process(self._folder, listener, self._follower, self._board, uplink).run()
+
+    def _reap(self, now: float) -> None:
+        """Note what the processes tell, and bury those that have ended."""
+        for child, began in list(self._children.items()):
+            ended = child.reap()
+            self._note(child, child.messages())
+            if ended is None:
+                continue
+            child.close()
+            del self._children[child]
+            self._ready.discard(child)
+            self._board.clear_dead()
+            if not self._signals.ends:
+                _log.error("process %d of the gateway %s", child.pid, _describe(ended))
+                self._failures = 0 if now - began > _STEADY else self._failures + 1
+                delay = _FIRST_DELAY * 2 ** (self._failures - 2) if self._failures > 1 else 0.0
+                self._fork_at = now + min(delay, _LONGEST_DELAY)
+
+    def _note(self, child: Child, messages: list[Message]) -> None:
+        for message in messages:
+            if "ready" in message:
+                self._ready.add(child)
+            for name, told in message.get("refused", {}).items():
+                refused = Refusals(**told)
+                known = self._refused.get(name)
+                if known is not None:
+                    refused.count += known.count
+                    if known.last_at > refused.last_at:
+                        refused.last_at, refused.key_id = known.last_at, known.key_id
+                self._refused[name] = refused
+
+    def _tell(self, now: float) -> None:
+        loads_now = loads(self._board, self._follower.config)
+        if loads_now:
+            self._loads.publish(loads_now)
+        self._publish(now)
+
+    def _publish(self, now: float) -> None:
+        version = min(self._board.versions(), default=self._follower.config.version)
+        # Only now: who serves that version sends nothing more to replicas that are not in it.
+        status = GatewayStatus(
+            pid=self._pid,
+            started_at=self._started_at,
+            processes=tuple(sorted(child.pid for child in self._ready)),
+            url=self._url(),
+            config_version=version,
+            config_error=self._follower.error,
+            cause=self._cause,
+            refused={
+                name: RefusedRequests(
+                    refusals.count,
+                    datetime.fromtimestamp(refusals.last_at, UTC).isoformat(),
+                    refusals.key_id,
+                )
+                for name, refusals in self._refused.items()
+            },
+            draining=draining(self._board, self._follower.config),
+        )
+        self._status.publish(status, now)
+
+    def _url(self) -> str | None:
+        if not self._port:
+            return None
+        return self._address.url(self._port, secure=self._follower.config.certificate is not None)
+
+    def _wait(self) -> None:
+        if self._signals.wait([child.news for child in self._children], TICK):
+            self._signal(signal.SIGHUP)
+
+    def _end(self) -> None:
+        if self._listener is not None:
+            self._listener.close()  # once all have, callers are told at once that nobody listens
+        self._signal(signal.SIGTERM)
+        is_cut = False
+        while self._children:
+            now = time.monotonic()
+            self._follower.look(now)
+            self._reap(now)
+            self._publish(now)
+            if self._signals.ends > 1 and not is_cut:
+                is_cut = True
+                self._signal(signal.SIGKILL)
+            self._wait()
+        self._port = 0
+        self._publish(time.monotonic())
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self._children:
+            child.kill(number)
+
+
+class _Signals:
+    """How often the end was asked for, and a way to sleep that any signal ends."""
+
+    def __init__(self) -> None:
+        self.ends = 0
+        self._hurries = False
+        self._fd, self._write = os.pipe()
+        os.set_blocking(self._fd, False)
+        os.set_blocking(self._write, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGHUP, self._hurry)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    def wait(self, news: list[int], timeout: float) -> bool:
+        """Sleep until a signal, news, or the end of the timeout (seconds); whether SIGHUP came."""
+        if self._fd in select.select([self._fd, *news], [], [], timeout)[0]:
+            os.read(self._fd, 4096)
+        hurries, self._hurries = self._hurries, False
+        return hurries
+
+    def close(self) -> None:
+        """In a new process: these are the parent's."""
+        os.close(self._fd)
+        os.close(self._write)
+
+    def _end(self, number: int, frame: object) -> None:
+        self.ends += 1
+
+    def _hurry(self, number: int, frame: object) -> None:
+        self._hurries = True
+
+
+def _describe(ended: int) -> str:
+    if ended < 0:
+        return f"was ended by {signal.Signals(-ended).name}; another one takes its place"
+    return f"exited with status {ended}; another one takes its place"
