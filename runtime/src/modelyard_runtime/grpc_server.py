@@ -22,6 +22,7 @@ from modelyard_runtime.auth import Guard
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.grpc_certificate import credentials
+from modelyard_runtime.http.encoding import written_fields
 from modelyard_runtime.http.messages import Head
 from modelyard_runtime.http.server import Headers, HttpError, Reply, Request, Response
 from modelyard_runtime.lanes.base import Lane
@@ -211,7 +212,7 @@ class GrpcServer:
         assert isinstance(response.body, bytes)
         metadata = tuple(
             (name.decode(), value.decode("latin-1"))
-            for name, value in response.headers
+            for name, value in (*response.headers, *written_fields(response.encoded))
             if name != b"content-type"
         )
         if response.status != 200:

@@ -19,51 +19,38 @@ _CLIENTS_TOO_LONG = (
 
 
 class Identity:
-    """The identifying fields of an answer, as far as the headers of the request tell them."""
+    """The identifying fields of an answer, as far as the headers of the request tell them.
 
-    __slots__ = ("_aliased", "_fields", "_fresh", "_lines", "refusal")
+    Raises:
+        ValueError: One of them holds a line break.
+    """
+
+    __slots__ = ("_aliased", "_fresh", "_lines", "refusal")
 
     def __init__(self, headers: Headers) -> None:
         found = {name: value for name, value in headers if name in _NAMES}
         request_id = found.get(b"x-request-id")
         client = found.get(b"x-ms-client-request-id")
         legacy = found.get(b"x-ms-request-id")
-        self._lines: bytes | None = None
+        self._lines = b""
         self.refusal = ""
         """Why the request is answered with 431; an id that is too long is not echoed."""
         if len(request_id or b"") > _LONGEST:
             self.refusal = _TOO_LONG
             self._fresh = self._aliased = False
-            self._fields: Fields = []
             return
         self._fresh = not request_id
         if max(len(client or b""), len(legacy or b"")) > _LONGEST:
             self.refusal = _CLIENTS_TOO_LONG
             self._aliased = False
-            self._fields = [(b"x-request-id", request_id)] if request_id else []
+            self._lines = encode_fields([(b"x-request-id", request_id)] if request_id else [])
             return
         self._aliased = not (legacy or client)
-        self._fields = _known(request_id, client, legacy, found.get(b"traceid"))
-
-    def fields(self, ids: Ids) -> Fields:
-        """Its fields, the first of them `x-request-id`. The list must not be changed."""
-        if not self._fresh:
-            return self._fields
-        request_id = ids.new()
-        if self._aliased:
-            alias = (b"x-ms-request-id", request_id)
-            return [(b"x-request-id", request_id), alias, *self._fields]
-        return [(b"x-request-id", request_id), *self._fields]
+        self._lines = encode_fields(_known(request_id, client, legacy, found.get(b"traceid")))
 
     def lines(self, ids: Ids) -> bytes:
-        """The same fields as they are written.
-
-        Raises:
-            ValueError: One of them holds a line break.
-        """
+        """Its fields as they are written, the first of them `x-request-id`."""
         lines = self._lines
-        if lines is None:
-            lines = self._lines = encode_fields(self._fields)
         if not self._fresh:
             return lines
         new = ids.new()

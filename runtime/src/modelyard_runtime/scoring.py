@@ -17,7 +17,7 @@ from modelyard_runtime import causes
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.http.server import JSON, Head, HttpError, Reply, Request, Response
-from modelyard_runtime.identity import Fields, Identity, Ids
+from modelyard_runtime.identity import Identity, Ids
 from modelyard_runtime.memo import Memo, memo_of
 from modelyard_runtime.non_finite import has_non_finite
 from modelyard_runtime.protocols.base import Protocol
@@ -34,9 +34,10 @@ _NOT_SENDABLE = "The scoring script returned what JSON cannot hold. Check the lo
 OUTCOME = b"x-ms-run-function-failed"
 """The field that tells whether `run` has failed. Where the last header of a response is this one,
 the script has told it itself."""
-SUCCEEDED, _FAILED = (OUTCOME, b"False"), (OUTCOME, b"True")
-Times = tuple[tuple[bytes, bytes], ...]
-"""The header fields that tell how long the stages of a request took."""
+SUCCEEDED, _FAILED = b"%b: False\r\n" % OUTCOME, b"%b: True\r\n" % OUTCOME
+_TIMES = (
+    b"x-ms-run-fn-exec-ms: %b\r\nserver-timing: decode;dur=%.3f, run;dur=%b, encode;dur=%.3f\r\n"
+)
 _NOT_READ = "The request could not be read. The log has the details."
 
 
@@ -120,7 +121,7 @@ class Call(Reply):
         self.non_finite = False
         """The answer has null where the result had a NaN or an infinity."""
         self.scorer = scorer
-        self._ids: Fields | None = None
+        self._ids: bytes | None = None
         # For lanes, which alone set and read them:
         self.arrived: float
         self.deadline = 0.0
@@ -202,17 +203,15 @@ class Call(Reply):
     def refuse(self, status: int, message: str, *fields: tuple[bytes, bytes]) -> Response:
         """An answer without a call of `run`, for whatever reason."""
         response = self.protocol.error(status, message)
-        headers = response.headers
-        headers += fields
-        headers += self.ids()
-        headers.append(SUCCEEDED)
+        response.headers += fields
+        response.encoded = self.ids() + SUCCEEDED
         return response
 
-    def ids(self) -> Fields:
-        """What identifies the request in its answer: `x-request-id`, then others."""
+    def ids(self) -> bytes:
+        """What identifies the request in its answer: `x-request-id`, then others, as written."""
         ids = self._ids
         if ids is None:
-            ids = self._ids = self.memo.identity.fields(self.scorer.ids)
+            ids = self._ids = self.memo.identity.lines(self.scorer.ids)
         return ids
 
     def blame(self, error: BaseException) -> None:
@@ -253,33 +252,28 @@ class Call(Reply):
         self.parts = await AsyncParts.begin(items, self.blame)
         return None
 
-    def _times(self) -> Times:
+    def _times(self) -> bytes:
         return times_told(self.decoding, self.running, self.encoding)
 
-    def tell(self, response: Response, outcome: tuple[bytes, bytes], times: Times) -> Response:
+    def tell(self, response: Response, outcome: bytes, times: bytes) -> Response:
         """The response with all that is told of the request beside its answer."""
         headers = response.headers
-        if not headers or headers[-1][0] != OUTCOME:  # else the script has told it itself
-            headers.append(outcome)
-        headers += self.ids()
-        headers += times
+        if headers and headers[-1][0] == OUTCOME:
+            outcome = b""  # the script has told it itself
+        response.encoded = outcome + self.ids() + times
         return response
 
     def _log(self, text: str) -> None:
         """One write, so that the lines of two requests never mix."""
-        ids = self.ids()
-        request_id = ascii(ids[0][1].decode("latin-1")).strip("'") if ids else "?"
+        first = self.ids().partition(b"\r\n")[0].partition(b": ")[2]
+        request_id = ascii(first.decode("latin-1")).strip("'") or "?"
         sys.stderr.write(f"request {request_id}: {text}\n")
 
 
-def times_told(decoding: float, running: float, encoding: float) -> Times:
-    """The header fields for seconds of each stage."""
+def times_told(decoding: float, running: float, encoding: float) -> bytes:
+    """The header fields for seconds of each stage, as they are written."""
     run = b"%.3f" % (running * 1000)
-    stages = (decoding * 1000, run, encoding * 1000)
-    return (
-        (b"x-ms-run-fn-exec-ms", run),
-        (b"server-timing", b"decode;dur=%.3f, run;dur=%b, encode;dur=%.3f" % stages),
-    )
+    return _TIMES % (run, decoding * 1000, run, encoding * 1000)
 
 
 def _traceback(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from tests.unit.runtime.conftest import Load
 
 from modelyard_runtime.causes import SAMPLE_FAILED, Cause
 from modelyard_runtime.entry import Entry
+from modelyard_runtime.http.encoding import written_fields
 from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.protocols.score import ScoreProtocol
 from modelyard_runtime.request_headers import RequestHeaders
@@ -29,7 +30,7 @@ def get(query: str) -> Request:
 
 
 def fields(response: Response) -> dict[bytes, bytes]:
-    return dict(response.headers)
+    return dict([*response.headers, *written_fields(response.encoded)])
 
 
 def message(response: Response) -> str:

@@ -117,6 +117,12 @@ def encode_fields(headers: Sequence[Field]) -> bytes:
     return fields
 
 
+def written_fields(encoded: bytes) -> list[Field]:
+    """The fields that `encode_fields` wrote."""
+    pairs = (line.partition(b": ") for line in encoded.split(b"\r\n")[:-1])
+    return [(name, value) for name, _, value in pairs]
+
+
 @lru_cache(maxsize=256)
 def _only_field(header: Field) -> bytes:
     """Most answers say what type they are, and no more."""

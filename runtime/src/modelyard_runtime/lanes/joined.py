@@ -10,6 +10,9 @@ from modelyard_runtime.http.encoding import encode_fields
 from modelyard_runtime.http.server import JSON, Response
 from modelyard_runtime.scoring import SUCCEEDED, Call, times_told
 
+_PLAIN = encode_fields((JSON,)) + SUCCEEDED
+"""What is told of every answer in JSON."""
+
 
 def answer_each(
     calls: Sequence[Call], results: Sequence[Any], decoding: float, running: float
@@ -44,7 +47,7 @@ def answer_plain(
         bodies: One for each.
         times: Seconds of decoding, running and encoding.
     """
-    told = encode_fields((JSON, SUCCEEDED, *times_told(*times)))
+    told = _PLAIN + times_told(*times)
     ids = calls[0].scorer.ids
     return [
         Response(200, body, [], None, told + call.memo.identity.lines(ids))
