@@ -316,6 +316,8 @@ class TestLoopLane:
         async def scenario(stage: Stage) -> None:
             lane = stage.has(LoopLane(stage.surroundings))
             blocking = lane.submit(stage.call(b"block"))
+            while not script.calls:
+                await asyncio.sleep(0)
             given_up = lane.submit(stage.call(b"2"))
             given_up.forsake()
             script.release.set()
