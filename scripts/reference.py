@@ -45,7 +45,8 @@ CAUSES = {
     CauseCode.KILLED: "A signal ended the replica.",
     CauseCode.EXITED: "The replica ended by itself.",
     CauseCode.PORT_TAKEN: "Something else listens on the gateway's port.",
-    CauseCode.CERTIFICATE_UNUSABLE: "The gateway's certificate or its key is no good.",
+    CauseCode.CERTIFICATE_UNUSABLE: "The gateway's certificate, its key or its files for "
+    "clients are no good.",
     CauseCode.CERTIFICATE_EXPIRES: "The gateway's certificate ends soon, or has ended.",
     CauseCode.IMAGE_UNAVAILABLE: "The image could not be brought to the host or into its engine.",
     CauseCode.WRONG_PLATFORM: "The image was built for another system or processor.",
@@ -59,6 +60,8 @@ CAUSES = {
     CauseCode.NO_SANDBOX: "`MODELYARD_SANDBOX` is `required`, and the host has no sandbox.",
     CauseCode.STARTING: "Nothing is wrong: replicas are on their way.",
     CauseCode.KEY_REFUSED: "Replicas are ready, but callers send keys that are not valid.",
+    CauseCode.CERTIFICATE_REFUSED: "Replicas are ready, but callers show no certificate that is "
+    "taken.",
     CauseCode.AGENT_GONE: "The agent does not report; replicas go on serving.",
     CauseCode.INTERNAL: "A bug in Modelyard.",
 }

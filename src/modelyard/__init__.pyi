@@ -1,6 +1,7 @@
 from modelyard.client import Action, Client, Deployed, Step, connect
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.change import ServiceChange
+from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.operation import LogLine, Operation, OperationState
@@ -38,6 +39,7 @@ __all__ = [
     "Cause",
     "CauseCode",
     "Client",
+    "ClientCertificate",
     "Conflict",
     "DeployFailed",
     "Deployed",

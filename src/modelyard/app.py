@@ -23,7 +23,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from modelyard.agent.gatekeeper import Access
-from modelyard.agent.gateway.config import Certificate
+from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
 from modelyard.blobs.local import LocalBlobs
@@ -31,6 +31,7 @@ from modelyard.control.agents import Agents
 from modelyard.control.authority import Authority
 from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
+from modelyard.control.certificates import Certificates
 from modelyard.control.images import Images
 from modelyard.control.models import Models
 from modelyard.control.moving import Moving
@@ -98,13 +99,18 @@ def compose(settings: Settings) -> Parts:
     principals.set_token(WORKSPACE, AGENT, Role.AGENT, _secret(home / "agent" / "token"))
     operations = Operations(database)
     background = Background(database, operations)
-    agents = Agents(database)
+    authority = _authority(settings)
+    issues = authority is not None and settings.gateway_client_authorities is None
+    agents = Agents(database, issues_certificates=issues)
     agents.take_over(WORKSPACE, AGENT)
     by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
     targets = {target.name: target for target in by_agent}
     trusted = TrustedKeys(home / "trusted")
     key = workspace_key(database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", trusted)
     builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings, key)
+    own = settings.gateway_certificate == "own"
+    secure = settings.gateway_certificate is not None
+    certificates = Certificates(database, authority if issues else None, secure=secure)
     services = Services(
         database,
         operations,
@@ -112,8 +118,8 @@ def compose(settings: Settings) -> Parts:
         targets,
         local_agent=AGENT,
         master_key=_secret(home / "master.key").encode(),
+        certificates=certificates,
     )
-    authority = _authority(settings)
     platform = Platform(
         principals=principals,
         blobs=BlobTransfer(blobs, database, settings.max_upload),
@@ -124,19 +130,18 @@ def compose(settings: Settings) -> Parts:
         moving=Moving(database, blobs, background, builder),
         background=background,
         services=services,
+        certificates=certificates,
         operations=operations,
         agents=agents,
         telemetry=Telemetry(database),
         local_agent=AGENT,
-        authority=authority.certificate.read_text() if authority else None,
+        authority=authority.certificate.read_text() if authority and own else None,
     )
     return Parts(
         platform=platform,
         database=database,
         reconciler=Reconciler(database, operations, agents, targets),
-        upkeep=Upkeep(
-            database, blobs, partial(authority.renew, _names(settings)) if authority else None
-        ),
+        upkeep=Upkeep(database, blobs, partial(_renew, authority, settings)),
     )
 
 
@@ -186,13 +191,21 @@ def _access(settings: Settings) -> Access:
         InvalidRequest: There is a certificate without its key, or the reverse.
     """
     chain, key = settings.gateway_certificate, settings.gateway_key
+    own = Authority(settings.home / AUTHORITY)
     if chain == "own":
-        own = Authority(settings.home / AUTHORITY)
         chain, key = own.gateway_certificate, own.gateway_key
     if (chain is None) != (key is None):
         raise InvalidRequest(
             "TLS at the gateway needs both a certificate and its key",
             hint="set MODELYARD_GATEWAY_CERTIFICATE and MODELYARD_GATEWAY_KEY, or neither",
+        )
+    authorities, revoked = settings.gateway_client_authorities, settings.gateway_revoked
+    if (authorities and not chain) or (revoked and not authorities):
+        raise InvalidRequest(
+            "authorities of clients need TLS at the gateway, and lists of revoked ones need "
+            "those authorities",
+            hint="set MODELYARD_GATEWAY_CERTIFICATE, MODELYARD_GATEWAY_CLIENT_AUTHORITIES and "
+            "MODELYARD_GATEWAY_REVOKED together",
         )
     return Access(
         settings.gateway_host,
@@ -200,16 +213,36 @@ def _access(settings: Settings) -> Access:
         settings.gateway_name,
         Certificate(str(chain.absolute()), str(key.absolute())) if chain and key else None,
         settings.gateway_processes,
+        _client_files(settings, own) if chain else None,
     )
 
 
+def _client_files(settings: Settings, own: Authority) -> ClientFiles:
+    """By what the gateway knows callers with certificates."""
+    if settings.gateway_client_authorities is None:
+        return ClientFiles(str(own.certificate.absolute()), str(own.revoked.absolute()))
+    revoked = str(settings.gateway_revoked.absolute()) if settings.gateway_revoked else ""
+    return ClientFiles(str(settings.gateway_client_authorities.absolute()), revoked)
+
+
 def _authority(settings: Settings) -> Authority | None:
-    """The workspace's own authority, with a certificate for the gateway, if that is to be so."""
-    if settings.gateway_certificate != "own":
+    """The workspace's own authority, if anything is to be certified by it."""
+    if settings.gateway_certificate is None:
+        return None
+    if settings.gateway_certificate != "own" and settings.gateway_client_authorities is not None:
         return None
     authority = Authority(settings.home / AUTHORITY)
-    authority.renew(_names(settings))
+    _renew(authority, settings)
     return authority
+
+
+def _renew(authority: Authority | None, settings: Settings) -> None:
+    """See to it that what the authority has signed lasts for a while."""
+    if authority is None:
+        return
+    authority.ensure()
+    if settings.gateway_certificate == "own":
+        authority.renew(_names(settings))
 
 
 def _names(settings: Settings) -> tuple[str, ...]:

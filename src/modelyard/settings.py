@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     own authority, made and renewed by the server."""
     gateway_key: Path | None = None
     """PEM file with the certificate's private key, without a passphrase."""
+    gateway_client_authorities: Path | None = None
+    """PEM file with the authorities that issue certificates to callers of services with `auth`
+    `cert`; unset is the workspace's own. Read again when it changes."""
+    gateway_revoked: Path | None = None
+    """PEM file with lists of the certificates that these authorities have revoked, one of each;
+    unset means that there are none. Read again when it changes."""
     base: str = "host"
     """What images stand on in a container, unless a build names another base: `host` is a minimal
     one from this machine's Python, on Linux; `docker.io/library/python:3.11-slim` and the like are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,10 +74,32 @@ def test_a_service_is_scored_by_tls_of_the_workspaces_own_authority(
             authority = yard.info().authority
             assert authority is not None
             assert yard.services.why("own") is None
+            _ask_by_certificate(yard, folder / "billing.pem")
         finally:
             yard.stop_server(everything=True)
     assert oct((folder / "home" / "authority" / "authority.key").stat().st_mode)[-3:] == "600"
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ask_by_certificate(yard: modelyard.Client, file: Path) -> None:
+    """Change the way in, and be let in and out."""
+    yard.services.update("own", auth="cert")
+    issued = yard.services.issue_certificate("own", "billing", file, lifetime="1h")
+    assert file.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(modelyard.InvalidRequest, match="needs a client certificate"):
+        yard.services.score("own", {})
+    assert yard.services.score("own", {}, certificate=file)["answer"] == "yes"
+    assert yard.services.certificates("own") == (issued,)
+    revoked = yard.services.revoke_certificate("own", "billing")
+    assert [one.serial for one in revoked] == [issued.serial]
+    with pytest.raises(modelyard.ScoringFailed, match="has been revoked"):
+        _score_on(yard, file)
+
+
+def _score_on(yard: modelyard.Client, file: Path) -> None:
+    for _ in range(400):
+        yard.services.score("own", {}, certificate=file)
+        time.sleep(0.05)
 
 
 _OWN = {"MODELYARD_GATEWAY_CERTIFICATE": "own", "MODELYARD_GATEWAY_NAME": ""}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from modelyard_runtime.http.messages import Head, Reply, Request, Response, error_response
+from modelyard_runtime.http.messages import Head, Peer, Reply, Request, Response, error_response
 from modelyard_runtime.memo import memo_of
 
 Handler = Callable[[Request], Response | Reply]
@@ -100,11 +100,13 @@ class Guard:
         self._hashes = hashes
         self._refused = refused
 
-    def admit(self, head: Head) -> Response | None:
+    def admit(self, head: Head, peer: Peer | None = None) -> Response | None:
         """None for a request that may be answered; else what refuses it, before its body is read.
 
-        What was right once is remembered with the head: the same head again costs nothing.
+        What was right once is remembered with the head: the same head again costs nothing. Who
+        sends it is all one: a key is needed.
         """
+        del peer
         memo = head.memo or memo_of(head)
         if memo.access is self:
             return None
@@ -113,11 +115,11 @@ class Guard:
             return None
         return error_response(401, _UNAUTHENTICATED, _CHALLENGE)
 
-    def admit_preflights(self, head: Head) -> Response | None:
+    def admit_preflights(self, head: Head, peer: Peer | None = None) -> Response | None:
         """As `admit`, but for what browsers ask first, without credentials: `cors` answers that."""
         if head.method == "OPTIONS" and head.headers.get(_PREFLIGHT) is not None:
             return None
-        return self.admit(head)
+        return self.admit(head, peer)
 
     def around(self, handler: Handler) -> Handler:
         """A handler that answers nobody else."""

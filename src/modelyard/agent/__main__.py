@@ -21,7 +21,7 @@ from modelyard.agent.drivers.container import agent_id
 from modelyard.agent.engine.host import Engines
 from modelyard.agent.engine_upkeep import EngineUpkeep
 from modelyard.agent.gatekeeper import Access, Gatekeeper
-from modelyard.agent.gateway.config import Certificate
+from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.agent.gateway.files import COUNTERS
 from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
@@ -130,12 +130,14 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
 
 def _access(arguments: argparse.Namespace) -> Access:
     chain, key = arguments.gateway_certificate, arguments.gateway_key
+    authorities, revoked = arguments.client_authorities, arguments.revoked
     return Access(
         arguments.gateway_host,
         arguments.gateway_port,
         arguments.gateway_name,
         Certificate(chain, key) if chain else None,
         arguments.gateway_processes,
+        ClientFiles(authorities, revoked) if authorities else None,
     )
 
 
@@ -159,6 +161,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--gateway-name", default="", help="host name callers reach it by")
     parser.add_argument("--gateway-certificate", default="", help="PEM file: its certificate")
     parser.add_argument("--gateway-key", default="", help="PEM file: the certificate's key")
+    parser.add_argument(
+        "--client-authorities", default="", help="PEM file: who issues certificates to clients"
+    )
+    parser.add_argument("--revoked", default="", help="PEM file: those that are revoked")
     parser.add_argument("--engine", default="", help="address of the container engine")
     parser.add_argument(
         "--sandbox",

@@ -19,7 +19,14 @@ from modelyard.agent.backoff import Backoff
 from modelyard.agent.detached import start_detached
 from modelyard.agent.expiry import ExpiryWatch
 from modelyard.agent.gateway import files
-from modelyard.agent.gateway.config import Certificate, GatewayConfig, read_config, write_config
+from modelyard.agent.gateway.config import (
+    Certificate,
+    ClientFiles,
+    GatewayConfig,
+    ServiceRoute,
+    read_config,
+    write_config,
+)
 from modelyard.agent.gateway.loads import read_loads
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
 from modelyard.agent.home import is_locked
@@ -51,6 +58,8 @@ class Access:
     """What it speaks TLS with; None: it speaks plain HTTP."""
     processes: int = 2
     """How many processes share the port."""
+    clients: ClientFiles | None = None
+    """By what it knows callers who have certificates of their own."""
 
 
 class Gatekeeper:
@@ -94,18 +103,23 @@ class Gatekeeper:
     def look(self) -> tuple[GatewayView, ObservedGateway, dict[str, Cause]]:
         """What it serves, where it listens, and what callers of services should know, by name."""
         status = read_status(self._folder / files.STATUS) if self.running else None
-        certificate = self._access.certificate
+        certificate, clients = self._access.certificate, self._access.clients
         if status is None:
-            return (
-                GatewayView(self._config, None, certificate, self._figures),
-                ObservedGateway(),
-                {},
-            )
+            view = GatewayView(self._config, None, certificate, self._figures, clients)
+            return view, ObservedGateway(), {}
         if status.url is not None:
             self._starts.succeeded()
-        view = GatewayView(self._config, status.config_version, certificate, self._figures)
+        view = GatewayView(self._config, status.config_version, certificate, self._figures, clients)
+        routes = {route.name: route for route in self._config.services}
         notices = self._expiry_notices()
-        notices |= {name: _notice(name, refused) for name, refused in _recent(status).items()}
+        notices |= {
+            name: _notice(routes[name], refused)
+            for name, refused in _recent(status).items()
+            if name in routes
+        }
+        if status.clients_error and clients is not None:
+            cause = _clients_unusable(clients, status.clients_error)
+            notices |= {route.name: cause for route in routes.values() if route.auth == "cert"}
         return view, ObservedGateway(url=self._url(status), cause=_cause(status)), notices
 
     def loads(self) -> dict[str, int]:
@@ -164,7 +178,21 @@ def _recent(status: GatewayStatus) -> dict[str, RefusedRequests]:
     }
 
 
-def _notice(service: str, refused: RefusedRequests) -> Cause:
+def _clients_unusable(clients: ClientFiles, problem: str) -> Cause:
+    return Cause(
+        code=CauseCode.CERTIFICATE_UNUSABLE,
+        message=f"the gateway cannot use its list of authorities of clients, or of revoked "
+        f"certificates: {problem}",
+        evidence=tuple(filter(None, (clients.authorities, clients.revoked))),
+        fix="put PEM files there that this user may read: the gateway looks for them all the time, "
+        "and goes by what they said before",
+    )
+
+
+def _notice(route: ServiceRoute, refused: RefusedRequests) -> Cause:
+    service = route.name
+    if route.auth == "cert":
+        return _certificate_refused(service, refused)
     last = f"with key id `{refused.key_id}`" if refused.key_id else "without a key"
     return Cause(
         code=CauseCode.KEY_REFUSED,
@@ -173,4 +201,16 @@ def _notice(service: str, refused: RefusedRequests) -> Cause:
         evidence=(f"last refused at {refused.last_at}",),
         fix=f"Compare the caller's key with `modelyard service keys show {service}`; where callers "
         f"need a token, `modelyard service token {service}` makes one.",
+    )
+
+
+def _certificate_refused(service: str, refused: RefusedRequests) -> Cause:
+    last = f"came from `{refused.client}`" if refused.client else "showed none that is good"
+    return Cause(
+        code=CauseCode.CERTIFICATE_REFUSED,
+        message=f"`{service}` is ready, but refused requests without a client certificate that it "
+        f"takes: {refused.count} so far, and the last one {last}.",
+        evidence=(f"last refused at {refused.last_at}",),
+        fix=f"`modelyard service certificates issue {service} CLIENT` makes one; or add a name "
+        f"of the caller's with `modelyard service update {service} --client NAME`.",
     )

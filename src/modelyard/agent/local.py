@@ -107,3 +107,6 @@ def _options(access: Access) -> Iterator[str]:
     if access.certificate is not None:
         chain, key = access.certificate.chain, access.certificate.key
         yield from ("--gateway-certificate", chain, "--gateway-key", key)
+    if access.clients is not None:
+        yield from ("--client-authorities", access.clients.authorities)
+        yield from ("--revoked", access.clients.revoked)

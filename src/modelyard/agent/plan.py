@@ -81,12 +81,17 @@ def assignments(desired: DesiredState, world: World) -> tuple[Assignment, ...]:
 def wanted_config(assigned: tuple[Assignment, ...], world: World) -> GatewayConfig:
     """What the gateway is to serve: the document it has when nothing differs."""
     services = tuple(route(a) for a in sorted(assigned, key=lambda a: a.service.name))
-    current, certificate = world.gateway.config, world.gateway.certificate
-    figures = world.gateway.figures
-    wanted = replace(current, services=services, certificate=certificate, figures=figures)
+    current, view = world.gateway.config, world.gateway
+    wanted = replace(
+        current,
+        services=services,
+        certificate=view.certificate,
+        figures=view.figures,
+        clients=view.clients,
+    )
     if wanted == current:
         return current
-    return replace(wanted, version=max(current.version, world.gateway.applied or 0) + 1)
+    return replace(wanted, version=max(current.version, view.applied or 0) + 1)
 
 
 def plan(desired: DesiredState, world: World, now: float) -> tuple[Step, ...]:

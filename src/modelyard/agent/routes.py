@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelyard.agent.assignment import Assignment, lasting_failure
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.config import DeploymentRoute, Key, ServiceRoute, Upstream
+from modelyard.domain.service import Authentication
 
 
 def route(assignment: Assignment) -> ServiceRoute:
@@ -22,6 +23,7 @@ def route(assignment: Assignment) -> ServiceRoute:
         max_concurrent_requests=service.max_concurrent_requests,
         max_queue_wait=service.max_queue_wait,
         cors_origins=service.cors_origins,
+        clients=service.clients if service.auth is Authentication.CERT else (),
         elastic=service.elastic,
         waking_time=_waking_time(assignment),
         upstreams=tuple(

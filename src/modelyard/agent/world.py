@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from modelyard.agent.drivers.base import Replica
-from modelyard.agent.gateway.config import Certificate, GatewayConfig
+from modelyard.agent.gateway.config import Certificate, ClientFiles, GatewayConfig
 from modelyard.domain.cause import Cause
 
 
@@ -23,6 +23,8 @@ class GatewayView:
     """What it is to speak TLS with."""
     figures: str = ""
     """Unix socket on which the agent tells the figures of services."""
+    clients: ClientFiles | None = None
+    """By what it is to know clients."""
 
     @property
     def settled(self) -> bool:

@@ -52,7 +52,7 @@ def create_app(
     router.include_router(images.routes(platform.images, platform.operations))
     router.include_router(profiles.routes(platform.profiles))
     router.include_router(moving.routes(platform.moving))
-    router.include_router(services.routes(platform.services))
+    router.include_router(services.routes(platform.services, platform.certificates))
     router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(agents.routes(platform.agents, platform.telemetry))

@@ -8,15 +8,18 @@ from fastapi.responses import StreamingResponse
 from modelyard.api.access import Owner
 from modelyard.api.parameters import IdempotencyKey, Position, SearchQuery
 from modelyard.api.streams import BATCH, log_response
+from modelyard.control.certificates import Certificates
 from modelyard.control.services import Services
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange
+from modelyard.domain.clients import ClientCertificate, IssuedCertificate
 from modelyard.domain.operation import Operation
 from modelyard.domain.search import Page
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
 from modelyard.domain.tokens import ServiceToken
 from modelyard.schemas import (
     AcceptedService,
+    AskCertificate,
     AskToken,
     ChangeLabels,
     DeployService,
@@ -24,7 +27,7 @@ from modelyard.schemas import (
 )
 
 
-def routes(services: Services) -> APIRouter:
+def routes(services: Services, certificates: Certificates) -> APIRouter:
     """Routes for services."""
     router = APIRouter(prefix="/services", tags=["services"])
 
@@ -86,6 +89,21 @@ def routes(services: Services) -> APIRouter:
     def token(caller: Owner, name: str, body: AskToken) -> ServiceToken:
         """A token for a service whose callers need one."""
         return services.token(caller, name, body)
+
+    @router.get("/{name}/certificates")
+    def issued(caller: Owner, name: str) -> tuple[ClientCertificate, ...]:
+        """Certificates that were issued to callers of a service, the latest first."""
+        return certificates.issued(caller, name)
+
+    @router.post("/{name}/certificates", status_code=201)
+    def issue(caller: Owner, name: str, body: AskCertificate) -> IssuedCertificate:
+        """A certificate for a caller of a service."""
+        return certificates.issue(caller, name, body)
+
+    @router.post("/{name}/certificates/{which}/revoke")
+    def revoke(caller: Owner, name: str, which: str) -> tuple[ClientCertificate, ...]:
+        """Let a certificate be good no more, by its serial, or all that a caller has."""
+        return certificates.revoke(caller, name, which)
 
     @router.get("/{name}/logs", response_class=StreamingResponse)
     def logs(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from modelyard.cli import output, parameters
 from modelyard.client.collection import Filters
 from modelyard.domain.change import ServiceChange
+from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image
 from modelyard.domain.model import Model
 from modelyard.domain.operation import Operation
@@ -15,7 +16,7 @@ from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
 from modelyard.schemas import ChangeLabels
 
-Item = TypeVar("Item", Model, Image, Service, ServiceChange, Operation)
+Item = TypeVar("Item", Model, Image, Service, ServiceChange, ClientCertificate, Operation)
 
 
 def search_filters(**options: Any) -> Filters:

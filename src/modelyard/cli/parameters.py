@@ -246,6 +246,16 @@ CorsOrigins = Annotated[
         metavar="ORIGIN",
     ),
 ]
+Clients = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--client",
+        help="Name in certificates of a caller that may score with `--auth cert`: `uri:…`, `dns:…` "
+        "or `email:…`; repeat.",
+        metavar="NAME",
+    ),
+]
 Auth = Annotated[
-    str | None, typer.Option(help="`key`, `token`, or `none`: all may score.", metavar="KIND")
+    str | None,
+    typer.Option(help="`key`, `token`, `cert`, or `none`: all may score.", metavar="KIND"),
 ]

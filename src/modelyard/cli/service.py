@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,13 +19,18 @@ from modelyard.cli.listing import (
     show_labels,
 )
 from modelyard.domain.change import ServiceChange, altered
+from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
 from modelyard.domain.telemetry import Point
 from modelyard.domain.values import size_text
 
 app = parameters.commands()
 keys = parameters.commands()
+certificates = parameters.commands()
 app.add_typer(keys, name="keys", help="Show and renew the keys of a service.")
+app.add_typer(
+    certificates, name="certificates", help="Issue and revoke certificates of callers of a service."
+)
 
 Image = Annotated[
     str, typer.Option("--image", help="Image to run, `name[:version]`.", metavar="REF")
@@ -53,6 +59,7 @@ def deploy(
     max_concurrent_requests: parameters.MaxConcurrentRequests = None,
     max_queue_wait: parameters.MaxQueueWait = None,
     auth: parameters.Auth = None,
+    clients: parameters.Clients = None,
     cors_origins: parameters.CorsOrigins = None,
     target: parameters.Target = "local",
     tags: parameters.Tags = None,
@@ -74,6 +81,7 @@ def deploy(
         max_concurrent_requests=max_concurrent_requests,
         max_queue_wait=max_queue_wait,
         auth=auth,
+        clients=clients,
         cors_origins=cors_origins,
     )
     with session.client() as yard:
@@ -108,6 +116,7 @@ def update(
     max_concurrent_requests: parameters.MaxConcurrentRequests = None,
     max_queue_wait: parameters.MaxQueueWait = None,
     auth: parameters.Auth = None,
+    clients: parameters.Clients = None,
     cors_origins: parameters.CorsOrigins = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
@@ -129,6 +138,7 @@ def update(
         max_concurrent_requests=max_concurrent_requests,
         max_queue_wait=max_queue_wait,
         auth=auth,
+        clients=clients,
         cors_origins=cors_origins,
     )
     if image is None and not settings:
@@ -280,12 +290,16 @@ def score(
     raw: Annotated[
         bool, typer.Option("--raw", help="Send the bytes as they are, not as JSON.")
     ] = False,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="PEM file with a client certificate and its key.", metavar="FILE"),
+    ] = None,
     form: output.Output = output.Format.TABLE,
 ) -> None:
     """Send data to a service and print its answer."""
     body: Any = parameters.content(data) if raw else parameters.json_value(data)
     with session.client() as yard:
-        answer = yard.services.score(name, body)
+        answer = yard.services.score(name, body, certificate=certificate)
     if form is output.Format.TABLE and isinstance(answer, bytes):
         output.data_bytes(answer)
     elif form is output.Format.TABLE and isinstance(answer, str):
@@ -341,6 +355,72 @@ def token(
         output.say(f"good until {found.expires_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
+@certificates.command()
+def issue(
+    name: parameters.ServiceName,
+    client: Annotated[str, typer.Argument(help="How the caller is called.", metavar="CLIENT")],
+    file: Annotated[
+        Path | None,
+        typer.Option(help="New file for the certificate; unset: `CLIENT.pem`.", metavar="FILE"),
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(
+            help="Signing request (PEM) for a key that the caller has; unset makes a key, which "
+            "stands in front of the certificate.",
+            metavar="FILE",
+        ),
+    ] = None,
+    lifetime: Annotated[
+        str, typer.Option(help="How long it is good for, such as `8h`.", metavar="TIME")
+    ] = "90d",
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Get a certificate for a caller of a service whose `auth` is `cert`.
+
+    A key that is made for it is sent nowhere.
+    """
+    place = file or Path(f"{client}.pem")
+    with session.client() as yard:
+        issued = yard.services.issue_certificate(
+            name, client, place, request=request, lifetime=lifetime
+        )
+    if form is output.Format.JSON:
+        output.data_json({**issued.model_dump(mode="json"), "file": str(place)})
+    else:
+        output.data(str(place))
+        output.say(f"{issued.name}, good until {issued.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@certificates.command("list")
+def list_certificates(
+    name: parameters.ServiceName, form: output.Output = output.Format.TABLE
+) -> None:
+    """List the certificates of callers of a service, latest first."""
+    with session.client() as yard:
+        found = yard.services.certificates(name)
+    _show_certificates(found, form)
+
+
+@certificates.command()
+def revoke(
+    name: parameters.ServiceName,
+    which: Annotated[
+        str, typer.Argument(help="A serial, or a CLIENT: all that it has.", metavar="WHICH")
+    ],
+    yes: parameters.Yes = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Let a certificate be good no more.
+
+    That holds for connections that are open, too.
+    """
+    parameters.confirm(yes, f"Revoke the certificate {which} of {name}?")
+    with session.client() as yard:
+        revoked = yard.services.revoke_certificate(name, which)
+    _show_certificates(revoked, form)
+
+
 @app.command()
 def tag(
     name: parameters.ServiceName,
@@ -388,6 +468,15 @@ def _show_keys(found: ServiceKeys, form: output.Format) -> None:
         output.data_json(found.model_dump(mode="json"))
     else:
         output.fields([("primary", found.primary), ("secondary", found.secondary)])
+
+
+def _show_certificates(found: tuple[ClientCertificate, ...], form: output.Format) -> None:
+    titles = ("CLIENT", "SERIAL", "ISSUED (UTC)", "ENDS (UTC)", "REVOKED (UTC)")
+
+    def row(one: ClientCertificate) -> list[output.Cell]:
+        return [one.client, one.serial, one.issued_at, one.expires_at, one.revoked_at]
+
+    show_all(form, found, titles, row)
 
 
 def _row(service: Service) -> list[output.Cell]:

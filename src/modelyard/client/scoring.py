@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from modelyard.client.connection import is_loopback, tls
-from modelyard.domain.service import Service
-from modelyard.errors import ScoringFailed, Unavailable
+from modelyard.domain.service import Authentication, Service
+from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
 
 _MARGIN = 10.0
 """Seconds beyond the service's own limits, so that its answer and not ours names a timeout."""
@@ -31,7 +33,7 @@ class Scorer:
     ) -> None:
         self._authority = authority
         self._transport = transport
-        self._clients: dict[tuple[bool, bool], httpx2.Client] = {}
+        self._clients: dict[tuple[object, ...], httpx2.Client] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -39,26 +41,36 @@ class Scorer:
         for client in self._clients.values():
             client.close()
 
-    def score(self, service: Service, key: str | None, data: Any) -> Any:
+    def score(
+        self, service: Service, key: str | None, data: Any, certificate: Path | None = None
+    ) -> Any:
         """POST `data` to the service and return what it answers.
 
         Args:
             service: Where to send it.
             key: A key of the service, or None when it asks for none.
             data: Bytes are sent as they are, everything else as JSON.
+            certificate: PEM file with a client certificate and its key.
 
         Raises:
+            InvalidRequest: The certificate cannot be used, or is needed and not there.
             Unavailable: The service has no address yet, or nothing listens there.
             ScoringFailed: The service answered with an error; `details["status"]` is its status.
         """
         uri = _uri(service)
+        if service.settings.auth is Authentication.CERT and certificate is None:
+            raise InvalidRequest(
+                f"service `{service.name}` needs a client certificate",
+                hint="give the file of one; "
+                f"`modelyard service certificates issue {service.name} CLIENT` makes one",
+            )
         headers = {"Content-Type": _content_type(data)}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         settings = service.settings
         limit = settings.scoring_timeout + settings.max_queue_wait + _MARGIN
         try:
-            response = self._client(uri).post(
+            response = self._client(uri, certificate).post(
                 uri,
                 content=_content(data),
                 headers=headers,
@@ -73,15 +85,47 @@ class Scorer:
             raise _failure(service, response)
         return _answer(response)
 
-    def _client(self, uri: str) -> httpx2.Client:
+    def _client(self, uri: str, certificate: Path | None) -> httpx2.Client:
         local, secure = is_loopback(uri), uri.startswith("https:")
+        wanted = (local, secure, certificate and (certificate, _version(certificate)))
         with self._lock:  # threads may share an SDK client: a second one would never be closed
-            if (local, secure) not in self._clients:
+            if wanted not in self._clients:
                 own = self._authority() if secure else None
-                self._clients[local, secure] = httpx2.Client(
-                    trust_env=not local, verify=tls(uri, own), transport=self._transport
+                verify = tls(uri, own)
+                if certificate is not None:
+                    verify = _showing(certificate, verify)
+                self._clients[wanted] = httpx2.Client(
+                    trust_env=not local, verify=verify, transport=self._transport
                 )
-            return self._clients[local, secure]
+            return self._clients[wanted]
+
+
+def _version(certificate: Path) -> int:
+    """Another one when the file is another one."""
+    try:
+        return certificate.stat().st_mtime_ns
+    except OSError as error:
+        raise _unusable(certificate, error.strerror or str(error)) from error
+
+
+def _showing(certificate: Path, verify: ssl.SSLContext | bool) -> ssl.SSLContext:
+    """The way to verify a server, with a certificate to show to it."""
+    context = verify if isinstance(verify, ssl.SSLContext) else httpx2.create_ssl_context()
+    try:
+        context.load_cert_chain(certificate, password="")
+    except OSError as error:  # an SSLError is one, too
+        reason = "it does not hold a certificate and its key without a passphrase"
+        raise _unusable(
+            certificate, reason if isinstance(error, ssl.SSLError) else str(error.strerror)
+        ) from error
+    return context
+
+
+def _unusable(certificate: Path, reason: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the client certificate `{certificate}` cannot be used: {reason}",
+        hint="give a PEM file with both, as `modelyard service certificates issue` writes it",
+    )
 
 
 def _uri(service: Service) -> str:

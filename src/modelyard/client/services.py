@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from modelyard.client.certificates import make_key, private_file, read_request
 from modelyard.client.collection import Collection
 from modelyard.client.connection import Connection, parse
+from modelyard.client.files import StrPath
 from modelyard.client.logs import read_log
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.scoring import Scorer
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange
+from modelyard.domain.clients import ClientCertificate, IssuedCertificate
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.search import Page
@@ -24,7 +29,13 @@ from modelyard.domain.tokens import ServiceToken
 from modelyard.domain.validation import compose
 from modelyard.domain.values import SERVICE_NAME_PATTERN, Seconds, Spec
 from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
-from modelyard.schemas import AcceptedService, AskToken, DeployService, UpdateService
+from modelyard.schemas import (
+    AcceptedService,
+    AskCertificate,
+    AskToken,
+    DeployService,
+    UpdateService,
+)
 
 
 class Settings(TypedDict, total=False):
@@ -52,7 +63,10 @@ class Settings(TypedDict, total=False):
     max_queue_wait: float | str
     """Longest wait at the gateway."""
     auth: str
-    """`key`, `token` or `none`."""
+    """`key`, `token`, `cert` or `none`."""
+    clients: Sequence[str]
+    """Names in certificates of those who may score with `cert`, `uri:…`, `dns:…` or `email:…`;
+    replaces all."""
     cors_origins: Sequence[str]
     """Web pages whose scripts may read answers, such as `https://app.example`; replaces all."""
 
@@ -229,12 +243,14 @@ class Services(Collection[Service]):
         response = self._connection.request("GET", f"{self._path(name)}/metrics", params=params)
         return parse(ServiceMetrics, response)
 
-    def score(self, name: str, data: Any) -> Any:
+    def score(self, name: str, data: Any, *, certificate: StrPath | None = None) -> Any:
         """Send data to a service and return its answer.
 
         Args:
             name: Name of the service.
             data: What `run()` gets: bytes as they are, everything else as JSON.
+            certificate: PEM file with a client certificate and its key, for a service with `auth`
+                `cert`, as `issue_certificate` writes it.
 
         Returns:
             The answer: JSON parsed, text as `str`, anything else as `bytes`.
@@ -242,20 +258,22 @@ class Services(Collection[Service]):
         Raises:
             ScoringFailed: The service answered with an error; `details["status"]` is its status.
             Unavailable: Nothing listens at the service's address.
+            InvalidRequest: The file of the certificate cannot be used.
         """
+        path = None if certificate is None else Path(certificate)
         known = self._callers.get(name)
         if known is None:
             known = self._callers[name] = self._caller(name)
-            return self._scorer.score(*known, data)
+            return self._scorer.score(*known, data, path)
         try:
-            return self._scorer.score(*known, data)
+            return self._scorer.score(*known, data, path)
         except (ScoringFailed, Unavailable) as error:
             if error.details.get("status", 401) not in _STALE:
                 raise
             fresh = self._callers[name] = self._caller(name)
             if (fresh[0].scoring_uri, fresh[1]) == (known[0].scoring_uri, known[1]):
                 raise
-        return self._scorer.score(*fresh, data)
+        return self._scorer.score(*fresh, data, path)
 
     def keys(self, name: str) -> ServiceKeys:
         """Both keys of a service."""
@@ -283,6 +301,60 @@ class Services(Collection[Service]):
         request = compose(AskToken, {"lifetime": lifetime}, "the token")
         path = f"{self._path(name)}/token"
         return self._connection.create("POST", path, request, ServiceToken, repeatable=False)
+
+    def issue_certificate(
+        self,
+        name: str,
+        client: str,
+        file: StrPath,
+        *,
+        request: StrPath | None = None,
+        lifetime: float | str = "90d",
+    ) -> ClientCertificate:
+        """Get a certificate for a caller of a service whose `auth` is `cert`.
+
+        Args:
+            name: Name of the service, the only one that lets it in.
+            client: How the caller is called: lower-case letters, digits, `.`, `_`, `-`.
+            file: A new file for the certificate. A key made here stands in front of it, and is sent
+                nowhere; only you may read the file.
+            request: File of a signing request (PEM) for a key that the caller has; then the
+                certificate stands there alone.
+            lifetime: How long it is good for: seconds, or text such as `8h`; a minute to a year.
+
+        Raises:
+            Conflict: There is such a file, or the workspace issues no certificates.
+        """
+        with private_file(Path(file)) as texts:
+            own = make_key() if request is None else None
+            signing = own.request if own is not None else read_request(Path(request or ""))
+            fields = {"client": client, "request": signing, "lifetime": lifetime}
+            body = compose(AskCertificate, fields, "the certificate")
+            path = f"{self._path(name)}/certificates"
+            issued = self._connection.create(
+                "POST", path, body, IssuedCertificate, repeatable=False
+            )
+            texts += [*([own.key] if own else ()), issued.pem]
+        return ClientCertificate(**issued.model_dump(exclude={"pem"}))
+
+    def certificates(self, name: str) -> tuple[ClientCertificate, ...]:
+        """Certificates that the workspace has issued to callers of a service, latest first."""
+        response = self._connection.request("GET", f"{self._path(name)}/certificates")
+        return _CERTIFICATES.validate_json(response.content)
+
+    def revoke_certificate(self, name: str, which: str) -> tuple[ClientCertificate, ...]:
+        """Let a certificate be good no more, also on connections that are open.
+
+        Args:
+            name: Name of the service.
+            which: Its serial, or how a caller is called: then all that it has.
+
+        Raises:
+            NotFound: There is none.
+        """
+        path = f"{self._path(name)}/certificates/{quote(which, safe='')}/revoke"
+        response = self._connection.request("POST", path, repeatable=True)
+        return _CERTIFICATES.validate_json(response.content)
 
     def why(self, name: str) -> Cause | None:
         """The one cause for anything not ready; None when there is nothing to say."""
@@ -334,6 +406,7 @@ class _Asked(Spec):
 
 
 _LOADS = TypeAdapter(tuple[ServiceLoad, ...])
+_CERTIFICATES = TypeAdapter(tuple[ClientCertificate, ...])
 _HISTORY = TypeAdapter(tuple[ServiceChange, ...])
 _STALE = (401, 403, 404)
 """Statuses that say that the key or the address known from before is not right any more."""

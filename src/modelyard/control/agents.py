@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from modelyard.control.signals import Signal
+from modelyard.domain.clients import issued_name
 from modelyard.domain.judgement import Observation
 from modelyard.domain.operation import LogLine
 from modelyard.domain.principal import Principal
-from modelyard.domain.service import DesiredState, ObservedState, Service
+from modelyard.domain.service import DesiredService, DesiredState, ObservedState, Service
 from modelyard.schemas import LogReceipt, LogSegment
 from modelyard.store import Database
 
@@ -17,8 +18,9 @@ from modelyard.store import Database
 class Agents:
     """The mailbox of every agent."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, issues_certificates: bool = False) -> None:
         self._database = database
+        self._issues_certificates = issues_certificates
         self._listening_since = datetime.now(UTC)
         self.woken = Signal()
         """Raised when any desired state changed."""
@@ -49,8 +51,15 @@ class Agents:
                 agent=agent,
                 fence=record.fence,
                 generation=record.generation,
-                services=tx.services.desired(agent),
+                services=tuple(map(self._with_issued, tx.services.desired(agent))),
             )
+
+    def _with_issued(self, service: DesiredService) -> DesiredService:
+        """Let those in, too, who have a certificate of the workspace for the service."""
+        if not self._issues_certificates:
+            return service
+        clients = (*service.clients, issued_name(service.id, "*"))
+        return service.model_copy(update={"clients": clients})
 
     def observe(self, principal: Principal, agent: str, state: ObservedState) -> None:
         """Keep what the agent sees."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelyard.control.agents import Agents
 from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
+from modelyard.control.certificates import Certificates
 from modelyard.control.images import Images
 from modelyard.control.models import Models
 from modelyard.control.moving import Moving
@@ -31,6 +32,7 @@ class Platform:
     moving: Moving
     background: Background
     services: Services
+    certificates: Certificates
     operations: Operations
     agents: Agents
     telemetry: Telemetry

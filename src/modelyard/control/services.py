@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from modelyard.control.agents import Agents
+from modelyard.control.certificates import Certificates
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause
@@ -53,6 +54,7 @@ class Services:
         *,
         local_agent: str,
         master_key: bytes,
+        certificates: Certificates,
     ) -> None:
         self._database = database
         self._operations = operations
@@ -60,6 +62,7 @@ class Services:
         self._targets = targets
         self._local_agent = local_agent
         self._master_key = master_key
+        self._certificates = certificates
         self.logged = agents.logged
 
     def deploy(
@@ -78,6 +81,7 @@ class Services:
                 hint=f"targets here: {', '.join(sorted(self._targets))}",
             )
         _refuse_unable(self._targets[request.target], request.settings)
+        self._certificates.refuse_unusable(request.settings)
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedService)
             if earlier is not None:
@@ -115,6 +119,7 @@ class Services:
             service = self._changeable(tx, principal, name)
             settings = _changed_settings(name, service.settings, request.settings)
             _refuse_unable(self._targets[service.target], settings)
+            self._certificates.refuse_unusable(settings)
             # Named in any case: giving up a change on its way must not take its image along.
             image = _built(tx, principal, request.image or service.image)
             _refuse_unfit(self._targets[service.target], image)
@@ -147,6 +152,7 @@ class Services:
                     f"nothing but {service.image} with its present settings has served `{name}`",
                     hint=f"`modelyard service history {name}` shows what it was asked to be",
                 )
+            self._certificates.refuse_unusable(before.settings)
             image = _built(tx, principal, before.image)
             _refuse_unfit(self._targets[service.target], image)
             line = f"going back to {before.image}, as of generation {before.generation}"

@@ -56,6 +56,7 @@ class CauseCode(StrEnum):
     STARTING = "starting"
     # recorded by the gateway
     KEY_REFUSED = "key_refused"
+    CERTIFICATE_REFUSED = "certificate_refused"
     # seen by the control plane
     AGENT_GONE = "agent_gone"
     INTERNAL = "internal"

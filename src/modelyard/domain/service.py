@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from modelyard.domain.cause import Cause
+from modelyard.domain.clients import ClientName
 from modelyard.domain.image import Manifest
 from modelyard.domain.signature import Signature
 from modelyard.domain.values import Bytes, Digest, Seconds, Spec, Value
@@ -30,6 +31,7 @@ class Authentication(StrEnum):
 
     KEY = "key"
     TOKEN = "token"  # noqa: S105 - a kind of authentication
+    CERT = "cert"
     NONE = "none"
 
 
@@ -105,8 +107,12 @@ class ServiceSettings(ReplicaSettings):
     """Longest wait at the gateway, `"10s"`; then the caller gets 503."""
     auth: Authentication = Authentication.KEY
     """`key`: `Authorization: Bearer <key>` is needed; `token`: a signed token that ends by itself,
-    in the same place; `none`: everybody may score."""
-
+    in the same place; `cert`: a client certificate; `none`: everybody may score."""
+    clients: tuple[ClientName, ...] = Field((), max_length=1000)
+    """Who may score with `auth` `cert`, besides those with a certificate that the workspace has
+    issued for the service: alternative names in certificates, `uri:spiffe://example.org/billing`,
+    `dns:billing.example.org` or `email:ops@example.org`. A `*` stands for one whole part: the last
+    of a URI's path, the first label of a host name, what is before the `@`."""
     cors_origins: tuple[Origin, ...] = Field((), max_length=100)
     """Web pages whose scripts may call the service and read its answers, `https://app.example`;
     `*` is any page. Browsers then ask first, which needs no key; the call itself does."""
@@ -256,6 +262,8 @@ class DesiredService(Value):
     cors_origins: tuple[str, ...] = ()
     scoring_timeout: float
     auth: Authentication
+    clients: tuple[str, ...] = ()
+    """Names in certificates of those who may score, with `auth` `cert`."""
     keys: tuple[KeyHash, ...]
     deployments: tuple[DesiredDeployment, ...]
     candidate: UUID | None = None

@@ -114,8 +114,8 @@ class Reference(NamedTuple):
         return cls(name, int(version) if colon else None)
 
 
-_DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(B|kB|MB|GB|KiB|MiB|GiB)$")
 _FACTOR = {
     "B": 1,
@@ -129,12 +129,12 @@ _FACTOR = {
 
 
 def parse_duration(text: object) -> object:
-    """Seconds of `"250ms"`, `"10s"`, `"5m"`, `"1h"`; numbers are seconds already."""
+    """Seconds of `"250ms"`, `"10s"`, `"5m"`, `"1h"`, `"30d"`; numbers are seconds already."""
     if not isinstance(text, str):
         return text
     match = _DURATION.match(text)
     if match is None:
-        raise ValueError('write a duration with its unit: "250ms", "10s", "5m", "1h"')
+        raise ValueError('write a duration with its unit: "250ms", "10s", "5m", "1h", "30d"')
     return float(match[1]) * _SECONDS[match[2]]
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, StringConstraints
 
+from modelyard.domain.clients import Client
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
 from modelyard.domain.profile import Goal
@@ -230,6 +231,7 @@ class SettingsChange(Spec):
     max_queue_wait: Seconds | None = None
     cors_origins: tuple[str, ...] | None = None
     auth: str | None = None
+    clients: tuple[str, ...] | None = None
 
 
 class UpdateService(Spec):
@@ -244,6 +246,17 @@ class AskToken(Spec):
 
     lifetime: Seconds = Field(3600.0, ge=60, le=7 * 24 * 3600)
     """How long it is good for, `"1h"`."""
+
+
+class AskCertificate(Spec):
+    """Ask for a certificate for a caller of a service."""
+
+    client: Client
+    """How the caller is called."""
+    request: str = Field(max_length=16 << 10)
+    """A certificate signing request (PKCS #10), as PEM: only its public key is taken from it."""
+    lifetime: Seconds = Field(90 * 24 * 3600.0, ge=60, le=366 * 24 * 3600)
+    """How long it is good for, `"90d"`."""
 
 
 class AcceptedService(Value):

@@ -182,6 +182,7 @@ def _to_desired(
         cors_origins=settings.cors_origins,
         scoring_timeout=settings.scoring_timeout,
         auth=settings.auth,
+        clients=settings.clients,
         keys=keys,
         deployments=tuple(
             DesiredDeployment(

@@ -12,6 +12,8 @@ import pytest
 from tests.factories import KEY, add_image, add_running_image, finish_image, make_manifest
 
 from modelyard.control.agents import Agents
+from modelyard.control.authority import Authority
+from modelyard.control.certificates import Certificates
 from modelyard.control.operations import Operations
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
@@ -46,10 +48,10 @@ BROKEN = Cause(code=CauseCode.INIT_RAISED, message="`init()` raised KeyError", f
 class Yard:
     """A control plane without a server, and an agent that does as the test says."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, authority: Authority | None = None) -> None:
         self.database = database
         self.operations = Operations(database)
-        self.agents = Agents(database)
+        self.agents = Agents(database, issues_certificates=authority is not None)
         self.agents.take_over("default", "local")
         both = (LocalTarget(self.agents, "local"), ContainerTarget(self.agents, "local"))
         targets = {target.name: target for target in both}
@@ -60,6 +62,7 @@ class Yard:
             targets,
             local_agent="local",
             master_key=b"m" * 32,
+            certificates=Certificates(database, authority, secure=authority is not None),
         )
         self.reconciler = Reconciler(database, self.operations, self.agents, targets)
 

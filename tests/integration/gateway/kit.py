@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import socket
+import ssl
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -50,8 +51,9 @@ class Answer:
 class Client:
     """One connection, kept alive as long as the server lets it; opens a new one after that."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], secure: ssl.SSLContext | None = None) -> None:
         self._address = address
+        self._secure = secure
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def request(
@@ -70,7 +72,7 @@ class Client:
 
     async def raw(self, data: bytes, *, bodyless: bool = False) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._address)
+            self._streams = await asyncio.open_connection(*self._address, ssl=self._secure)
         reader, writer = self._streams
         writer.write(data)
         try:

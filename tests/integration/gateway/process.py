@@ -13,7 +13,13 @@ from pathlib import Path
 import psutil
 from tests.integration.gateway.kit import Client
 
-from modelyard.agent.gateway.config import Certificate, GatewayConfig, ServiceRoute, write_config
+from modelyard.agent.gateway.config import (
+    Certificate,
+    ClientFiles,
+    GatewayConfig,
+    ServiceRoute,
+    write_config,
+)
 from modelyard.agent.gateway.status import GatewayStatus, read_status
 
 
@@ -57,10 +63,15 @@ class GatewayProcess:
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text()
 
-    def configure(self, *services: ServiceRoute, certificate: Certificate | None = None) -> None:
+    def configure(
+        self,
+        *services: ServiceRoute,
+        certificate: Certificate | None = None,
+        clients: ClientFiles | None = None,
+    ) -> None:
         """Write a configuration and wait until it is served."""
         self._version += 1
-        config = GatewayConfig(self._version, services, certificate)
+        config = GatewayConfig(self._version, services, certificate, clients=clients)
         write_config(self.folder / "config.json", config)
         self.wait_for(lambda status: status.config_version == self._version)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.gateway.kit import Held, Serving, Stage, route, until
+from tests.integration.gateway.kit import KEY, SECOND, Held, Serving, Stage, route, until
 from tests.integration.gateway.process import GatewayProcess
 
 from modelyard.agent.gateway.loads import read_loads
@@ -48,10 +48,52 @@ async def test_a_wait_that_is_too_long_ends(stage: Stage) -> None:
     assert answer.status == 503
 
 
-async def test_without_a_key_nobody_waits_and_nothing_wakes(stage: Stage) -> None:
-    async with Serving(route(**ASLEEP)) as gateway:
-        answer = await gateway.client().request("/services/digits/score", b"x", headers={})
-        assert answer.status == 401
+PAGE = {"origin": "https://app.example", "access-control-request-method": "POST"}
+STRANGERS: list[tuple[str, dict[str, str], bytes]] = [
+    ("POST", {}, b"x"),
+    ("POST", {"authorization": f"Bearer {KEY._replace(secret=SECOND.secret).text}"}, b"x"),
+    ("POST", {"authorization": f"Bearer {KEY._replace(id='0' * 16).text}"}, b"x"),
+    ("POST", {"authorization": "Bearer a.b.c"}, b"x"),
+    ("POST", {}, b"x" * 300_000),
+    ("POST", {"expect": "100-continue"}, b"x"),
+    ("GET", {}, b""),
+    ("HEAD", {}, b""),
+    ("OPTIONS", {}, b""),
+    ("OPTIONS", PAGE | {"origin": "https://other.example"}, b""),
+    ("OPTIONS", {"origin": "https://app.example"}, b""),
+]
+
+
+@pytest.mark.parametrize("auth", ["key", "token", "cert", "unheard-of"])
+@pytest.mark.parametrize("asleep", [True, False])
+async def test_strangers_wake_nothing_and_reach_nothing(
+    stage: Stage, auth: str, asleep: bool
+) -> None:
+    replica = await stage.replica("a")
+    changes = {"auth": auth, "cors_origins": ("https://app.example",), **ASLEEP}
+    service = route(**changes) if asleep else route(replica, **changes)
+    async with Serving(service) as gateway:
+        for path in ("/services/digits/score", "/services/digits/metrics", "/services/digits"):
+            for method, headers, body in STRANGERS:
+                client = gateway.client()
+                answer = await client.request(path, body, method=method, headers=headers)
+                assert answer.status in (401, 403), (method, headers)
+                client.close()
+            # What a page's browser asks first is answered, by the gateway itself.
+            answer = await gateway.client().request(path, method="OPTIONS", headers=PAGE)
+            assert answer.status == 200
+        assert gateway.loads() == {"digits": 0}
+    assert not replica.requests
+    assert not replica.connections
+
+
+async def test_what_a_browser_asks_first_wakes_nothing_where_all_may_score(stage: Stage) -> None:
+    changes = {"auth": "none", "cors_origins": ("*",), **ASLEEP}
+    async with Serving(route(**changes)) as gateway:
+        answer = await gateway.client().request(
+            "/services/digits/score", method="OPTIONS", headers=PAGE
+        )
+        assert answer.status == 200
         assert gateway.loads() == {"digits": 0}
 
 

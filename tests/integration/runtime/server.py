@@ -17,6 +17,7 @@ from modelyard_runtime.http.server import (
     Head,
     HttpError,
     Limits,
+    Peer,
     Reply,
     Request,
     Response,
@@ -94,7 +95,7 @@ class Running:
 def serving(
     handler: Handler,
     limits: Limits | None = None,
-    admit: Callable[[Head], Response | None] | None = None,
+    admit: Callable[[Head, Peer | None], Response | None] | None = None,
     wants_stream: Callable[[Head], bool] | None = None,
     tls: Tls | None = None,
     *,

@@ -16,7 +16,7 @@ from tests.integration.runtime.server import Computed, Running, serving
 from tests.integration.runtime.wire import Wire, ask, request
 
 from modelyard_runtime.http.sending import Broken
-from modelyard_runtime.http.server import Head, HttpError, Limits, Reply, Request, Response
+from modelyard_runtime.http.server import Head, HttpError, Limits, Peer, Reply, Request, Response
 
 BLOCK = b"x" * (64 << 10)
 CHUNKED = {"transfer-encoding": "chunked"}
@@ -439,7 +439,8 @@ class TestRequests:
 
 class TestAdmission:
     @staticmethod
-    def admit(head: Head) -> Response | None:
+    def admit(head: Head, peer: Peer | None) -> Response | None:
+        del peer
         if head.headers.get(b"authorization") == b"right":
             return None
         return Response(401, b"no", [(b"www-authenticate", b"Bearer")])

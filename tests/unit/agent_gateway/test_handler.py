@@ -115,6 +115,15 @@ def test_a_service_may_be_open_to_everybody() -> None:
     assert code(ask(path="/services/open/score")) == LET_IN
 
 
+@pytest.mark.parametrize("path", ["score", "metrics", "livez", "swagger.json"])
+def test_where_certificates_are_wanted_nothing_else_opens_anything(path: str) -> None:
+    wanting = replace(ROUTE, auth="cert", clients=("dns:billing.example",))
+    config = GatewayConfig(1, (wanting,), figures="/nowhere.sock")
+    answer = ask(config, path=f"/services/digits/{path}", authorization=f"Bearer {ONE.text}")
+    assert code(answer) == (403, "certificate_refused")
+    assert "none was shown" in json.loads(answer.body)["message"]
+
+
 def test_an_unknown_kind_of_authentication_needs_a_key() -> None:
     assert code(ask(GatewayConfig(1, (replace(ROUTE, auth="certificate"),)))) == REFUSED
 

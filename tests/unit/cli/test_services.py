@@ -11,6 +11,7 @@ import pytest
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fake_server import GATEWAY, FakeServer
 
+from modelyard.client.certificates import make_key
 from modelyard.errors import DeployFailed
 
 CAUSE = {"code": "init_raised", "message": "init() raised", "evidence": ["E1"], "fix": "mend it"}
@@ -38,6 +39,7 @@ class TestDeploy:
         words += ["--startup-timeout", "1m", "--max-concurrent-requests", "4"]
         words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
         words += ["--cors-origin", "https://app.example", "--network", "outbound"]
+        words += ["--client", "dns:billing.example", "--client", "uri:spiffe://example/*"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
@@ -54,6 +56,7 @@ class TestDeploy:
             "max_queue_wait": 1.0,
             "auth": "none",
             "cors_origins": ["https://app.example"],
+            "clients": ["dns:billing.example", "uri:spiffe://example/*"],
         }
         assert found["tags"] == {"a": "b"}
 
@@ -216,3 +219,52 @@ class TestOperations:
 
     def test_wrong_id(self, run: Run) -> None:
         assert "not the id of an operation" in run("operation", "show", "x", code=1).stderr
+
+
+@pytest.mark.usefixtures("service")
+class TestCertificates:
+    def test_the_key_is_made_here_and_stays_here(self, run: Run, project: Path) -> None:
+        result = run("service", "certificates", "issue", "digits", "billing")
+        assert result.stdout.strip() == "billing.pem"
+        file = project / "billing.pem"
+        assert file.stat().st_mode & 0o777 == 0o600
+        text = file.read_text()
+        assert text.startswith("-----BEGIN PRIVATE KEY-----")
+        assert text.endswith("-----BEGIN CERTIFICATE-----\n")
+
+    def test_a_request_is_sent_as_it_is_and_no_key_with_it(self, run: Run, project: Path) -> None:
+        made = make_key()
+        (project / "own.csr").write_text(made.request)
+        (project / "own.key").write_text(made.key + made.request)
+        words = ("service", "certificates", "issue", "digits", "billing", "--request")
+        run(*words, "own.csr", "--file", "given.pem")
+        assert "PRIVATE" not in (project / "given.pem").read_text()
+        assert "is not sent" in run(*words, "own.key", code=1).stderr
+        assert not (project / "billing.pem").exists()
+
+    def test_no_file_is_written_over(self, run: Run, project: Path) -> None:
+        (project / "billing.pem").write_text("of somebody")
+        refused = run("service", "certificates", "issue", "digits", "billing", code=1)
+        assert "there is a file `billing.pem`" in refused.stderr
+        assert (project / "billing.pem").read_text() == "of somebody"
+
+    def test_nothing_is_left_of_a_refusal(self, run: Run, project: Path) -> None:
+        run("service", "certificates", "issue", "nobody", "billing", code=1)
+        run("service", "certificates", "issue", "digits", "Not A Name", code=1)
+        assert not list(project.glob("*.pem"))
+
+    def test_they_are_listed_and_revoked(self, run: Run, run_json: Callable[..., Any]) -> None:
+        for client in ("one", "two"):
+            run_json("service", "certificates", "issue", "digits", client)
+        revoked = run_json("service", "certificates", "revoke", "digits", "two", "-y")
+        assert [one["client"] for one in revoked] == ["two"]
+        found = run_json("service", "certificates", "list", "digits")
+        assert [one["revoked_at"] is None for one in found] == [True, False]
+        assert "REVOKED" in run("service", "certificates", "list", "digits").stdout
+        run("service", "certificates", "revoke", "digits", "three", "-y", code=1)
+
+    def test_a_certificate_that_is_none_is_refused(self, run: Run, project: Path) -> None:
+        (project / "wrong.pem").write_text("nothing")
+        for name in ("wrong.pem", "missing.pem"):
+            refused = run("service", "score", "digits", "1", "--certificate", name, code=1)
+            assert f"`{name}` cannot be used" in refused.stderr

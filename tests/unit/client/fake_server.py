@@ -58,6 +58,7 @@ class FakeServer:
         self.spoiled = False
         """A layer of every image is gone."""
         self.used_models: set[str] = set()
+        self.certificates: list[dict[str, Any]] = []
         self.log = [self._line(1, "resolving"), self._line(2, "starting")]
         self.requests: list[httpx2.Request] = []
         self.failures: list[Exception] = []
@@ -155,6 +156,9 @@ class FakeServer:
             ("DELETE", "/services/([^/]+)", self._delete_service),
             ("GET", "/services/([^/]+)/keys", lambda r, n: self._keys(n)),
             ("POST", "/services/([^/]+)/keys/([a-z]+)/regenerate", self._regenerate),
+            ("POST", "/services/([^/]+)/certificates", self._issue),
+            ("GET", "/services/([^/]+)/certificates", lambda r, n: self.certificates),
+            ("POST", "/services/([^/]+)/certificates/([^/]+)/revoke", self._revoke),
             ("GET", "/services/([^/]+)/logs", lambda r, n: self._logs(r)),
             ("GET", "/top", lambda r: [LOAD]),
             ("GET", "/services/([^/]+)/metrics", self._metrics),
@@ -333,6 +337,29 @@ class FakeServer:
     def _regenerate(self, request: httpx2.Request, name: str, slot: str) -> Any:
         self._service(name)[slot] = uuid4().hex
         return self._keys(name)
+
+    def _issue(self, request: httpx2.Request, name: str) -> Any:
+        asked = json.loads(request.content)
+        self._service(name)
+        assert "BEGIN CERTIFICATE REQUEST" in asked["request"]
+        assert "PRIVATE" not in asked["request"]
+        issued = {
+            "serial": f"{len(self.certificates):x}",
+            "client": asked["client"],
+            "name": f"uri:modelyard://services/{name}/clients/{asked['client']}",
+            "issued_at": NOW,
+            "expires_at": NOW,
+        }
+        self.certificates.append(issued)
+        return {**issued, "pem": "-----BEGIN CERTIFICATE-----\n"}
+
+    def _revoke(self, request: httpx2.Request, name: str, which: str) -> Any:
+        found = [one for one in self.certificates if which in (one["serial"], one["client"])]
+        if not found:
+            raise NotFound(f"`{name}` has no client certificate `{which}`")
+        for one in found:
+            one["revoked_at"] = NOW
+        return found
 
     def _keys(self, name: str) -> Any:
         service = self._service(name)

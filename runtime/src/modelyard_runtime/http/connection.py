@@ -21,7 +21,6 @@ from modelyard_runtime.http.messages import (
     Head,
     HttpError,
     Limits,
-    Peer,
     Refused,
     Reply,
     Request,
@@ -78,7 +77,6 @@ class Connection(asyncio.Protocol):
         "_outbox",
         "_parsed",
         "_patience",
-        "_peer",
         "_places",
         "_reader",
         "_reading",
@@ -101,7 +99,6 @@ class Connection(asyncio.Protocol):
         self._reader = RequestReader(server.rules)
         self._transport: asyncio.Transport
         self._outbox: Outbox
-        self._peer: Peer | None = None
         self._secure = False
         self._unparsed: deque[bytes] = deque()
         self._parsed = 0
@@ -138,7 +135,7 @@ class Connection(asyncio.Protocol):
         self._outbox = Outbox(self._transport)
         self._secure = transport.get_extra_info("sslcontext") is not None
         if self._secure:
-            self._peer = peer_of(transport)
+            self._reader.peer = peer_of(transport)
         self._patience = Patience(self._server.limits, self._loop.time())
         self._server.opened(self)
 
@@ -333,7 +330,7 @@ class Connection(asyncio.Protocol):
         self._head = request.head
         self._taken = request.stream
         if self._secure:
-            request.peer = self._peer
+            request.peer = self._reader.peer
         self._patience.answering()
         try:
             outcome = self._handler(request)

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from modelyard_runtime.http.messages import Head, Headers, HttpError, Reply, Request, Response
+from modelyard_runtime.http.messages import (
+    Head,
+    Headers,
+    HttpError,
+    Peer,
+    Reply,
+    Request,
+    Response,
+)
 from modelyard_runtime.http.server import Handler
 
 VARIABLES = ("MODELYARD_CORS_ORIGINS", "AML_CORS_ORIGINS")
 """A comma-separated list of origins, such as `https://app.example`, or `*` for any."""
 
 Fields = list[tuple[bytes, bytes]]
-Admit = Callable[[Head], Response | None]
+Admit = Callable[[Head, Peer | None], Response | None]
 """Refuses a request by its head, or does not."""
 
 _METHODS = b"GET, POST"
@@ -88,8 +96,8 @@ class Cors:
     def admitting(self, admit: Admit) -> Admit:
         """What refuses requests by their heads alone, with the fields in its refusals."""
 
-        def answer(head: Head) -> Response | None:
-            refusal = admit(head)
+        def answer(head: Head, peer: Peer | None) -> Response | None:
+            refusal = admit(head, peer)
             return None if refusal is None else _share(refusal, self._origins.fields(head.headers))
 
         return answer

@@ -73,14 +73,18 @@ class Head:
     follow from the head alone, and from a version of its surroundings that the handler checks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Peer:
-    """Who a client is by the certificate that it has shown, and that was checked."""
+    """Who a client is by the certificate that it has shown, and that was checked at the start."""
 
     subject: dict[str, str]
     """By the names that OpenSSL gives the parts, such as `commonName`."""
     names: tuple[tuple[str, str], ...]
     """Alternative names: kind, such as `DNS` or `URI`, and name."""
+    certificate: bytes
+    """The certificate itself, as DER."""
+    memo: Any = field(default=None, repr=False, compare=False)
+    """Whatever the handler wants to find again with the next request of the connection."""
 
 
 @dataclass(slots=True, init=False)

@@ -23,6 +23,7 @@ from modelyard_runtime.http.messages import (
     Limits,
     LongRequest,
     NotAdmitted,
+    Peer,
     Refused,
     Request,
     Response,
@@ -50,7 +51,7 @@ class Rules:
     """What all connections of a server read by."""
 
     limits: Limits
-    admit: Callable[[Head], Response | None] | None = None
+    admit: Callable[[Head, Peer | None], Response | None] | None = None
     """Refuses a request before its body is read. Asked only where that makes a difference: bodies
     of up to `SMALL_BODY` bytes are read first."""
     wants_stream: Callable[[Head], bool] | None = None
@@ -87,6 +88,7 @@ class RequestReader:
         "holding",
         "missing",
         "orderly",
+        "peer",
         "phase",
         "ready",
         "stream",
@@ -97,6 +99,8 @@ class RequestReader:
         self.phase = IDLE
         self.stream: Streamed | None = None
         """The body that comes now, if it is streamed: its request was `ready` with the headers."""
+        self.peer: Peer | None = None
+        """Who sends the requests, if that is known."""
         self.expects_continue = False
         """The client waits for `100 Continue` before it sends the body."""
         self.holding = Holding(rules.budget)
@@ -200,7 +204,7 @@ class RequestReader:
         self._streams = rules.wants_stream is not None and rules.wants_stream(head)
         large = length is None or length > SMALL_BODY or bool(head.coding)
         if rules.admit is not None and (large or self._streams or head.expects_continue):
-            refusal = rules.admit(head)
+            refusal = rules.admit(head, self.peer)
             if refusal is not None:
                 raise NotAdmitted(refusal)
         if large:

@@ -83,10 +83,10 @@ class Server:
     Args:
         handler: Answers.
         limits: What is taken from a client.
-        admit: Is shown the head of a request before its body is read, and may answer instead of
-            the handler, with a whole body. Bodies of up to 16 KiB are read nevertheless, so that
-            the connection can stay; after longer ones it is closed. It may be asked more than once
-            about a request.
+        admit: Is shown the head of a request before its body is read, and who has sent it if a
+            certificate tells, and may answer instead of the handler, with a whole body. Bodies of
+            up to 16 KiB are read nevertheless, so that the connection can stay; after longer ones
+            it is closed. It may be asked more than once about a request.
         wants_stream: Whether the body is to be streamed, so that the handler is called as soon as
             the headers are there. It must go by the head alone.
         inflates: Bodies that came in gzip or deflate are inflated; otherwise they are passed on as
@@ -99,7 +99,7 @@ class Server:
         self,
         handler: Handler,
         limits: Limits | None = None,
-        admit: Callable[[Head], Response | None] | None = None,
+        admit: Callable[[Head, Peer | None], Response | None] | None = None,
         wants_stream: Callable[[Head], bool] | None = None,
         *,
         inflates: bool = True,
@@ -257,8 +257,8 @@ class Server:
         return min(0.25 if self.draining else 1.0, max(min(times) / 4, 0.01))
 
 
-def _admitting(admit: Callable[[Head], Response | None], handler: Handler) -> Handler:
+def _admitting(admit: Callable[[Head, Peer | None], Response | None], handler: Handler) -> Handler:
     def answer(request: Request) -> Response | Reply:
-        return admit(request.head) or handler(request)
+        return admit(request.head, request.peer) or handler(request)
 
     return answer

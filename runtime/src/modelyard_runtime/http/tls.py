@@ -34,6 +34,8 @@ class TlsFiles:
     """Certificates of the authorities that clients must show a certificate of; None: of nobody."""
     revoked: Path | None = None
     """Lists of certificates revoked by those authorities: then one is needed from each, in date."""
+    client_optional: bool = False
+    """Clients may as well show no certificate; one that they show must be good."""
 
 
 class Tls:
@@ -86,7 +88,8 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer | None:
     if not certificate:
         return None
     subject = {name: value for part in certificate.get("subject", ()) for name, value in part}
-    return Peer(subject, tuple(certificate.get("subjectAltName", ())))
+    der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return Peer(subject, tuple(certificate.get("subjectAltName", ())), der)
 
 
 def _paths(files: TlsFiles) -> Iterator[Path]:
@@ -107,7 +110,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     # A key with a passphrase is refused: without one here, OpenSSL would ask at a terminal.
     context.load_cert_chain(files.certificate, files.key, password="")
     if files.client_authorities is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if files.client_optional else ssl.CERT_REQUIRED
         context.load_verify_locations(files.client_authorities)
     if files.revoked is not None:
         context.load_verify_locations(files.revoked)

@@ -1,4 +1,4 @@
-"""Who may use a service: those with one of its keys, or with a token of it, or everybody."""
+"""Who may use a service: those with a key, a token or a certificate that it takes, or everybody."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
+from modelyard.agent.gateway.clients import Identity
 from modelyard.agent.gateway.config import ServiceRoute
+from modelyard.domain.clients import allowing
 from modelyard.domain.tokens import TokenCheck
 from modelyard_runtime.auth import NO_KEY, key_in, verify_key
 
 _MOST_REMEMBERED = 256
 """Spellings of right `Authorization` fields; what was right once is found faster."""
 _LONGEST_TOKEN = 2048
+_LONGEST_SHOWN = 500
 _NOT = 0.0
 
 
@@ -26,6 +29,8 @@ class Refusals:
     """Seconds since 1970."""
     key_id: str | None = None
     """Public part of the key that came last; None when there was none or it is no key."""
+    client: str | None = None
+    """A name in the certificate that came last; None when there was none that is good."""
 
 
 class Admission:
@@ -42,8 +47,12 @@ class Admission:
         self._hashes = {key.id: key.hash for key in route.keys}
         tokens = {key.id: key.token_key for key in route.keys if key.token_key}
         self._tokens = TokenCheck(route.name, tokens)
+        self.by_certificate = route.auth == "cert"
+        """Whoever passes `good_until` is asked for a certificate as well, by `refuses`."""
+        self._allows = allowing(route.clients)
         self._check: Callable[[bytes], float] = {
             "none": lambda authorization: inf,
+            "cert": lambda authorization: inf,
             "token": self._by_token,
         }.get(route.auth, self._by_key)
 
@@ -59,6 +68,18 @@ class Admission:
             return until
         self._refuse(field)
         return _NOT
+
+    def refuses(self, identity: Identity) -> str:
+        """What a caller with this certificate lacks; empty when nothing."""
+        if not identity.problem and any(map(self._allows, identity.names)):
+            return ""
+        self._refusals.count += 1
+        self._refusals.last_at = time.time()
+        self._refusals.client = identity.names[0] if identity.names else None
+        if identity.problem:
+            return f"a client certificate that is taken here: {identity.problem}"
+        shown = ", ".join(identity.names)[:_LONGEST_SHOWN] or "no alternative name"
+        return f"a client certificate with one of the names it lists in `clients`, not {shown}"
 
     def _by_key(self, authorization: bytes) -> float:
         key = key_in(authorization)

@@ -75,7 +75,8 @@ class ServiceRoute:
 
     name: str
     auth: str
-    """`none` lets everybody in; `token` those with a token; anything else those with a key."""
+    """`none` lets everybody in; `token` those with a token; `cert` those with a certificate;
+    anything else those with a key."""
     keys: tuple[Key, ...]
     scoring_timeout: float
     """Seconds one request may take at a replica."""
@@ -88,6 +89,8 @@ class ServiceRoute:
     """Why no replica is ready: what callers read when `upstreams` is empty."""
     cors_origins: tuple[str, ...] = ()
     """Web pages whose scripts may read its answers, such as `https://app.example`; `*` is any."""
+    clients: tuple[str, ...] = ()
+    """Names in certificates of those who may use it, as `modelyard.domain.clients.ClientName`."""
     elastic: bool = False
     """Replicas come and go with the load, so the gateway tells it."""
     waking_time: float = 0.0
@@ -117,6 +120,17 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientFiles:
+    """Where the PEM files are by which a gateway knows clients, taken anew when they change."""
+
+    authorities: str
+    """Certificates of the authorities that issue certificates to clients."""
+    revoked: str = ""
+    """Lists of certificates that these have revoked, one of each authority; empty: there are no
+    lists."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Everything a gateway knows."""
 
@@ -128,6 +142,14 @@ class GatewayConfig:
     figures: str = ""
     """Unix socket of the agent, which answers for `/metrics` of all services; empty: replicas do,
     each for itself."""
+    clients: ClientFiles | None = None
+    """None: it knows no clients, so that services with `auth` `cert` let nobody in."""
+
+    @property
+    def asked_clients(self) -> ClientFiles | None:
+        """By what callers are asked for certificates; None when no service wants one."""
+        wanted = any(service.auth == "cert" for service in self.services)
+        return self.clients if wanted and self.certificate is not None else None
 
 
 def write_config(path: Path, config: GatewayConfig) -> None:
@@ -171,12 +193,13 @@ def read_config(path: Path) -> GatewayConfig:
 
 def _config(body: dict[str, Any]) -> GatewayConfig:
     services = tuple(_service(service) for service in body["services"])
-    certificate = body.get("certificate")
+    certificate, clients = body.get("certificate"), body.get("clients")
     return GatewayConfig(
         version=body["version"],
         services=services,
         certificate=Certificate(**certificate) if certificate else None,
         figures=body.get("figures", ""),
+        clients=ClientFiles(**clients) if clients else None,
     )
 
 
@@ -188,6 +211,7 @@ def _service(body: dict[str, Any]) -> ServiceRoute:
         "keys": keys,
         "upstreams": upstreams,
         "cors_origins": tuple(body.get("cors_origins", ())),
+        "clients": tuple(body.get("clients", ())),
         "deployments": tuple(DeploymentRoute(**d) for d in body.get("deployments", ())),
     }
     return ServiceRoute(**values)

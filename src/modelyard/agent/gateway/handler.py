@@ -13,6 +13,7 @@ from modelyard.agent.gateway.admission import Admission, Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.board import Seat
+from modelyard.agent.gateway.clients import Clients
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
 from modelyard.agent.gateway.forwarding import (
@@ -30,6 +31,7 @@ from modelyard_runtime.http.server import (
     Head,
     HttpError,
     Limits,
+    Peer,
     Reply,
     Request,
     Response,
@@ -114,6 +116,7 @@ class Passage:
         "balancer",
         "bodyless",
         "deployment",
+        "door",
         "epoch",
         "head",
         "is_framed",
@@ -129,6 +132,8 @@ class Passage:
         self.epoch = epoch
         self.until = until
         """Seconds since 1970 until which it holds."""
+        self.door: _Service | None = None
+        """What asks everybody who comes with this head for a certificate; None: nothing does."""
         self.balancer = service.balancer
         self.origins = service.origins
         self.bodyless = head.method == "HEAD"
@@ -156,6 +161,8 @@ class Gateway:
         """Version of the configuration that is served; 0 before the first."""
         self._epoch = 0
         """Grows with every configuration, and with it all that is remembered of heads is void."""
+        self.clients = Clients()
+        """Who may come by certificate."""
         self.draining = False
         """On its way out: not ready for more."""
         self._loop = asyncio.get_running_loop()
@@ -223,10 +230,27 @@ class Gateway:
             (max(r.max_queue_wait, r.waking_time) + r.scoring_timeout for r in routes), default=0.0
         )
 
-    def admit(self, head: Head) -> Response | None:
-        """Refuse a request by its head; the HTTP core asks before it reads the body."""
-        if self._passage(head) is not None:
+    def admit(self, head: Head, peer: Peer | None = None) -> Response | None:
+        """Refuse a request by its head and who sends it; the HTTP core asks before it reads the
+        body."""
+        passage = self._passage(head)
+        if passage is None:
+            return self._let_in(head, peer)
+        if passage.door is None:
             return None
+        return self._check_client(passage.door, head, peer)
+
+    def _check_client(self, service: _Service, head: Head, peer: Peer | None) -> Response | None:
+        """Refuse somebody without a certificate that the service takes."""
+        lacks = service.admission.refuses(self.clients.identify(peer))
+        if not lacks:
+            return None
+        message = f"service `{service.balancer.route.name}` needs {lacks}"
+        refusal = own_answer(403, "certificate_refused", message, self._request_id(head))
+        return self._refuse(service, head, refusal)
+
+    def _let_in(self, head: Head, peer: Peer | None) -> Response | None:
+        """Refuse a request, or remember what follows from its head."""
         head.memo = None
         place = split_path(head.path)
         if place is None:
@@ -239,6 +263,10 @@ class Gateway:
         until = service.admission.good_until(head.headers.get(b"authorization"))
         if not until:
             return self._refuse(service, head, self._unknown(service, place.service, head))
+        if service.admission.by_certificate:
+            refusal = self._check_client(service, head, peer)
+            if refusal is not None:
+                return refusal
         answering = service
         if self._figures is not None and place.path == b"/metrics":
             place, answering = place._replace(path=place.prefix + place.path), self._figures
@@ -246,14 +274,16 @@ class Gateway:
             head.memo = Passage(self._epoch, until, answering, head, place)
         except LookupError:
             return self._refuse(service, head, self._without_deployment(service, head))
+        if service.admission.by_certificate:
+            head.memo.door = service
         return None
 
     def handle(self, request: Request) -> Response | Reply:
         """Answer one request; the HTTP core calls this."""
         head = request.head
         passage = self._passage(head)
-        if passage is None:
-            refusal = self.admit(head)
+        if passage is None or passage.door is not None:
+            refusal = self.admit(head, request.peer)
             if refusal is not None:
                 return refusal
             passage = self._passage(head)

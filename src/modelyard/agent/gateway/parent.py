@@ -157,7 +157,8 @@ class Parent:
                 if known is not None:
                     refused.count += known.count
                     if known.last_at > refused.last_at:
-                        refused.last_at, refused.key_id = known.last_at, known.key_id
+                        refused.last_at = known.last_at
+                        refused.key_id, refused.client = known.key_id, known.client
                 self._refused[name] = refused
 
     def _tell(self, now: float) -> None:
@@ -176,12 +177,14 @@ class Parent:
             url=self._url(),
             config_version=version,
             config_error=self._follower.error,
+            clients_error=self._follower.clients.problem,
             cause=self._cause,
             refused={
                 name: RefusedRequests(
                     refusals.count,
                     datetime.fromtimestamp(refusals.last_at, UTC).isoformat(),
                     refusals.key_id,
+                    refusals.client,
                 )
                 for name, refusals in self._refused.items()
             },

@@ -113,6 +113,7 @@ class Process:
         """Serve by the configuration that is known; what is in flight goes on by the one before."""
         if self._follower.config.version:
             self._server.tls = self._follower.tls
+            self._gateway.clients = self._follower.clients
             self._gateway.apply(self._follower.config)
 
     def _report(self) -> None:

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from modelyard.agent.gateway.config import Certificate
+from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard_runtime.http.tls import Tls, TlsFiles
 
 
@@ -14,14 +14,24 @@ class Unusable(Exception):
     """A certificate cannot be used; the message says why."""
 
 
-def load_tls(certificate: Certificate) -> Tls:
+def load_tls(certificate: Certificate, clients: ClientFiles | None) -> Tls:
     """What the server core speaks TLS with; it takes the files anew when they change.
+
+    With `clients`, callers are asked for certificates, which they need not have. Whether one is
+    revoked is asked with every request, where the answer can say so.
 
     Raises:
         Unusable: A file cannot be read or is not PEM, or the key is another certificate's.
     """
     try:
-        return Tls(TlsFiles(Path(certificate.chain), Path(certificate.key)))
+        return Tls(
+            TlsFiles(
+                Path(certificate.chain),
+                Path(certificate.key),
+                Path(clients.authorities) if clients else None,
+                client_optional=True,
+            )
+        )
     except OSError as error:  # an SSLError is one, too
         raise Unusable(_reason(error)) from error
 

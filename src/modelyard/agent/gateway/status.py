@@ -15,13 +15,15 @@ _log = logging.getLogger("modelyard.gateway")
 
 @dataclass(frozen=True, slots=True)
 class RefusedRequests:
-    """Requests to one service that came without a right key, since the gateway started."""
+    """Requests to one service that nobody was let in with, since the gateway started."""
 
     count: int
     last_at: str
     """When the last one came: ISO 8601, UTC."""
     key_id: str | None
     """Public part of the key that came last; null when there was none, or it was no key."""
+    client: str | None = None
+    """A name in the certificate that came last; null when there was none that is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class GatewayStatus:
     """Version of the configuration it serves; 0 before the first."""
     config_error: str | None = None
     """Why it serves an older configuration than the one in its folder."""
+    clients_error: str = ""
+    """Why it goes on with older authorities and lists for clients than those in the files, if it
+    has any; empty when it does not."""
     cause: dict[str, Any] | None = None
     """Why it does not listen: a `modelyard.domain.cause.Cause`."""
     refused: dict[str, RefusedRequests] = field(default_factory=dict)
