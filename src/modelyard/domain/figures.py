@@ -48,9 +48,9 @@ AGENT = (
         "modelyard_agent_cpu_seconds_total", "counter", "Processor time of the agent's process."
     ),
     Family("modelyard_agent_memory_bytes", "gauge", "Memory of the agent's process."),
-    Family("modelyard_agent_minutes_waiting", "gauge", "Minutes of figures not sent home yet."),
+    Family("modelyard_agent_rollups_waiting", "gauge", "Minutes of figures not sent home yet."),
     Family(
-        "modelyard_agent_minutes_lost_total",
+        "modelyard_agent_rollups_lost_total",
         "counter",
         "Minutes of figures that were dropped because the server could not be reached for long.",
     ),

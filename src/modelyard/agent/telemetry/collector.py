@@ -226,8 +226,8 @@ class Collector:
         return {
             "modelyard_agent_cpu_seconds_total": {"": [time.process_time()]},
             "modelyard_agent_memory_bytes": {"": [float(resident_bytes(os.getpid()) or 0)]},
-            "modelyard_agent_minutes_waiting": {"": [float(len(self._kept.waiting))]},
-            "modelyard_agent_minutes_lost_total": {"": [float(self._kept.lost)]},
+            "modelyard_agent_rollups_waiting": {"": [float(len(self._kept.waiting))]},
+            "modelyard_agent_rollups_lost_total": {"": [float(self._kept.lost)]},
         }
 
     def _save(self) -> None:

@@ -222,8 +222,8 @@ def test_the_oldest_minutes_go_when_nobody_takes_them(
         host.look()
     assert [begins for begins, _ in host.minutes()] == [2, 3, 4]
     own = host.collector.look().agent
-    assert own["modelyard_agent_minutes_lost_total"] == {"": [2]}
-    assert own["modelyard_agent_minutes_waiting"] == {"": [3]}
+    assert own["modelyard_agent_rollups_lost_total"] == {"": [2]}
+    assert own["modelyard_agent_rollups_waiting"] == {"": [3]}
 
 
 def test_a_damaged_document_begins_anew(host: Host, caplog: pytest.LogCaptureFixture) -> None:
