@@ -23,6 +23,7 @@ from modelyard.schemas import (
     AskToken,
     ChangeLabels,
     DeployService,
+    SplitService,
     UpdateService,
 )
 
@@ -55,9 +56,21 @@ def routes(services: Services, certificates: Certificates) -> APIRouter:
         """Change the image or settings of a service."""
         return services.update(caller, name, body, idempotency_key)
 
+    @router.post("/{name}/split", status_code=202)
+    def split(
+        caller: Owner, name: str, body: SplitService, idempotency_key: IdempotencyKey = None
+    ) -> AcceptedService:
+        """Have several images share the traffic of a service."""
+        return services.split(caller, name, body, idempotency_key)
+
+    @router.post("/{name}/promote", status_code=202)
+    def promote(caller: Owner, name: str) -> AcceptedService:
+        """Give the candidate all of the traffic."""
+        return services.promote(caller, name)
+
     @router.post("/{name}/rollback", status_code=202)
     def rollback(caller: Owner, name: str) -> AcceptedService:
-        """Go back to the image and settings that served before."""
+        """Drop the candidate, or go back to the images and settings that served before."""
         return services.rollback(caller, name)
 
     @router.get("/{name}/history")

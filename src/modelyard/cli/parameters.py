@@ -255,6 +255,30 @@ Clients = Annotated[
         metavar="NAME",
     ),
 ]
+Sticky = Annotated[
+    str | None,
+    typer.Option(
+        help="Header by whose value callers stay with one deployment of several, `x-user-id`; "
+        "empty: none.",
+        metavar="HEADER",
+    ),
+]
+Canary = Annotated[
+    str | None,
+    typer.Option(
+        help="Try the change beside what serves with a share of the traffic, `10%`, or with "
+        "several in steps, `10%,50%`.",
+        metavar="SHARES",
+    ),
+]
+StepTime = Annotated[
+    str | None,
+    typer.Option(
+        help="How long each share of a canary lasts, `10m`; after the last it gets all. Unset: "
+        "until `service promote` or `service rollback`.",
+        metavar="TIME",
+    ),
+]
 Auth = Annotated[
     str | None,
     typer.Option(help="`key`, `token`, `cert`, or `none`: all may score.", metavar="KIND"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +18,9 @@ from modelyard.cli.listing import (
     show_deleted,
     show_labels,
 )
-from modelyard.domain.change import ServiceChange, altered
+from modelyard.domain.change import ServiceChange, altered, split_traffic
 from modelyard.domain.clients import ClientCertificate
+from modelyard.domain.rollout import in_words
 from modelyard.domain.service import KeySlot, Service, ServiceKeys
 from modelyard.domain.telemetry import Point
 from modelyard.domain.values import size_text
@@ -60,6 +61,7 @@ def deploy(
     max_queue_wait: parameters.MaxQueueWait = None,
     auth: parameters.Auth = None,
     clients: parameters.Clients = None,
+    sticky: parameters.Sticky = None,
     cors_origins: parameters.CorsOrigins = None,
     target: parameters.Target = "local",
     tags: parameters.Tags = None,
@@ -82,6 +84,7 @@ def deploy(
         max_queue_wait=max_queue_wait,
         auth=auth,
         clients=clients,
+        sticky=sticky,
         cors_origins=cors_origins,
     )
     with session.client() as yard:
@@ -117,13 +120,17 @@ def update(
     max_queue_wait: parameters.MaxQueueWait = None,
     auth: parameters.Auth = None,
     clients: parameters.Clients = None,
+    sticky: parameters.Sticky = None,
     cors_origins: parameters.CorsOrigins = None,
+    canary: parameters.Canary = None,
+    step_time: parameters.StepTime = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
     """Change image or settings without a failed request.
 
-    What is absent stays.
+    What is absent stays. With --canary the change is tried beside what serves, until it is
+    promoted or rolled back.
     """
     settings = parameters.given(
         replicas=replicas,
@@ -139,12 +146,21 @@ def update(
         max_queue_wait=max_queue_wait,
         auth=auth,
         clients=clients,
+        sticky=sticky,
         cors_origins=cors_origins,
     )
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")
     with session.client() as yard:
-        service = yard.services.update(name, image, wait=wait, on_log=progress.log_line, **settings)
+        service = yard.services.update(
+            name,
+            image,
+            canary=None if canary is None else canary.split(","),
+            step_time=step_time,
+            wait=wait,
+            on_log=progress.log_line,
+            **settings,
+        )
     _show(service, form)
 
 
@@ -165,6 +181,41 @@ def scale(
 
 
 @app.command()
+def split(
+    name: parameters.ServiceName,
+    shares: Annotated[
+        list[str], typer.Argument(help="Images and their shares, `digits:3=80%`.", metavar="SHARE")
+    ],
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Share the traffic of a service among several images.
+
+    Shares are 100 % together: `modelyard service split digits digits:3=80% digits:4=20%`.
+    """
+    with session.client() as yard:
+        service = yard.services.split(
+            name, parameters.pairs(shares) or {}, wait=wait, on_log=progress.log_line
+        )
+    _show(service, form)
+
+
+@app.command()
+def promote(
+    name: parameters.ServiceName,
+    wait: parameters.Wait = True,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Give the candidate of a canary all of the traffic.
+
+    What served before is retired when the candidate has all its replicas.
+    """
+    with session.client() as yard:
+        service = yard.services.promote(name, wait=wait, on_log=progress.log_line)
+    _show(service, form)
+
+
+@app.command()
 def rollback(
     name: parameters.ServiceName,
     wait: parameters.Wait = True,
@@ -172,7 +223,7 @@ def rollback(
 ) -> None:
     """Go back to what served before, without a failed request.
 
-    Given twice, it goes forth again.
+    Drops the candidate of a canary at once. Given twice without one, it goes forth again.
     """
     with session.client() as yard:
         service = yard.services.rollback(name, wait=wait, on_log=progress.log_line)
@@ -184,15 +235,15 @@ def history(name: parameters.ServiceName, form: output.Output = output.Format.TA
     """Show what a service was asked to be, and what became of it."""
     with session.client() as yard:
         changes = yard.services.history(name)
-    titles = ("GENERATION", "IMAGE", "SETTINGS", "OUTCOME", "BY", "AT (UTC)", "WHY")
+    titles = ("GENERATION", "IMAGE", "SETTINGS", "HOW", "OUTCOME", "BY", "AT (UTC)", "WHY")
     before = {later.generation: earlier for later, earlier in pairwise(changes)}
 
     def row(change: ServiceChange) -> list[output.Cell]:
         changed = ", ".join(altered(change, before.get(change.generation)))
         by = change.by or "modelyard"
         return [
-            *(change.generation, change.image, changed, change.outcome),
-            *(by, change.at, change.reason),
+            *(change.generation, _images(change.traffic) or change.image, changed),
+            *(change.rollout, change.outcome, by, change.at, change.reason),
         ]
 
     show_all(form, changes, titles, row)
@@ -483,7 +534,7 @@ def _row(service: Service) -> list[output.Cell]:
     return [
         service.name,
         service.status.state,
-        service.image,
+        _images(split_traffic(service.deployments)) or service.image,
         ", ".join(service.models),
         _ready(service),
         service.scoring_uri,
@@ -493,6 +544,11 @@ def _row(service: Service) -> list[output.Cell]:
 
 def _point(point: Point) -> list[output.Cell]:
     return [point.begins, *top.cells(point)]
+
+
+def _images(shares: Mapping[str, int]) -> str:
+    """Images with their shares: `digits:3 80 %, digits:4 20 %`."""
+    return ", ".join(f"{image} {share} %" for image, share in shares.items())
 
 
 def _ready(service: Service) -> str:
@@ -509,6 +565,9 @@ def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
     yield "scoring URI", service.scoring_uri
     yield "swagger URI", service.swagger_uri
     yield "image", service.image
+    yield "traffic", ", ".join(f"{d.image} {d.weight} %" for d in service.deployments if d.weight)
+    if service.rollout is not None:
+        yield "rollout", in_words(service.rollout, service.image)
     yield "models", ", ".join(service.models)
     yield "target", service.target
     yield "description", service.description

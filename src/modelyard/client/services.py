@@ -34,8 +34,12 @@ from modelyard.schemas import (
     AskCertificate,
     AskToken,
     DeployService,
+    SplitService,
     UpdateService,
 )
+
+Share = int | str
+"""Percent: a whole number, or text such as `10%`."""
 
 
 class Settings(TypedDict, total=False):
@@ -67,6 +71,8 @@ class Settings(TypedDict, total=False):
     clients: Sequence[str]
     """Names in certificates of those who may score with `cert`, `uri:…`, `dns:…` or `email:…`;
     replaces all."""
+    sticky: str
+    """Header by whose value callers stay with one deployment of several; `""`: none."""
     cors_origins: Sequence[str]
     """Web pages whose scripts may read answers, such as `https://app.example`; replaces all."""
 
@@ -135,15 +141,30 @@ class Services(Collection[Service]):
         image: str | Image | None = None,
         *,
         replicas: int | None = None,
+        canary: Share | Sequence[Share] | None = None,
+        step_time: float | str | None = None,
         wait: bool = True,
         on_log: OnLog | None = None,
         **settings: Unpack[Settings],
     ) -> Service:
         """Change the image or settings; what is absent stays, and no request fails meanwhile.
 
+        Args:
+            name: Name of the service.
+            image: What to run instead.
+            replicas: Running copies.
+            canary: Try the change beside what serves, with this share of the traffic, `"10%"`, or
+                with several, one after the other. It returns when the first share is reached.
+            step_time: How long each share of several lasts, `"10m"`; after the last one the
+                candidate gets all. Unset: until `promote` or `rollback`.
+            wait: Return when it is reached; otherwise at once.
+            on_log: Called with every line of the operation's log while waiting.
+            **settings: See `Settings`.
+
         Raises:
             NotFound: There is no such service or image.
-            Conflict: The service is being deleted, or the image is not built.
+            Conflict: The service is being deleted, a candidate is being tried, or the image is not
+                built.
             DeployFailed: The new replicas did not get ready; the old ones go on serving.
         """
         fields: dict[str, Any] = {"settings": dict(settings)}
@@ -151,6 +172,9 @@ class Services(Collection[Service]):
             fields["settings"]["replicas"] = replicas
         if image is not None:
             fields["image"] = image_reference(image)
+        if canary is not None or step_time is not None:
+            steps = [canary] if isinstance(canary, int | str) else list(canary or ())
+            fields["canary"] = {"steps": steps, "step_time": step_time}
         accepted = self.start_update(name, fields)
         return self.wait(accepted, on_log) if wait else accepted.service
 
@@ -158,19 +182,54 @@ class Services(Collection[Service]):
         """Change the number of replicas; those that stay are not restarted."""
         return self.update(name, replicas=replicas, wait=wait)
 
-    def rollback(self, name: str, *, wait: bool = True, on_log: OnLog | None = None) -> Service:
-        """Go back to the image and settings that served before, without a failed request.
+    def split(
+        self,
+        name: str,
+        shares: Mapping[str, Share],
+        *,
+        wait: bool = True,
+        on_log: OnLog | None = None,
+    ) -> Service:
+        """Have several images answer for a service, each with a share of its traffic.
 
-        Asked twice, it goes forth again.
+        Args:
+            name: Name of the service.
+            shares: By image, `{"digits:3": "80%", "digits:4": "20%"}`; together 100 %.
+            wait: Return when it is reached; otherwise at once.
+            on_log: Called with every line of the operation's log while waiting.
+
+        Raises:
+            NotFound: There is no such service or image.
+            Conflict: The service is being deleted, a candidate is being tried, or an image is not
+                built.
+            DeployFailed: An image did not get ready; what served before goes on.
+        """
+        request = compose(SplitService, {"shares": dict(shares)}, "the split")
+        path = f"{self._path(name)}/split"
+        accepted = self._connection.create("POST", path, request, AcceptedService)
+        return self.wait(accepted, on_log) if wait else accepted.service
+
+    def promote(self, name: str, *, wait: bool = True, on_log: OnLog | None = None) -> Service:
+        """Give the candidate of a service all of the traffic, and retire what served before.
+
+        Raises:
+            Conflict: No candidate is being tried.
+            DeployFailed: It did not get ready for all of it; what served before goes on.
+        """
+        return self._turn(name, "promote", wait, on_log)
+
+    def rollback(self, name: str, *, wait: bool = True, on_log: OnLog | None = None) -> Service:
+        """Go back to the images and settings that served before, without a failed request.
+
+        While a candidate is tried, that drops it at once. Asked twice without one, it goes forth
+        again.
 
         Raises:
             Conflict: Nothing else has served.
             NotFound: There is no such service, or the image was deleted.
             DeployFailed: The replicas did not get ready; those of now go on serving.
         """
-        response = self._connection.request("POST", f"{self._path(name)}/rollback")
-        accepted = parse(AcceptedService, response)
-        return self.wait(accepted, on_log) if wait else accepted.service
+        return self._turn(name, "rollback", wait, on_log)
 
     def history(self, name: str) -> tuple[ServiceChange, ...]:
         """What a service was asked to be, newest first, who asked, and what became of it."""
@@ -371,6 +430,11 @@ class Services(Collection[Service]):
         operation = parse(Operation, self._connection.request("DELETE", self._path(name)))
         self._callers.pop(name, None)  # another service of this name has other keys
         return self._operations.wait(operation.id) if wait else operation
+
+    def _turn(self, name: str, verb: str, wait: bool, on_log: OnLog | None) -> Service:
+        response = self._connection.request("POST", f"{self._path(name)}/{verb}")
+        accepted = parse(AcceptedService, response)
+        return self.wait(accepted, on_log) if wait else accepted.service
 
     def _caller(self, name: str) -> tuple[Service, str | None]:
         service = self.get(name)

@@ -18,6 +18,7 @@ from modelyard.domain.change import ChangeOutcome
 from modelyard.domain.image import CheckReport
 from modelyard.domain.judgement import Outcome, Verdict, current, judge
 from modelyard.domain.operation import Operation, OperationKind, OperationState
+from modelyard.domain.rollout import Move, next_move
 from modelyard.domain.service import ReplicaState, Service, ServiceState
 from modelyard.domain.values import Reference
 from modelyard.errors import DeployFailed, ModelyardError
@@ -105,54 +106,72 @@ class Reconciler:
 
     def _reached(self, service: Service, verdict: Verdict) -> None:
         operation = self._running(service)
-        wanted = current(service)
-        leftovers = len(service.deployments) > 1
-        if operation is None and not leftovers and not _differs(service, verdict):
+        leftovers = any(not deployment.weight for deployment in service.deployments)
+        move = _next_move(service)
+        nothing_new = move is Move.STAY and not _differs(service, verdict)
+        if operation is None and not leftovers and nothing_new:
             return
         with self._database.write() as tx:
             if not tx.services.is_current(service.id, service.generation):
                 return  # changed since it was read: look again
             tx.services.set_status(service.id, verdict.status)
             tx.services.end_change(service.id, service.generation, ChangeOutcome.SERVED)
-            if wanted is not None and leftovers:
-                tx.services.retire(service.id, wanted.id)
+            if service.rollout is None:
+                tx.services.retire(service.id)
+            else:
+                tx.services.move_rollout(service.id, move)
             if operation is not None and (seen := _first_start(service, verdict)) is not None:
                 tx.images.was_started(service.workspace, Reference.parse(service.image), seen)
             if operation is not None:
-                line = f"{service.image} is ready: {len(verdict.status.replicas)} replicas"
-                tx.operations.append_log(operation.id, "service", [line])
+                tx.operations.append_log(operation.id, "service", [_arrived(service, verdict)])
                 tx.operations.finish(operation.id, OperationState.SUCCEEDED, None)
         self._operations.changed.notify()
-        if leftovers:
+        if leftovers or move in (Move.GROW, Move.PROMOTE):
             self._targets[service.target].apply(service)
 
     def _failed(self, service: Service, verdict: Verdict) -> None:
-        """End the operation with the cause; go back to the deployment that served before."""
+        """End the operation with the cause; go back to what served before."""
         operation = self._running(service)
-        if operation is None:
+        unfinished = service.rollout is not None or any(not d.weight for d in service.deployments)
+        if operation is None and not unfinished:
             if _differs(service, verdict):
                 self._record(service, verdict)
             return
         cause = verdict.status.cause or Cause(code=CauseCode.INTERNAL, message="unknown")
         error = _deploy_failed(service, cause)
-        former = operation.kind is OperationKind.SERVICE_UPDATE
+        first = operation is not None and operation.kind is OperationKind.SERVICE_DEPLOY
         with self._database.write() as tx:
             if not tx.services.is_current(service.id, service.generation):
                 return
             tx.services.set_status(service.id, verdict.status)
-            tx.operations.append_log(operation.id, "service", [error.message, *cause.evidence])
-            tx.operations.finish(operation.id, OperationState.FAILED, error.to_wire())
+            if operation is not None:
+                lines = [error.message, *cause.evidence]
+                tx.operations.append_log(operation.id, "service", lines)
+                tx.operations.finish(operation.id, OperationState.FAILED, error.to_wire())
             tx.services.end_change(
                 service.id, service.generation, ChangeOutcome.FAILED, cause.message
             )
-            if former:
-                tx.services.revert(service.id, service.generation, f"{service.image} could not run")
+            if not first:
+                reason = f"{service.image} could not run"
+                tx.services.revert(service.id, service.generation, reason)
         self._operations.changed.notify()
         self._targets[service.target].apply(service)
 
     def _record(self, service: Service, verdict: Verdict) -> None:
         with self._database.write() as tx:
             tx.services.set_status(service.id, verdict.status)
+
+
+def _next_move(service: Service) -> Move:
+    if service.rollout is None:
+        return Move.STAY
+    return next_move(service.rollout, datetime.now(UTC))
+
+
+def _arrived(service: Service, verdict: Verdict) -> str:
+    if service.rollout is not None:
+        return f"{service.image} is ready and gets {service.rollout.share} % of the traffic"
+    return f"{service.image} is ready: {len(verdict.status.replicas)} replicas"
 
 
 def _deploy_failed(service: Service, cause: Cause) -> DeployFailed:

@@ -10,12 +10,13 @@ from modelyard.control.certificates import Certificates
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause
-from modelyard.domain.change import ServiceChange, former
+from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
 from modelyard.domain.image import Image
 from modelyard.domain.judgement import judge
 from modelyard.domain.keys import make_key, new_key_id
 from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
 from modelyard.domain.principal import Principal
+from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
     Authentication,
@@ -36,6 +37,7 @@ from modelyard.schemas import (
     ChangeLabels,
     DeployService,
     SettingsChange,
+    SplitService,
     UpdateService,
 )
 from modelyard.store import Database, Transaction
@@ -105,11 +107,14 @@ class Services:
     ) -> AcceptedService:
         """Change the image or settings; replicas are replaced one beside the other.
 
-        A change that is still on its way is given up in favour of this one.
+        A change that is still on its way is given up in favour of this one. With `canary` the
+        change becomes a candidate beside what serves; while there is one, only settings can be
+        changed that replace no replicas.
 
         Raises:
             NotFound: There is no such service or image.
-            Conflict: The service is being deleted, or the image is not built.
+            Conflict: The service is being deleted, a candidate is being tried, or the image is not
+                built.
             InvalidRequest: Nothing to change, or a setting out of bounds.
         """
         with self._database.write() as tx:
@@ -123,22 +128,92 @@ class Services:
             # Named in any case: giving up a change on its way must not take its image along.
             image = _built(tx, principal, request.image or service.image)
             _refuse_unfit(self._targets[service.target], image)
-            if settings == service.settings and image.reference == service.image:
+            split = split_traffic(service.deployments) if service.rollout is None else {}
+            moves = request.image is not None and (image.reference != service.image or bool(split))
+            if settings == service.settings and not moves:
                 raise InvalidRequest(
                     f"`{name}` is already as asked: nothing to update",
                     hint="name another image or setting",
                 )
-            line = f"updating to {image.reference}"
-            answer = self._change(tx, principal, service, image, settings, line)
+            replaces = moves or settings.for_replica() != service.settings.for_replica()
+            _refuse_beside_candidate(service, replaces or request.canary is not None)
+            _refuse_canary(service, request.canary, split, replaces)
+            how = "" if request.canary is None else f" as a {request.canary}"
+            line = f"updating to {image.reference}{how}"
+            if split and not moves:
+                answer = self._share(tx, principal, service, split, settings, line)
+            else:
+                self._supersede(tx, principal, service)
+                changed = tx.services.update(
+                    principal.workspace, name, image, settings, principal.name, request.canary
+                )
+                answer = self._accepted(tx, principal, changed, line, _first_request(image))
             remember_answer(tx, principal, key, request, answer, name)
         self._operations.changed.notify()
         self._targets[service.target].apply(answer.service)
         return answer
 
-    def rollback(self, principal: Principal, name: str) -> AcceptedService:
-        """Go back to what served before, image and settings; needs no build.
+    def split(
+        self, principal: Principal, name: str, request: SplitService, key: str | None = None
+    ) -> AcceptedService:
+        """Have these images share the traffic of a service.
 
-        Asked twice, it goes forth again.
+        Raises:
+            NotFound: There is no such service or image.
+            Conflict: The service is being deleted, a candidate is being tried, or an image is not
+                built.
+            InvalidRequest: It is so already, or an image is named twice.
+        """
+        with self._database.write() as tx:
+            earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
+            if earlier is not None:
+                return earlier
+            service = self._changeable(tx, principal, name)
+            _refuse_beside_candidate(service, replaces=True)
+            images = [_built(tx, principal, reference) for reference in request.shares]
+            wanted = dict(zip((i.reference for i in images), request.shares.values(), strict=True))
+            if len(wanted) < len(request.shares):
+                raise InvalidRequest("an image is named twice", hint="give each image one share")
+            if wanted == {d.image: d.weight for d in service.deployments if d.weight}:
+                raise InvalidRequest(
+                    f"`{name}` is already as asked: nothing to update", hint="give other shares"
+                )
+            line = f"splitting the traffic: {_in_words(wanted)}"
+            answer = self._share(tx, principal, service, wanted, service.settings, line)
+            remember_answer(tx, principal, key, request, answer, name)
+        self._operations.changed.notify()
+        self._targets[service.target].apply(answer.service)
+        return answer
+
+    def promote(self, principal: Principal, name: str) -> AcceptedService:
+        """Give the candidate of a service all of the traffic, and retire what served before.
+
+        Raises:
+            NotFound: There is no such service.
+            Conflict: No candidate is being tried, or the service is being deleted.
+        """
+        with self._database.write() as tx:
+            service = self._changeable(tx, principal, name)
+            rollout = service.rollout
+            if rollout is None:
+                raise Conflict(
+                    f"`{name}` has no candidate to promote",
+                    hint=f"`modelyard service update {name} --image … --canary 10%` makes one",
+                )
+            running = tx.operations.running(principal.workspace, f"service {name}")
+            self._cancel(tx, running, "the candidate is promoted")
+            reason = f"promoted at {rollout.share} % by {principal.name}"
+            promoted = tx.services.move_rollout(service.id, Move.PROMOTE, reason)
+            answer = self._accepted(tx, principal, promoted, f"promoting {service.image}")
+        self._operations.changed.notify()
+        self._targets[service.target].apply(answer.service)
+        return answer
+
+    def rollback(self, principal: Principal, name: str) -> AcceptedService:
+        """Go back to what served before, images and settings; needs no build.
+
+        While a candidate is tried, that drops it at once. Asked twice without one, it goes forth
+        again.
 
         Raises:
             NotFound: There is no such service, or the image was deleted.
@@ -146,43 +221,74 @@ class Services:
         """
         with self._database.write() as tx:
             service = self._changeable(tx, principal, name)
-            before = former(tx.services.history(service.id), service.image, service.settings)
-            if before is None:
-                raise Conflict(
-                    f"nothing but {service.image} with its present settings has served `{name}`",
-                    hint=f"`modelyard service history {name}` shows what it was asked to be",
-                )
-            self._certificates.refuse_unusable(before.settings)
-            image = _built(tx, principal, before.image)
-            _refuse_unfit(self._targets[service.target], image)
-            line = f"going back to {before.image}, as of generation {before.generation}"
-            answer = self._change(tx, principal, service, image, before.settings, line)
+            if service.rollout is not None:
+                answer = self._take_back(tx, principal, service, service.rollout)
+            else:
+                answer = self._go_back(tx, principal, service)
         self._operations.changed.notify()
         self._targets[service.target].apply(answer.service)
         return answer
+
+    def _take_back(
+        self, tx: Transaction, principal: Principal, service: Service, rollout: Rollout
+    ) -> AcceptedService:
+        """Drop the candidate; what serves has all it needs."""
+        running = tx.operations.running(principal.workspace, f"service {service.name}")
+        self._cancel(tx, running, "the candidate is taken back")
+        reason = f"taken back at {rollout.share} % by {principal.name}"
+        tx.services.end_change(service.id, service.generation, ChangeOutcome.SUPERSEDED, reason)
+        changed = tx.services.revert(service.id, service.generation, by=principal.name)
+        return self._accepted(tx, principal, changed, f"taking {service.image} back")
+
+    def _go_back(self, tx: Transaction, principal: Principal, service: Service) -> AcceptedService:
+        history, traffic = tx.services.history(service.id), split_traffic(service.deployments)
+        before = former(history, service.image, service.settings, traffic)
+        if before is None:
+            raise Conflict(
+                f"nothing but {service.image} with its present settings has served "
+                f"`{service.name}`",
+                hint=f"`modelyard service history {service.name}` shows what it was asked to be",
+            )
+        self._certificates.refuse_unusable(before.settings)
+        wanted = before.traffic or {before.image: 100}
+        line = f"going back to {_in_words(wanted)}, as of generation {before.generation}"
+        return self._share(tx, principal, service, wanted, before.settings, line)
 
     def history(self, principal: Principal, name: str) -> tuple[ServiceChange, ...]:
         """What a service was asked to be, newest first, and what became of it."""
         with self._database.read() as tx:
             return tx.services.history(tx.services.get(principal.workspace, name).id)
 
-    def _change(
+    def _share(
         self,
         tx: Transaction,
         principal: Principal,
         service: Service,
-        image: Image,
+        shares: Mapping[str, int],
         settings: ServiceSettings,
         line: str,
     ) -> AcceptedService:
-        """Want another image or other settings, in place of a change still on its way."""
+        """Want these images at these shares, in place of a change still on its way."""
+        images = [_built(tx, principal, reference) for reference in shares]
+        for image in images:
+            _refuse_unfit(self._targets[service.target], image)
         self._supersede(tx, principal, service)
-        changed = tx.services.update(
-            principal.workspace, service.name, image, settings, principal.name
+        changed = tx.services.split(
+            principal.workspace,
+            service.name,
+            list(zip(images, shares.values(), strict=True)),
+            settings,
+            principal.name,
         )
+        tried = dict.fromkeys(_first_request(image) for image in images)
+        return self._accepted(tx, principal, changed, line, *tried)
+
+    def _accepted(
+        self, tx: Transaction, principal: Principal, service: Service, *lines: str
+    ) -> AcceptedService:
         operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, service.name)
-        tx.operations.append_log(operation.id, "service", [line, _first_request(image)])
-        return AcceptedService(service=changed, operation=operation)
+        tx.operations.append_log(operation.id, "service", lines)
+        return AcceptedService(service=service, operation=operation)
 
     def delete(self, principal: Principal, name: str) -> Operation:
         """Drain and remove a service; asked again it gives the same operation.
@@ -322,7 +428,8 @@ class Services:
         running = tx.operations.running(principal.workspace, f"service {service.name}")
         if running:
             self._cancel(tx, running, "a newer change takes its place")
-            tx.services.revert(service.id, service.generation)
+            if service.rollout is None:
+                tx.services.revert(service.id, service.generation)
 
     def _cancel(self, tx: Transaction, running: Sequence[Operation], reason: str) -> None:
         for operation in running:
@@ -357,6 +464,39 @@ def _first_request(image: Image) -> str:
     if image.check is None or image.check.example is None:
         return f"{image.reference} has no sample: its replicas are not tried before they serve"
     return "each new replica scores the image's sample before it gets requests"
+
+
+def _refuse_beside_candidate(service: Service, replaces: bool) -> None:
+    if service.rollout is not None and replaces:
+        raise Conflict(
+            f"`{service.name}` is trying {service.image} with {service.rollout.share} % of its "
+            "traffic; meanwhile its image and what replaces replicas stay as they are",
+            hint=f"`modelyard service promote {service.name}` gives it all of the traffic, "
+            f"`modelyard service rollback {service.name}` takes it back",
+        )
+
+
+def _refuse_canary(
+    service: Service, canary: Canary | None, split: Mapping[str, int], replaces: bool
+) -> None:
+    if canary is None:
+        return
+    if split:
+        raise Conflict(
+            f"the traffic of `{service.name}` is split: {_in_words(split)}",
+            hint="a candidate is tried beside one image: update without a canary first",
+        )
+    if not replaces:
+        raise InvalidRequest(
+            "a change of these settings replaces no replicas: there is no candidate to try",
+            hint="leave the canary away, or name another image",
+        )
+
+
+def _in_words(shares: Mapping[str, int]) -> str:
+    if len(shares) == 1:
+        return next(iter(shares))
+    return ", ".join(f"{image} {share} %" for image, share in shares.items())
 
 
 def _refuse_unfit(target: Target, image: Image) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from modelyard.domain.service import ServiceSettings
+from modelyard.domain.service import Deployment, ServiceSettings
 from modelyard.domain.values import Value
 
 
@@ -30,12 +30,22 @@ class ServiceChange(Value):
     image: str
     """`name:version`."""
     settings: ServiceSettings
+    traffic: dict[str, int] = {}
+    """Shares of the images in percent, where several were to serve; empty: `image` alone."""
+    rollout: str = ""
+    """How it was to get there, such as `canary 10 %`; empty: all of the traffic at once."""
     at: datetime
     by: str
     """Who asked for it; empty where the platform went back by itself."""
     outcome: ChangeOutcome
     reason: str = ""
     """Why it failed, or why the platform made it."""
+
+
+def split_traffic(deployments: Iterable[Deployment]) -> dict[str, int]:
+    """The shares of images that serve together; empty where one serves alone."""
+    shares = {d.image: d.weight for d in deployments if d.weight}
+    return shares if len(shares) > 1 else {}
 
 
 def altered(after: ServiceChange, before: ServiceChange | None) -> tuple[str, ...]:
@@ -47,21 +57,26 @@ def altered(after: ServiceChange, before: ServiceChange | None) -> tuple[str, ..
 
 
 def former(
-    history: Sequence[ServiceChange], image: str, settings: ServiceSettings
+    history: Sequence[ServiceChange],
+    image: str,
+    settings: ServiceSettings,
+    traffic: Mapping[str, int],
 ) -> ServiceChange | None:
-    """The newest change that served something else than this; None when there is none.
+    """The newest change that served something else than is wanted now; None: there is none.
 
     Args:
         history: Newest first.
         image: What is wanted now, `name:version`.
         settings: What is wanted now.
+        traffic: The shares that are wanted now; empty where one image serves alone.
     """
+    wanted = image, settings, traffic
     return next(
         (
             change
             for change in history
             if change.outcome is ChangeOutcome.SERVED
-            and (change.image, change.settings) != (image, settings)
+            and (change.image, change.settings, change.traffic) != wanted
         ),
         None,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
+from uuid import UUID
 
 from modelyard.domain.cause import OF_THE_SCRIPT, Cause, CauseCode
 from modelyard.domain.service import (
@@ -54,9 +56,9 @@ class Verdict(NamedTuple):
 def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
     """Decide state, cause and outcome of a service from what was observed."""
     observed = observation.service
-    deployment = _observed_deployment(service, observed)
+    seen = _seen(service, observed)
     reached = max(service.status.generation, observed.generation if observed else 0)
-    state, cause = _state(service, observation, deployment, reached, now)
+    state, cause = _state(service, observation, seen, reached, now)
     status = ServiceStatus(
         state=state,
         generation=reached,
@@ -64,27 +66,26 @@ def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
         cause=cause,
         observed_at=observation.seen,
     )
-    return Verdict(status, _outcome(service, deployment, status))
+    return Verdict(status, _outcome(service, seen, status))
 
 
 def current(service: Service) -> Deployment | None:
-    """The deployment that is wanted: the one with traffic."""
-    return next((d for d in service.deployments if d.weight > 0), None)
+    """The newest deployment that is to have traffic: of a rollout, the candidate."""
+    return next((d for d in reversed(service.deployments) if d.weight > 0), None)
 
 
-def _observed_deployment(
+def _seen(
     service: Service, observed: ObservedService | None
-) -> ObservedDeployment | None:
-    wanted = current(service)
-    if observed is None or wanted is None:
-        return None
-    return next((d for d in observed.deployments if d.id == wanted.id), None)
+) -> dict[UUID, ObservedDeployment | None]:
+    """What is seen of each deployment that is to have traffic."""
+    known = {d.id: d for d in observed.deployments} if observed is not None else {}
+    return {d.id: known.get(d.id) for d in service.deployments if d.weight > 0}
 
 
 def _state(
     service: Service,
     observation: Observation,
-    deployment: ObservedDeployment | None,
+    seen: Mapping[UUID, ObservedDeployment | None],
     reached: int,
     now: datetime,
 ) -> tuple[ServiceState, Cause | None]:
@@ -95,13 +96,21 @@ def _state(
         return silence
     if observation.gateway.cause is not None:
         return ServiceState.UNHEALTHY, observation.gateway.cause
-    if deployment is not None and deployment.failed is not None:
-        return ServiceState.FAILED, _mind_environment(service, deployment.failed)
-    if deployment is None or not deployment.ready:
+    failures = [d.failed for d in seen.values() if d is not None and d.failed is not None]
+    if failures:
+        # Of several deployments those that can run answer for the others.
+        lost = len(failures) == len(seen)
+        state = ServiceState.FAILED if lost else ServiceState.UNHEALTHY
+        return state, _mind_environment(service, failures[0])
+    if not _all_ready(seen):
         arriving = reached < service.generation
         state = ServiceState.TRANSITIONING if arriving else ServiceState.UNHEALTHY
-        return state, _replica_cause(service, deployment)
+        return state, _replica_cause(service, [d for d in seen.values() if d is not None])
     return ServiceState.HEALTHY, observation.service.notice if observation.service else None
+
+
+def _all_ready(seen: Mapping[UUID, ObservedDeployment | None]) -> bool:
+    return bool(seen) and all(d is not None and d.ready for d in seen.values())
 
 
 def _silence(
@@ -126,8 +135,8 @@ def _silence(
     )
 
 
-def _replica_cause(service: Service, deployment: ObservedDeployment | None) -> Cause:
-    replicas = deployment.replicas if deployment else ()
+def _replica_cause(service: Service, seen: Iterable[ObservedDeployment]) -> Cause:
+    replicas = [replica for deployment in seen for replica in deployment.replicas]
     for replica in replicas:
         if replica.cause is not None:
             return _mind_environment(service, replica.cause)
@@ -151,10 +160,13 @@ def _mind_environment(service: Service, cause: Cause) -> Cause:
 
 
 def _outcome(
-    service: Service, deployment: ObservedDeployment | None, status: ServiceStatus
+    service: Service, seen: Mapping[UUID, ObservedDeployment | None], status: ServiceStatus
 ) -> Outcome:
-    if deployment is not None and deployment.failed is not None:
+    # What served before a candidate came is none of its faults.
+    deciding = [service.rollout.candidate] if service.rollout is not None else list(seen)
+    found = [seen.get(deployment) for deployment in deciding]
+    if any(d is not None and d.failed is not None for d in found):
         return Outcome.FAILED
-    if status.generation >= service.generation and deployment is not None and deployment.ready:
+    if status.generation >= service.generation and _all_ready(seen):
         return Outcome.REACHED
     return Outcome.PENDING

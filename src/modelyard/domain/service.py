@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator, model
 from modelyard.domain.cause import Cause
 from modelyard.domain.clients import ClientName
 from modelyard.domain.image import Manifest
+from modelyard.domain.rollout import Rollout
 from modelyard.domain.signature import Signature
 from modelyard.domain.values import Bytes, Digest, Seconds, Spec, Value
 
@@ -46,6 +47,13 @@ Origin = Annotated[
     str, StringConstraints(max_length=255, pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$")
 ]
 """Where a web page comes from: scheme, host and port, without a path; or `*`."""
+
+
+HeaderName = Annotated[
+    str,
+    StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9-]*$", to_lower=True),
+]
+"""Name of a header field, kept in lower case; or empty."""
 
 
 class Network(StrEnum):
@@ -113,6 +121,9 @@ class ServiceSettings(ReplicaSettings):
     issued for the service: alternative names in certificates, `uri:spiffe://example.org/billing`,
     `dns:billing.example.org` or `email:ops@example.org`. A `*` stands for one whole part: the last
     of a URI's path, the first label of a host name, what is before the `@`."""
+    sticky: HeaderName = ""
+    """A header such as `x-user-id`, by whose value callers stay with one deployment while several
+    share the traffic; empty: every request is shared out by itself."""
     cors_origins: tuple[Origin, ...] = Field((), max_length=100)
     """Web pages whose scripts may call the service and read its answers, `https://app.example`;
     `*` is any page. Browsers then ask first, which needs no key; the call itself does."""
@@ -187,13 +198,16 @@ class Service(Value):
     name: str
     target: str
     image: str
-    """`name:version` of the image that is wanted."""
+    """`name:version` of the image that is wanted: a candidate's, while one is tried; where several
+    share the traffic, that of the largest share."""
     models: tuple[str, ...]
     """References of the models inside that image."""
     settings: ServiceSettings
     generation: int
     """Counts every accepted change."""
     deployments: tuple[Deployment, ...]
+    rollout: Rollout | None = None
+    """The candidate that is tried beside what serves; null when there is none."""
     status: ServiceStatus
     scoring_uri: str | None = None
     """Where to POST; null until the host has a gateway."""

@@ -9,7 +9,14 @@ import hashlib
 import re
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from modelyard.errors import InvalidRequest
 
@@ -148,6 +155,16 @@ def parse_bytes(text: object) -> object:
     return int(float(match[1]) * _FACTOR[match[2]])
 
 
+def parse_percent(text: object) -> object:
+    """The number of `"10%"`; numbers are percent already."""
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"([0-9]{1,3}) ?%?", text.strip())
+    if match is None:
+        raise ValueError('write a whole number of percent: "10%"')
+    return int(match[1])
+
+
 _DurationText = Annotated[str, StringConstraints(pattern=_DURATION.pattern)]
 _BytesText = Annotated[str, StringConstraints(pattern=_BYTES.pattern)]
 
@@ -156,8 +173,23 @@ Seconds = Annotated[
 ]
 """A duration: text with a unit (`"10ms"`) or a number of seconds; kept as seconds."""
 
+Percent = Annotated[
+    int,
+    BeforeValidator(parse_percent, json_schema_input_type=int | str),
+    Field(ge=1, le=100),
+]
+"""A share: text (`"10%"`) or a whole number of percent from 1 to 100; kept as the number."""
+
 Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | _BytesText)]
 """A size: text with a unit (`"512MiB"`) or a number of bytes; kept as bytes."""
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people, in the largest unit that leaves a whole number: `10m`."""
+    for unit in ("h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 def size_text(count: int) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from modelyard.domain.clients import Client
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
 from modelyard.domain.profile import Goal
+from modelyard.domain.rollout import Canary
 from modelyard.domain.service import Network, Service, ServiceSettings
 from modelyard.domain.values import (
     Bytes,
@@ -20,6 +21,7 @@ from modelyard.domain.values import (
     LabelKey,
     Labels,
     Name,
+    Percent,
     RelativePath,
     Seconds,
     ServiceName,
@@ -230,6 +232,7 @@ class SettingsChange(Spec):
     max_concurrent_requests: int | None = None
     max_queue_wait: Seconds | None = None
     cors_origins: tuple[str, ...] | None = None
+    sticky: str | None = None
     auth: str | None = None
     clients: tuple[str, ...] | None = None
 
@@ -239,6 +242,22 @@ class UpdateService(Spec):
 
     image: str | None = None
     settings: SettingsChange = SettingsChange()
+    canary: Canary | None = None
+    """Try the change beside what serves, with a share of the traffic; null: all at once."""
+
+
+class SplitService(Spec):
+    """Have several images answer for a service, each with a share of its traffic."""
+
+    shares: dict[str, Percent] = Field(min_length=1, max_length=10)
+    """Percent by image, `{"digits:3": 80, "digits:4": 20}`; together 100."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = sum(self.shares.values())
+        if total != 100:
+            raise ValueError(f"shares are 100 % together, not {total} %")
+        return self
 
 
 class AskToken(Spec):

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 
 from modelyard.domain.change import ChangeOutcome, ServiceChange
 from modelyard.store.repository import Repository
-from modelyard.store.rows import ImageRow, ServiceChangeRow, ServiceRow
+from modelyard.store.rows import DeploymentRow, ImageRow, ServiceChangeRow, ServiceRow
 
 
 class Changes(Repository):
     """What services were asked to be."""
 
-    def add(self, service: ServiceRow, by: str, reason: str = "") -> None:
+    def add(
+        self,
+        service: ServiceRow,
+        by: str,
+        reason: str = "",
+        *,
+        serving: Sequence[DeploymentRow] = (),
+    ) -> None:
         """Note what the service is wanted to be from its present generation on.
 
-        What was still on its way is superseded by it.
+        What was still on its way is superseded by it, save a rollout that it leaves alone.
+
+        Args:
+            service: What is wanted.
+            by: Who wants it; empty: the platform does.
+            reason: Why the platform does.
+            serving: Deployments that have the traffic by this change; empty: the wanted image has.
         """
+        rollout = service.rollout
+        begins = rollout is not None and rollout.generation == service.generation
+        goes_on = rollout.generation if rollout is not None and not begins else 0
         self._session.execute(
             update(ServiceChangeRow)
             .where(
                 ServiceChangeRow.service == service.seq,
                 ServiceChangeRow.outcome == ChangeOutcome.PENDING,
+                ServiceChangeRow.generation != goes_on,
             )
             .values(outcome=ChangeOutcome.SUPERSEDED)
         )
-        image = self._session.get_one(ImageRow, service.image)
+        shares = {self._reference(one.image): one.weight for one in serving}
         self._session.add(
             ServiceChangeRow(
                 service=service.seq,
                 generation=service.generation,
-                image=f"{image.name}:{image.version}",
-                settings=service.settings,
+                image=max(shares, key=lambda image: shares[image])
+                if shares
+                else self._reference(service.image),
+                settings=serving[0].settings if serving else service.settings,
+                traffic=shares if len(shares) > 1 else {},
+                rollout=str(rollout.canary) if rollout is not None and begins else "",
                 at=self._clock(),
                 by=by,
                 outcome=ChangeOutcome.PENDING,
@@ -40,16 +63,26 @@ class Changes(Repository):
         )
         self._session.flush()
 
-    def end(self, service: int, generation: int, outcome: ChangeOutcome, reason: str = "") -> None:
-        """Note what became of a change that is on its way; no error when none is."""
+    def end(
+        self, service: int, first: int, last: int, outcome: ChangeOutcome, reason: str = ""
+    ) -> None:
+        """Note what became of changes on their way, by generation; no error when none is."""
         self._session.execute(
             update(ServiceChangeRow)
             .where(
                 ServiceChangeRow.service == service,
-                ServiceChangeRow.generation == generation,
+                ServiceChangeRow.generation.between(first, last),
                 ServiceChangeRow.outcome == ChangeOutcome.PENDING,
             )
             .values(outcome=outcome, **({"reason": reason} if reason else {}))
+        )
+
+    def explain(self, service: int, generation: int, reason: str) -> None:
+        """Note why a change goes on as it does."""
+        self._session.execute(
+            update(ServiceChangeRow)
+            .where(ServiceChangeRow.service == service, ServiceChangeRow.generation == generation)
+            .values(reason=reason)
         )
 
     def of(self, service: int) -> tuple[ServiceChange, ...]:
@@ -61,6 +94,8 @@ class Changes(Repository):
                 generation=row.generation,
                 image=row.image,
                 settings=row.settings,
+                traffic=row.traffic,
+                rollout=row.rollout,
                 at=row.at,
                 by=row.by,
                 outcome=row.outcome,
@@ -68,3 +103,7 @@ class Changes(Repository):
             )
             for row in rows
         )
+
+    def _reference(self, image: int) -> str:
+        row = self._session.get_one(ImageRow, image)
+        return f"{row.name}:{row.version}"

@@ -20,6 +20,7 @@ from modelyard.domain.model import Imports, ModelFormat
 from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.optimization import Optimization
 from modelyard.domain.principal import Role
+from modelyard.domain.rollout import Rollout
 from modelyard.domain.service import KeySlot, ObservedState, ServiceSettings, ServiceStatus
 from modelyard.domain.signature import Signature
 from modelyard.schemas import BuildImage
@@ -415,6 +416,7 @@ class ServiceRow(Base):
     agent: Mapped[str] = mapped_column(ForeignKey("agent.name"), index=True)
     image: Mapped[int] = mapped_column(ForeignKey("image.seq"), index=True)
     settings: Mapped[ServiceSettings] = mapped_column(Document(ServiceSettings))
+    rollout: Mapped[Rollout | None] = mapped_column(Document(Rollout))
     generation: Mapped[int]
     deleting: Mapped[bool]
     status: Mapped[ServiceStatus] = mapped_column(Document(ServiceStatus))
@@ -437,6 +439,8 @@ class DeploymentRow(Base):
     image: Mapped[int] = mapped_column(ForeignKey("image.seq"), index=True)
     settings: Mapped[ServiceSettings] = mapped_column(Document(ServiceSettings))
     weight: Mapped[int]
+    served: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Its weight in the last state of the service that was reached; 0: it was not in that."""
     generation: Mapped[int]
     created_at: Mapped[datetime]
 
@@ -455,6 +459,8 @@ class ServiceChangeRow(Base):
     generation: Mapped[int] = mapped_column(primary_key=True)
     image: Mapped[str]
     settings: Mapped[ServiceSettings] = mapped_column(Document(ServiceSettings))
+    traffic: Mapped[dict[str, int]] = mapped_column(Document(dict[str, int]), server_default="{}")
+    rollout: Mapped[str] = mapped_column(server_default="")
     at: Mapped[datetime]
     by: Mapped[str]
     outcome: Mapped[ChangeOutcome] = mapped_column(one_of(ChangeOutcome, "outcome"))

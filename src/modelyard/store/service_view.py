@@ -87,7 +87,7 @@ class ServiceView:
         query = (
             select(DeploymentRow)
             .where(DeploymentRow.service.in_(services))
-            .order_by(DeploymentRow.service, DeploymentRow.generation)
+            .order_by(DeploymentRow.service, DeploymentRow.generation, DeploymentRow.created_at)
         )
         rows = self._session.scalars(query)
         return {service: list(group) for service, group in groupby(rows, lambda row: row.service)}
@@ -133,6 +133,7 @@ def _to_domain(
         models=image.models,
         settings=row.settings,
         generation=row.generation,
+        rollout=row.rollout,
         deployments=tuple(_deployment(one, images[one.image]) for one in deployments),
         status=_status(row),
         description=row.description,
@@ -184,6 +185,8 @@ def _to_desired(
         auth=settings.auth,
         clients=settings.clients,
         keys=keys,
+        candidate=None if row.rollout is None else row.rollout.candidate,
+        sticky=settings.sticky,
         deployments=tuple(
             DesiredDeployment(
                 id=one.id,

@@ -5,17 +5,19 @@ Every change of what an agent is to do raises the agent's generation in the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select, update
 
 from modelyard.domain.change import ChangeOutcome, ServiceChange
 from modelyard.domain.image import Image, ImageState
+from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
     DesiredService,
     KeyHash,
+    ReplicaSettings,
     Service,
     ServiceSettings,
     ServiceState,
@@ -82,7 +84,7 @@ class Services(Repository):
         self._agents.bump(agent)
         self._session.add(row)
         self._session.flush()
-        self._deploy(row)
+        self._deploy(row, row.image, FULL_WEIGHT)
         labels.add(self._session, ServiceLabelRow, workspace, row.seq, entries)
         self._changes.add(row, created_by)
         return self._one(row)
@@ -94,39 +96,118 @@ class Services(Repository):
         image: Image | None,
         settings: ServiceSettings,
         by: str = "",
+        canary: Canary | None = None,
     ) -> Service:
-        """Want another image (None keeps it) and these settings, one generation on.
+        """Want another image (None keeps what serves) and these settings, one generation on.
 
-        Another image or other replica settings make a new deployment with all the traffic; the
-        former stays with weight 0 until `retire` or `revert`. Wanting what is wanted changes
-        nothing, not even the generation.
+        Another image or other replica settings make a new deployment with all the traffic, or with
+        the first share of a canary; what had it before stays until `retire` or `revert`. Wanting
+        what is wanted changes nothing, not even the generation. While a candidate is tried, only
+        settings can be changed that replace no replicas.
 
         Raises:
             NotFound: The service or the image is not there (any more).
             Conflict: The service is being deleted, or the image is not built.
         """
         row = self._changeable(workspace, name)
-        wanted = row.image if image is None else self._built(image)
-        if (wanted, settings) == (row.image, row.settings):
+        shares = {d.image: d.weight for d in self._deployments(row) if d.weight}
+        if image is not None and row.rollout is None:
+            shares = {self._built(image): FULL_WEIGHT}
+        if row.rollout is None:
+            return self._want(row, shares, settings, by, canary)
+        if settings == row.settings:
             return self._one(row)
-        replaced = (wanted, settings.for_replica()) != (row.image, row.settings.for_replica())
-        row.image, row.settings = wanted, settings
+        row.settings = settings
         self._changed(row)
-        if replaced:
-            self._weigh(row, 0)
-            self._deploy(row)
-        else:
-            self._current(row).settings = settings
-            self._session.flush()
-        self._changes.add(row, by)
+        serving = [d for d in self._deployments(row) if d.id != row.rollout.candidate]
+        for one in self._deployments(row):
+            one.settings = _with_replicas_of(one.settings, settings)
+        self._session.flush()
+        self._changes.add(row, by, serving=serving)
         return self._one(row)
 
-    def revert(self, service: UUID, generation: int, reason: str = "") -> Service:
-        """Go back to the deployment that served before, with its image and settings.
+    def split(
+        self,
+        workspace: str,
+        name: str,
+        shares: Sequence[tuple[Image, int]],
+        settings: ServiceSettings,
+        by: str = "",
+    ) -> Service:
+        """Want these images to share the traffic, in percent, with these settings.
 
-        The failed ones are removed, the generation goes one on. Nothing changes when the service
-        is past `generation` already, or when there is no former deployment. When several are
-        kept, the oldest is the one that served: those after it were never retired to.
+        Raises:
+            NotFound: The service or an image is not there (any more).
+            Conflict: The service is being deleted, or an image is not built.
+        """
+        row = self._changeable(workspace, name)
+        wanted = {self._built(image): weight for image, weight in shares}
+        return self._want(row, wanted, settings, by)
+
+    def _want(
+        self,
+        row: ServiceRow,
+        shares: Mapping[int, int],
+        settings: ServiceSettings,
+        by: str,
+        canary: Canary | None = None,
+    ) -> Service:
+        """Give these images their shares, in deployments that there are or new ones."""
+        present = [one for one in self._deployments(row) if one.weight]
+        if shares == {d.image: d.weight for d in present} and settings == row.settings:
+            return self._one(row)
+        kept = {d.image: d for d in present if _same_replicas(d.settings, settings)}
+        row.image, row.settings = max(shares, key=lambda image: shares[image]), settings
+        self._changed(row)
+        self._weigh(row, 0)
+        for image, weight in shares.items():
+            if image in kept:
+                kept[image].weight, kept[image].settings = weight, settings
+            elif canary is None:
+                self._deploy(row, image, weight)
+            else:
+                self._try(row, image, present[-1], canary)
+        self._session.flush()
+        serving = [one for one in self._deployments(row) if one.weight]
+        self._changes.add(row, by, serving=serving if row.rollout is None else ())
+        return self._one(row)
+
+    def _try(self, row: ServiceRow, image: int, incumbent: DeploymentRow, canary: Canary) -> None:
+        """Set a candidate beside what serves."""
+        candidate = self._deploy(row, image, canary.steps[0])
+        incumbent.weight = FULL_WEIGHT - canary.steps[0]
+        row.rollout = Rollout(candidate=candidate.id, generation=row.generation, canary=canary)
+
+    def move_rollout(self, service: UUID, move: Move, reason: str = "") -> Service:
+        """Take the next step of a rollout that has reached the one before; `reason` is noted.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        row = self._row(service)
+        rollout = row.rollout
+        if rollout is None or move is Move.STAY:
+            return self._one(row)
+        if move is Move.BEGIN:
+            row.rollout = rollout.model_copy(update={"since": self._clock()})
+            self._session.flush()
+            return self._one(row)
+        grown = rollout.model_copy(update={"step": rollout.step + 1, "since": None})
+        share = FULL_WEIGHT if move is Move.PROMOTE else grown.share
+        for one in self._deployments(row):
+            one.weight = share if one.id == rollout.candidate else FULL_WEIGHT - share
+        row.rollout = None if move is Move.PROMOTE else grown
+        self._changed(row)
+        if reason:
+            self._changes.explain(row.seq, rollout.generation, reason)
+        return self._one(row)
+
+    def revert(self, service: UUID, generation: int, reason: str = "", by: str = "") -> Service:
+        """Go back to what served before, with its images and settings.
+
+        The failed deployments are removed, the generation goes one on. Nothing changes when the
+        service is past `generation` already, or when there is nothing to go back to. Where nothing
+        has been reached yet, that is the oldest of several.
 
         Raises:
             NotFound: There is no service with this id.
@@ -135,20 +216,35 @@ class Services(Repository):
         kept = self._deployments(row)
         if row.generation != generation or row.deleting or len(kept) < 2:
             return self._one(row)
-        former = kept[0]
-        for failed in kept[1:]:
-            self._session.delete(failed)
-        former.weight = FULL_WEIGHT
-        row.image, row.settings = former.image, former.settings
+        former = [one for one in kept if one.served] or kept[:1]
+        if former == kept and row.rollout is None and all(d.weight == d.served for d in kept):
+            return self._one(row)
+        for one in kept:
+            if one in former:
+                one.weight = one.served or FULL_WEIGHT
+            else:
+                self._session.delete(one)
+        first = max(former, key=lambda one: one.weight)
+        row.image, row.settings, row.rollout = first.image, first.settings, None
         self._changed(row)
-        self._changes.add(row, "", reason)
+        self._changes.add(row, by, reason, serving=former)
         return self._one(row)
 
     def end_change(
         self, service: UUID, generation: int, outcome: ChangeOutcome, reason: str = ""
     ) -> None:
-        """Note in the history what became of the change that made this generation."""
-        self._changes.end(self._row(service).seq, generation, outcome, reason)
+        """Note in the history what became of the changes up to this generation.
+
+        While a candidate is tried, its own change ends only by failing, and the others only by
+        being reached.
+        """
+        row = self._row(service)
+        first, last = 0, generation
+        if row.rollout is not None and outcome is ChangeOutcome.SERVED:
+            first = row.rollout.generation + 1
+        elif row.rollout is not None:
+            first = last = row.rollout.generation
+        self._changes.end(row.seq, first, last, outcome, reason)
 
     def history(self, service: UUID) -> tuple[ServiceChange, ...]:
         """Every change of the service, newest first.
@@ -158,19 +254,21 @@ class Services(Repository):
         """
         return self._changes.of(self._row(service).seq)
 
-    def retire(self, service: UUID, keep: UUID) -> Service:
-        """Remove deployments without traffic, save `keep`; the new one has taken over.
+    def retire(self, service: UUID) -> Service:
+        """Remove deployments without traffic: those that have it have taken over.
 
         Raises:
             NotFound: There is no service with this id.
         """
         row = self._row(service)
-        gone = [other for other in self._deployments(row) if not other.weight and other.id != keep]
+        gone = [other for other in self._deployments(row) if not other.weight]
         for deployment in gone:
             self._session.delete(deployment)
+        query = update(DeploymentRow).where(DeploymentRow.service == row.seq)
+        self._session.execute(query.values(served=DeploymentRow.weight))
         if gone:
             self._agents.bump(row.agent)
-            self._session.flush()
+        self._session.flush()
         return self._one(row)
 
     def get(self, workspace: str, name: str) -> Service:
@@ -367,31 +465,40 @@ class Services(Repository):
 
     def _deployments(self, row: ServiceRow) -> list[DeploymentRow]:
         query = select(DeploymentRow).where(DeploymentRow.service == row.seq)
-        return list(self._session.scalars(query.order_by(DeploymentRow.generation)))
-
-    def _current(self, row: ServiceRow) -> DeploymentRow:
-        return next(other for other in self._deployments(row) if other.weight)
+        order = DeploymentRow.generation, DeploymentRow.created_at
+        return list(self._session.scalars(query.order_by(*order)))
 
     def _weigh(self, row: ServiceRow, weight: int) -> None:
         query = update(DeploymentRow).where(DeploymentRow.service == row.seq)
         self._session.execute(query.values(weight=weight))
 
-    def _deploy(self, row: ServiceRow) -> None:
-        self._session.add(
-            DeploymentRow(
-                id=uuid4(),
-                service=row.seq,
-                image=row.image,
-                settings=row.settings,
-                weight=FULL_WEIGHT,
-                generation=row.generation,
-                created_at=self._clock(),
-            )
+    def _deploy(self, row: ServiceRow, image: int, weight: int) -> DeploymentRow:
+        deployment = DeploymentRow(
+            id=uuid4(),
+            service=row.seq,
+            image=image,
+            settings=row.settings,
+            weight=weight,
+            served=0,
+            generation=row.generation,
+            created_at=self._clock(),
         )
+        self._session.add(deployment)
         self._session.flush()
+        return deployment
 
     def _changed(self, row: ServiceRow) -> None:
         row.generation += 1
         row.updated_at = self._clock()
         self._agents.bump(row.agent)
         self._session.flush()
+
+
+def _same_replicas(one: ServiceSettings, other: ServiceSettings) -> bool:
+    return one.for_replica() == other.for_replica()
+
+
+def _with_replicas_of(one: ServiceSettings, other: ServiceSettings) -> ServiceSettings:
+    """The other settings, but for those of replicas, which stay."""
+    own = {name: getattr(one, name) for name in ReplicaSettings.model_fields}
+    return other.model_copy(update=own)

@@ -17,6 +17,7 @@ from tests.factories import (
 )
 
 from modelyard.domain.change import ChangeOutcome
+from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Search
 from modelyard.domain.service import (
     KeyHash,
@@ -158,17 +159,162 @@ class TestRetire:
         add_service(tx)
         service = tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN)
         told = generation(tx)
-        retired = tx.services.retire(service.id, service.deployments[1].id)
+        retired = tx.services.retire(service.id)
         assert weights(retired) == [("digits:2", 100, 2)]
         assert (retired.generation, generation(tx)) == (2, told + 1)
         tx.images.delete(WORKSPACE, Reference("digits", 1))
 
-    def test_keeps_what_it_is_told_to(self, tx: Transaction) -> None:
-        add_service(tx)
-        service = tx.services.update(WORKSPACE, "digits", None, LARGER)
+    def test_without_leftovers_tells_no_agent(self, tx: Transaction) -> None:
+        service = add_service(tx)
         told = generation(tx)
-        assert tx.services.retire(service.id, service.deployments[0].id) == service
+        assert tx.services.retire(service.id) == service
         assert generation(tx) == told
+
+
+def add_split(tx: Transaction, *weights: int) -> Service:
+    """A service whose images share the traffic, and have served."""
+    service = add_service(tx)
+    images = [tx.images.get(WORKSPACE, Reference("digits", 1))]
+    images += [add_image(tx) for _ in weights[1:]]
+    tx.services.split(WORKSPACE, "digits", list(zip(images, weights, strict=True)), PLAIN)
+    return tx.services.retire(service.id)
+
+
+class TestSplit:
+    def test_images_that_serve_already_keep_their_deployment(self, tx: Transaction) -> None:
+        before = add_service(tx)
+        shares = [(tx.images.get(WORKSPACE, Reference("digits", 1)), 30), (add_image(tx), 70)]
+        service = tx.services.split(WORKSPACE, "digits", shares, PLAIN)
+        assert weights(service) == [("digits:1", 30, 1), ("digits:2", 70, 2)]
+        assert service.deployments[0].id == before.deployments[0].id
+        assert service.image == "digits:2"
+
+    def test_one_that_fails_goes_back_to_the_shares_of_before(self, tx: Transaction) -> None:
+        before = add_split(tx, 80, 20)
+        shares = [(tx.images.get(WORKSPACE, Reference("digits", 2)), 10), (add_image(tx), 90)]
+        failed = tx.services.split(WORKSPACE, "digits", shares, PLAIN)
+        assert weights(failed) == [("digits:1", 0, 1), ("digits:2", 10, 2), ("digits:3", 90, 3)]
+        reverted = tx.services.revert(failed.id, failed.generation)
+        assert reverted.deployments == before.deployments
+        assert reverted.image == "digits:1"
+
+    def test_one_that_has_been_reached_is_not_reverted(self, tx: Transaction) -> None:
+        before = add_split(tx, 80, 20)
+        assert tx.services.revert(before.id, before.generation) == before
+
+    def test_other_replica_settings_replace_all_and_keep_the_shares(self, tx: Transaction) -> None:
+        before = add_split(tx, 80, 20)
+        after = tx.services.update(WORKSPACE, "digits", None, LARGER)
+        assert [w for w in weights(after) if w[1]] == [("digits:1", 80, 3), ("digits:2", 20, 3)]
+        assert not {d.id for d in after.deployments if d.weight} & {
+            d.id for d in before.deployments
+        }
+
+    def test_scaling_keeps_all(self, tx: Transaction) -> None:
+        before = add_split(tx, 80, 20)
+        assert (
+            tx.services.update(WORKSPACE, "digits", None, SCALED).deployments == before.deployments
+        )
+
+    def test_history_names_the_shares(self, tx: Transaction) -> None:
+        service = add_split(tx, 80, 20)
+        newest, first = tx.services.history(service.id)
+        assert (newest.image, newest.traffic) == ("digits:1", {"digits:1": 80, "digits:2": 20})
+        assert (first.image, first.traffic) == ("digits:1", {})
+
+
+STEPS = Canary(steps=(10, 50), step_time=60.0)
+
+
+def add_rollout(tx: Transaction, canary: Canary = STEPS) -> Service:
+    """`digits:2` is tried beside `digits:1`, which has served."""
+    service = add_service(tx)
+    tx.services.end_change(service.id, 1, ChangeOutcome.SERVED)
+    tx.services.retire(service.id)
+    return tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN, canary=canary)
+
+
+def outcomes(tx: Transaction, service: Service) -> list[tuple[int, str, ChangeOutcome]]:
+    return [(c.generation, c.image, c.outcome) for c in tx.services.history(service.id)]
+
+
+class TestRollout:
+    def test_begins_with_the_first_share(self, tx: Transaction) -> None:
+        service = add_rollout(tx)
+        assert weights(service) == [("digits:1", 90, 1), ("digits:2", 10, 2)]
+        candidate = service.deployments[1].id
+        assert service.rollout == Rollout(candidate=candidate, generation=2, canary=STEPS)
+        assert service.image == "digits:2"
+        [desired] = tx.services.desired(AGENT)
+        assert desired.candidate == candidate
+        assert tx.services.history(service.id)[0].rollout == "canary 10 %, 50 %, 1m each"
+
+    def test_goes_step_by_step_to_all_of_the_traffic(self, tx: Transaction) -> None:
+        service = add_rollout(tx)
+        told = generation(tx)
+        begun = tx.services.move_rollout(service.id, Move.BEGIN)
+        assert begun.rollout is not None
+        assert begun.rollout.since is not None
+        assert (begun.generation, generation(tx)) == (2, told)
+        grown = tx.services.move_rollout(service.id, Move.GROW)
+        assert weights(grown) == [("digits:1", 50, 1), ("digits:2", 50, 2)]
+        assert grown.rollout is not None
+        assert (grown.rollout.step, grown.rollout.since, grown.generation) == (1, None, 3)
+        promoted = tx.services.move_rollout(service.id, Move.PROMOTE, "by its steps")
+        assert weights(promoted) == [("digits:1", 0, 1), ("digits:2", 100, 2)]
+        assert promoted.rollout is None
+        tx.services.end_change(service.id, promoted.generation, ChangeOutcome.SERVED)
+        change = tx.services.history(service.id)[0]
+        assert (change.outcome, change.reason) == (ChangeOutcome.SERVED, "by its steps")
+
+    def test_promoted_one_that_fails_goes_back(self, tx: Transaction) -> None:
+        service = add_rollout(tx)
+        promoted = tx.services.move_rollout(service.id, Move.PROMOTE)
+        reverted = tx.services.revert(service.id, promoted.generation)
+        assert weights(reverted) == [("digits:1", 100, 1)]
+
+    def test_taken_back_leaves_what_served(self, tx: Transaction) -> None:
+        service = add_rollout(tx)
+        tx.services.end_change(service.id, 2, ChangeOutcome.SUPERSEDED, "taken back")
+        reverted = tx.services.revert(service.id, service.generation, by="somebody")
+        assert weights(reverted) == [("digits:1", 100, 1)]
+        assert (reverted.image, reverted.rollout) == ("digits:1", None)
+        assert outcomes(tx, service) == [
+            (3, "digits:1", ChangeOutcome.PENDING),
+            (2, "digits:2", ChangeOutcome.SUPERSEDED),
+            (1, "digits:1", ChangeOutcome.SERVED),
+        ]
+        tx.images.delete(WORKSPACE, Reference("digits", 2))
+
+    def test_scaling_beside_it_changes_both_and_stays_when_it_fails(self, tx: Transaction) -> None:
+        service = add_rollout(tx)
+        scaled = tx.services.update(WORKSPACE, "digits", None, SCALED)
+        assert (scaled.settings, scaled.deployments) == (SCALED, service.deployments)
+        assert scaled.rollout == service.rollout
+        tx.services.end_change(service.id, 3, ChangeOutcome.SERVED)
+        assert outcomes(tx, service)[:2] == [
+            (3, "digits:1", ChangeOutcome.SERVED),
+            (2, "digits:2", ChangeOutcome.PENDING),
+        ]
+        tx.services.end_change(service.id, 3, ChangeOutcome.FAILED, "it broke")
+        assert tx.services.history(service.id)[1].outcome is ChangeOutcome.FAILED
+        reverted = tx.services.revert(service.id, 3)
+        assert (reverted.image, reverted.settings) == ("digits:1", SCALED)
+
+    def test_candidate_with_other_replica_settings_keeps_them_when_both_are_scaled(
+        self, tx: Transaction
+    ) -> None:
+        service = add_service(tx)
+        tx.services.retire(service.id)
+        tx.services.update(WORKSPACE, "digits", None, LARGER, canary=STEPS)
+        wanted = LARGER.model_copy(update={"replicas": 3})
+        scaled = tx.services.update(WORKSPACE, "digits", None, wanted)
+        assert [d.settings for d in scaled.deployments] == [
+            PLAIN.for_replica(),
+            LARGER.for_replica(),
+        ]
+        reverted = tx.services.revert(service.id, 3)
+        assert reverted.settings == PLAIN.model_copy(update={"replicas": 3})
 
 
 class TestImagesInUse:
@@ -349,7 +495,7 @@ class TestHistory:
     def test_it_outlives_its_images_and_goes_with_its_service(self, tx: Transaction) -> None:
         service = add_service(tx)
         tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN)
-        tx.services.retire(service.id, tx.services.get(WORKSPACE, "digits").deployments[-1].id)
+        tx.services.retire(service.id)
         tx.images.delete(WORKSPACE, Reference("digits", 1))
         assert tx.services.history(service.id)[-1].image == "digits:1"
         tx.services.mark_deleting(WORKSPACE, "digits")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,6 +22,7 @@ from modelyard.domain.image import Base, CheckReport, Image
 from modelyard.domain.keys import parse_key, verify_key
 from modelyard.domain.operation import Operation, OperationState
 from modelyard.domain.principal import Principal, Role
+from modelyard.domain.rollout import Canary
 from modelyard.domain.search import Search
 from modelyard.domain.service import (
     KeySlot,
@@ -36,7 +37,7 @@ from modelyard.domain.service import (
 )
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest, NotFound
-from modelyard.schemas import DeployService, SettingsChange, UpdateService
+from modelyard.schemas import DeployService, SettingsChange, SplitService, UpdateService
 from modelyard.store import Database
 from modelyard.targets.agent import ContainerTarget, LocalTarget
 
@@ -77,7 +78,7 @@ class Yard:
         desired = self.agents.desired(AGENT, "local")
         services = []
         for service in desired.services:
-            newest = max(service.deployments, key=lambda each: each.weight)
+            newest = next(d for d in reversed(service.deployments) if d.weight)
             services.append(
                 ObservedService(
                     id=service.id,
@@ -267,6 +268,166 @@ def test_a_setting_changed_during_an_update_keeps_the_image_that_was_asked_for(
     service = yard.services.update(OWNER, "iris", change).service
     assert service.image == second.reference
     assert [d.image for d in service.deployments] == [first.reference, second.reference]
+
+
+class TestCanary:
+    @pytest.fixture
+    def images(self, yard: Yard) -> list[Image]:
+        images = [yard.image() for _ in range(3)]
+        yard.services.deploy(OWNER, request(images[0]))
+        yard.report()
+        return images
+
+    def begin(self, yard: Yard, image: Image, *steps: int, step_time: float | None = None) -> Any:
+        canary = Canary(steps=steps or (10,), step_time=step_time)
+        change = UpdateService(image=image.reference, canary=canary)
+        return yard.services.update(OWNER, "iris", change)
+
+    def traffic(self, yard: Yard) -> list[tuple[str, int]]:
+        return [(d.image, d.weight) for d in yard.services.get(OWNER, "iris").deployments]
+
+    def test_ends_its_operation_with_its_share_and_waits_to_be_promoted(
+        self, yard: Yard, images: list[Image]
+    ) -> None:
+        accepted = self.begin(yard, images[1])
+        assert accepted.service.rollout.since is None
+        yard.report()
+        assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+        service = yard.services.get(OWNER, "iris")
+        assert service.rollout is not None
+        assert service.rollout.since is not None
+        assert service.status.state is ServiceState.HEALTHY
+        yard.report()
+        assert self.traffic(yard) == [("iris:1", 90), ("iris:2", 10)]
+        promoted = yard.services.promote(OWNER, "iris")
+        assert self.traffic(yard) == [("iris:1", 0), ("iris:2", 100)]
+        yard.report()
+        assert yard.operation(promoted.operation).state is OperationState.SUCCEEDED
+        assert self.traffic(yard) == [("iris:2", 100)]
+        newest = yard.services.history(OWNER, "iris")[0]
+        assert (newest.outcome, newest.reason) == ("Served", "promoted at 10 % by owner")
+        with pytest.raises(Conflict, match="no candidate"):
+            yard.services.promote(OWNER, "iris")
+
+    def test_steps_follow_each_other_whoever_looks(
+        self, yard: Yard, images: list[Image], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        moves: list[datetime] = []
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return datetime.now(tz) + timedelta(hours=len(moves))
+
+        monkeypatch.setattr("modelyard.control.reconciler.datetime", Clock)
+        self.begin(yard, images[1], 10, 50, step_time=1800.0)
+        seen = []
+        for _ in range(6):
+            yard.report()
+            seen.append(self.traffic(yard)[-1])
+            moves.append(datetime.now(UTC))
+        shares = [share for _, share in seen]
+        assert sorted(set(shares)) == [10, 50, 100]
+        assert shares == sorted(shares)
+        assert self.traffic(yard) == [("iris:2", 100)]
+        assert yard.services.history(OWNER, "iris")[0].outcome == "Served"
+
+    def test_a_candidate_that_fails_later_goes_back_by_itself(
+        self, yard: Yard, images: list[Image]
+    ) -> None:
+        self.begin(yard, images[1])
+        yard.report()
+        yard.report(ready=False, failed=BROKEN)
+        yard.report()
+        service = yard.services.get(OWNER, "iris")
+        assert (service.image, service.rollout) == ("iris:1", None)
+        assert self.traffic(yard) == [("iris:1", 100)]
+        back, failed, _ = yard.services.history(OWNER, "iris")
+        assert (failed.outcome, failed.reason) == ("Failed", BROKEN.message)
+        assert (back.outcome, back.by, back.image) == ("Served", "", "iris:1")
+
+    def test_a_rollback_drops_the_candidate(self, yard: Yard, images: list[Image]) -> None:
+        begun = self.begin(yard, images[1])
+        accepted = yard.services.rollback(OWNER, "iris")
+        assert yard.operation(begun.operation).state is OperationState.CANCELLED
+        assert [(d.image, d.weight) for d in accepted.service.deployments] == [("iris:1", 100)]
+        yard.report()
+        assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+        change = yard.services.history(OWNER, "iris")[1]
+        assert (change.outcome, change.reason) == ("Superseded", "taken back at 10 % by owner")
+
+    def test_another_image_is_refused_meanwhile_and_scaling_is_not(
+        self, yard: Yard, images: list[Image]
+    ) -> None:
+        self.begin(yard, images[1])
+        for change in (
+            UpdateService(image=images[2].reference),
+            UpdateService(settings=SettingsChange(cpu=2)),
+            UpdateService(image=images[2].reference, canary=Canary(steps=(5,))),
+        ):
+            with pytest.raises(Conflict, match="is trying iris:2 with 10 %") as refused:
+                yard.services.update(OWNER, "iris", change)
+            assert "service promote iris" in refused.value.hint
+        scaled = UpdateService(settings=SettingsChange(replicas=3))
+        accepted = yard.services.update(OWNER, "iris", scaled)
+        assert self.traffic(yard) == [("iris:1", 90), ("iris:2", 10)]
+        yard.report()
+        assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+        assert yard.services.get(OWNER, "iris").rollout is not None
+
+    def test_what_replaces_nothing_cannot_be_tried(self, yard: Yard, images: list[Image]) -> None:
+        change = UpdateService(settings=SettingsChange(replicas=2), canary=Canary(steps=(10,)))
+        with pytest.raises(InvalidRequest, match="no candidate to try"):
+            yard.services.update(OWNER, "iris", change)
+
+    def test_a_delete_ends_it(self, yard: Yard, images: list[Image]) -> None:
+        self.begin(yard, images[1])
+        yard.services.delete(OWNER, "iris")
+        yard.report()
+        with pytest.raises(NotFound):
+            yard.services.get(OWNER, "iris")
+
+
+class TestSplit:
+    def test_there_and_back(self, yard: Yard) -> None:
+        first, second = yard.image(), yard.image()
+        yard.services.deploy(OWNER, request(first))
+        yard.report()
+        shares = {first.reference: 80, second.reference: 20}
+        accepted = yard.services.split(OWNER, "iris", SplitService(shares=shares))
+        yard.report()
+        assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+        service = yard.services.get(OWNER, "iris")
+        assert {d.image: d.weight for d in service.deployments} == shares
+        with pytest.raises(InvalidRequest, match="already as asked"):
+            yard.services.split(OWNER, "iris", SplitService(shares=shares))
+        change = UpdateService(image=second.reference, canary=Canary(steps=(10,)))
+        with pytest.raises(Conflict, match="is split: iris:1 80 %, iris:2 20 %"):
+            yard.services.update(OWNER, "iris", change)
+        yard.services.update(OWNER, "iris", UpdateService(image=first.reference))
+        yard.report()
+        yard.services.rollback(OWNER, "iris")
+        yard.report()
+        service = yard.services.get(OWNER, "iris")
+        assert {d.image: d.weight for d in service.deployments if d.weight} == shares
+
+    def test_one_that_cannot_run_leaves_the_shares_of_before(self, yard: Yard) -> None:
+        first, second = yard.image(), yard.image()
+        yard.services.deploy(OWNER, request(first))
+        yard.report()
+        shares = {first.reference: 80, second.reference: 20}
+        yard.services.split(OWNER, "iris", SplitService(shares=shares))
+        yard.report(ready=False, failed=BROKEN)
+        yard.report()
+        service = yard.services.get(OWNER, "iris")
+        assert [(d.image, d.weight) for d in service.deployments] == [(first.reference, 100)]
+
+    def test_an_image_named_twice_is_refused(self, yard: Yard) -> None:
+        image = yard.image()
+        yard.services.deploy(OWNER, request(image))
+        shares = {"iris": 50, image.reference: 50}
+        with pytest.raises(InvalidRequest, match="named twice"):
+            yard.services.split(OWNER, "iris", SplitService(shares=shares))
 
 
 def test_a_key_used_for_one_service_means_nothing_for_another(yard: Yard) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -40,6 +41,7 @@ class TestDeploy:
         words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
         words += ["--cors-origin", "https://app.example", "--network", "outbound"]
         words += ["--client", "dns:billing.example", "--client", "uri:spiffe://example/*"]
+        words += ["--sticky", "X-User-Id"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
@@ -56,6 +58,7 @@ class TestDeploy:
             "max_queue_wait": 1.0,
             "auth": "none",
             "cors_origins": ["https://app.example"],
+            "sticky": "x-user-id",
             "clients": ["dns:billing.example", "uri:spiffe://example/*"],
         }
         assert found["tags"] == {"a": "b"}
@@ -82,6 +85,49 @@ class TestOne:
 
     def test_update_needs_something(self, run: Run) -> None:
         assert "nothing to do" in run("service", "update", "digits", code=2).stderr
+
+    def test_canary(self, run: Run, server: FakeServer) -> None:
+        words = ("--image", "digits:1", "--canary", "10%,50%", "--step-time", "10m")
+        run("service", "update", "digits", *words)
+        body = json.loads(server.asked("PATCH", "/api/v1/services/digits")[0].content)
+        assert body["canary"] == {"steps": [10, 50], "step_time": 600.0}
+        run("service", "promote", "digits")
+        run("service", "rollback", "digits")
+
+    def test_split(self, run: Run, server: FakeServer) -> None:
+        run("service", "split", "digits", "digits:1=100%")
+        body = json.loads(server.asked("POST", "/api/v1/services/digits/split")[0].content)
+        assert body == {"shares": {"digits:1": 100}}
+        shown = run("service", "split", "digits", "digits:1", code=1).stderr
+        assert "digits:1" in shown
+
+    def test_a_rollout_is_told(self, run: Run, server: FakeServer) -> None:
+        service = server.services["digits"]
+        deployment = {
+            "image": "digits:1",
+            "digest": f"sha256:{0:064x}",
+            "settings": {},
+            "created_at": service["created_at"],
+        }
+        candidate = str(uuid4())
+        service["deployments"] = [
+            {**deployment, "id": str(uuid4()), "weight": 90, "generation": 1},
+            {**deployment, "id": candidate, "image": "digits:2", "weight": 10, "generation": 2},
+        ]
+        canary = {"steps": [10], "step_time": None}
+        since = "2026-11-27T12:00:00Z"
+        service |= {
+            "image": "digits:2",
+            "rollout": {
+                "candidate": candidate,
+                "generation": 2,
+                "canary": canary,
+                "since": since,
+            },
+        }
+        shown = run("service", "show", "digits").stdout
+        assert re.search(r"traffic +digits:1 90 %, digits:2 10 %\n", shown)
+        assert "digits:2 gets 10 % since 2026-11-27 12:00:00 UTC" in shown
 
     def test_scale(self, run_json: Callable[..., Any], run: Run) -> None:
         assert run_json("service", "scale", "digits", "4")["settings"]["replicas"] == 4

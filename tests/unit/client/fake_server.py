@@ -152,6 +152,8 @@ class FakeServer:
             ("GET", "/services", lambda r: {"items": list(self.services.values())}),
             ("GET", "/services/([^/]+)", lambda r, n: self._service(n)),
             ("PATCH", "/services/([^/]+)", self._update),
+            ("POST", "/services/([^/]+)/split", self._split),
+            ("POST", "/services/([^/]+)/(?:promote|rollback)", self._turn),
             ("PATCH", "/services/([^/]+)/labels", self._label_service),
             ("DELETE", "/services/([^/]+)", self._delete_service),
             ("GET", "/services/([^/]+)/keys", lambda r, n: self._keys(n)),
@@ -324,6 +326,15 @@ class FakeServer:
         service["settings"] |= body.get("settings", {})
         if "image" in body:
             service["image"] = self._reference("image", body["image"])
+        return self._accepted("service.update", name)
+
+    def _split(self, request: httpx2.Request, name: str) -> Any:
+        for image in json.loads(request.content)["shares"]:
+            self._reference("image", image)
+        return self._turn(request, name)
+
+    def _turn(self, request: httpx2.Request, name: str) -> Any:
+        self._service(name)
         return self._accepted("service.update", name)
 
     def _label_service(self, request: httpx2.Request, name: str) -> Any:

@@ -88,6 +88,45 @@ class TestUpdate:
         body = json.loads(server.asked("PATCH", "/api/v1/services/digits")[0].content)
         assert body == {"settings": {"memory": 2 << 30}}
 
+    @pytest.mark.parametrize(
+        ("given", "sent"),
+        [
+            ({"canary": "10%"}, {"steps": [10], "step_time": None}),
+            ({"canary": 5}, {"steps": [5], "step_time": None}),
+            (
+                {"canary": ["10%", 50], "step_time": "10m"},
+                {"steps": [10, 50], "step_time": 600.0},
+            ),
+        ],
+    )
+    def test_a_canary(
+        self, yard: Client, server: FakeServer, service: str, given: dict[str, Any], sent: object
+    ) -> None:
+        yard.services.update("digits", "digits:1", **given)
+        body = json.loads(server.asked("PATCH", "/api/v1/services/digits")[0].content)
+        assert body["canary"] == sent
+
+    @pytest.mark.parametrize(
+        "given", [{"canary": "ten"}, {"canary": []}, {"step_time": "10m"}, {"canary": [10, 50]}]
+    )
+    def test_a_canary_that_is_none_is_refused_here(
+        self, yard: Client, server: FakeServer, service: str, given: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InvalidRequest, match="canary"):
+            yard.services.update("digits", "digits:1", **given)
+        assert not server.asked("PATCH", "/api/v1/services/digits")
+
+    def test_a_split(self, yard: Client, server: FakeServer, service: str) -> None:
+        yard.services.split("digits", {"digits:1": "100%"})
+        body = json.loads(server.asked("POST", "/api/v1/services/digits/split")[0].content)
+        assert body == {"shares": {"digits:1": 100}}
+        with pytest.raises(InvalidRequest, match="not 90 %"):
+            yard.services.split("digits", {"digits:1": 80, "digits:2": 10})
+
+    def test_promote(self, yard: Client, server: FakeServer, service: str) -> None:
+        yard.services.promote("digits")
+        assert server.asked("POST", "/api/v1/services/digits/promote")
+
     def test_scale(self, yard: Client, service: str) -> None:
         assert yard.services.scale("digits", 3).settings.replicas == 3
 

@@ -27,10 +27,17 @@ def test_back_is_to_the_newest_that_served_something_else() -> None:
         change(2, "iris:2", PLAIN),
         change(1, "iris:1"),
     ]
-    assert former(history, "iris:2", WIDE) == history[2]
-    assert former(history[2:], "iris:2", PLAIN) == history[3]
-    assert former(history[3:], "iris:1", PLAIN) is None
-    assert former([], "iris:1", PLAIN) is None
+    assert former(history, "iris:2", WIDE, {}) == history[2]
+    assert former(history[2:], "iris:2", PLAIN, {}) == history[3]
+    assert former(history[3:], "iris:1", PLAIN, {}) is None
+    assert former([], "iris:1", PLAIN, {}) is None
+
+
+def test_other_shares_are_something_else() -> None:
+    shares = {"iris:1": 80, "iris:2": 20}
+    split = change(2, "iris:1").model_copy(update={"traffic": shares})
+    assert former([split, change(1, "iris:1")], "iris:1", PLAIN, shares) == change(1, "iris:1")
+    assert former([split, change(1, "iris:1")], "iris:1", PLAIN, {}) == split
 
 
 def test_what_a_change_altered_is_named() -> None:

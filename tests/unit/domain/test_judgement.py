@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.judgement import SILENCE, Observation, Outcome, judge
+from modelyard.domain.rollout import Canary, Rollout
 from modelyard.domain.service import (
     Deployment,
     ObservedDeployment,
@@ -125,6 +127,41 @@ def test_the_failure_of_a_deployment_on_its_way_out_does_not_count() -> None:
         ),
     )
     assert judge(wanted, observation, NOW).outcome is Outcome.REACHED
+
+
+def tried(old: Deployment, new: Deployment, **changes: Any) -> Service:
+    """A service with a candidate, `new`, and all of it reached."""
+    wanted = service(old, new, generation=2, reached=2)
+    canary = Canary(steps=(10,))
+    rollout = Rollout(candidate=new.id, generation=2, canary=canary)
+    return wanted.model_copy(update={"rollout": rollout, **changes})
+
+
+def judged(wanted: Service, *observed: ObservedDeployment) -> tuple[ServiceState, Outcome]:
+    report = ObservedService(id=wanted.id, name=wanted.name, generation=2, deployments=observed)
+    verdict = judge(wanted, Observation(seen=NOW, service=report), NOW)
+    return verdict.status.state, verdict.outcome
+
+
+def test_a_failed_candidate_fails_though_what_served_goes_on() -> None:
+    old, new = deployment(90), deployment(10, generation=2)
+    fine = ObservedDeployment(id=old.id, ready=True)
+    failed = ObservedDeployment(id=new.id, ready=False, failed=BROKEN)
+    assert judged(tried(old, new), fine, failed) == (ServiceState.UNHEALTHY, Outcome.FAILED)
+
+
+def test_a_candidate_is_not_blamed_for_what_served_before() -> None:
+    old, new = deployment(90), deployment(10, generation=2)
+    failed = ObservedDeployment(id=old.id, ready=False, failed=BROKEN)
+    fine = ObservedDeployment(id=new.id, ready=True)
+    assert judged(tried(old, new), failed, fine) == (ServiceState.UNHEALTHY, Outcome.PENDING)
+
+
+def test_a_share_is_reached_when_all_are_ready() -> None:
+    old, new = deployment(90), deployment(10, generation=2)
+    fine = [ObservedDeployment(id=one.id, ready=True) for one in (old, new)]
+    assert judged(tried(old, new), *fine) == (ServiceState.HEALTHY, Outcome.REACHED)
+    assert judged(tried(old, new), fine[0])[1] is Outcome.PENDING
 
 
 def test_starting_replicas_are_named() -> None:

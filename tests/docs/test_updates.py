@@ -1,0 +1,26 @@
+"""The page about updates shows what works: its commands run in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.docs.test_pages import ROOT, commands, run, variables
+
+__all__ = ["variables"]
+
+PAGE = ROOT / "docs" / "concepts" / "updates.md"
+
+
+def test_updates(tmp_path: Path, variables: dict[str, str]) -> None:
+    for version in (1, 2):
+        (tmp_path / "score.py").write_text(f"def run(data):\n    return {version}\n")
+        run(["image", "build", "digits", "--script", "score.py"], tmp_path, variables)
+    run(["service", "deploy", "digits", "--image", "digits:1"], tmp_path, variables)
+    outputs = {" ".join(words[:2]): run(words, tmp_path, variables) for words in commands(PAGE)}
+    assert len(outputs) == 6
+    assert "digits:1 90 %, digits:2 10 %" in outputs["service show"]
+    assert "digits:2 gets 10 % since" in outputs["service show"]
+    assert all(
+        f"digits:{n} {share} %" in outputs["service rollback"] for n, share in ((1, 80), (2, 20))
+    )
+    assert "promoted at 10 % by owner" in outputs["service history"]
