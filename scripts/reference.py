@@ -58,6 +58,7 @@ CAUSES = {
     CauseCode.EXEC_FORMAT: "The image's Python is for another kind of processor.",
     CauseCode.ENTRYPOINT_MISSING: "The image's base lacks the Python that it names.",
     CauseCode.NO_SANDBOX: "`MODELYARD_SANDBOX` is `required`, and the host has no sandbox.",
+    CauseCode.HOST_FULL: "The host has no memory or cores for more replicas.",
     CauseCode.STARTING: "Nothing is wrong: replicas are on their way.",
     CauseCode.KEY_REFUSED: "Replicas are ready, but callers send keys that are not valid.",
     CauseCode.CERTIFICATE_REFUSED: "Replicas are ready, but callers show no certificate that is "

@@ -9,6 +9,8 @@ import math
 import os
 from pathlib import Path
 
+from modelyard_runtime.control_groups import groups, text
+
 _ROOT = Path("/")
 
 
@@ -31,28 +33,15 @@ def _affinity() -> int:
 
 def _quota(root: Path) -> float | None:
     """The smallest quota of the groups that this process is in; None: there is none."""
-    quotas = [quota for group in _groups(root) if (quota := _quota_of(group)) is not None]
+    quotas = [quota for group in groups(root, "cpu") if (quota := _quota_of(group)) is not None]
     return min(quotas, default=None)
 
 
-def _groups(root: Path) -> list[Path]:
-    """The groups of this process and those around them, as version 1 and version 2 have them."""
-    mounts = root / "sys/fs/cgroup"
-    groups = [mounts, mounts / "cpu"]  # what a container sees as the root is its own group
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        top = mounts if not controllers else mounts / "cpu"
-        if not controllers or "cpu" in controllers.split(","):
-            inner = top / path.lstrip("/")
-            groups += [inner, *(outer for outer in inner.parents if top in outer.parents)]
-    return groups
-
-
 def _quota_of(group: Path) -> float | None:
-    version_2 = _text(group / "cpu.max").split()
+    version_2 = text(group / "cpu.max").split()
     if len(version_2) == 2:
         return _ratio(*version_2)
-    return _ratio(_text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us"))
+    return _ratio(text(group / "cpu.cfs_quota_us"), text(group / "cpu.cfs_period_us"))
 
 
 def _ratio(quota: str, period: str) -> float | None:
@@ -61,10 +50,3 @@ def _ratio(quota: str, period: str) -> float | None:
     except ValueError:  # `max`, or there is no such file
         return None
     return time / span if time > 0 and span > 0 else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

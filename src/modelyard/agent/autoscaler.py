@@ -1,4 +1,5 @@
-"""Decides how many replicas each service has that is scaled by its load; `domain.scaling` says how.
+"""Decides how many replicas each service has that is scaled by its load, as far as the host allows;
+`domain.scaling` says how.
 
 Called by the loop in every turn: what it returns is the desired state with numbers filled in. What
 it knows of the past is in memory only: a new agent takes nothing away for its first minute.
@@ -7,18 +8,39 @@ it knows of the past is in memory only: a new agent takes nothing away for its f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import inf
 from uuid import UUID
 
 from modelyard.agent.drivers.base import Replica
-from modelyard.domain.scaling import LoadHistory, Scale, wanted_replicas
+from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.scaling import (
+    CORES_SHARED,
+    Demand,
+    Grant,
+    LoadHistory,
+    Room,
+    Scale,
+    grant,
+    wanted_replicas,
+)
 from modelyard.domain.service import DesiredService, DesiredState
+from modelyard.domain.values import size_text
 
 
 class Autoscaler:
-    """Fills in the numbers of replicas. Belongs to the agent's loop."""
+    """Fills in the numbers of replicas. Belongs to the agent's loop.
 
-    def __init__(self) -> None:
+    Args:
+        room: What this host has for replicas.
+
+    Attributes:
+        shortages: Services for which that is too little, by name.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self.shortages: dict[str, Cause] = {}
+        self._room = room
         self._histories: dict[UUID, LoadHistory] = {}
         self._wanted: dict[UUID, int] = {}
 
@@ -41,46 +63,92 @@ class Autoscaler:
         """
         elastic = [service for service in desired.services if service.elastic]
         self._forget_others({service.id for service in elastic})
+        there = list(replicas)
+        demands = {
+            service.id: self._demand(service, there, loads, reached, now)
+            if service.elastic
+            else _demand(service, there, service.replicas, service.replicas)
+            for service in desired.services
+        }
+        used = sum(replica.memory for replica in there if replica.ready)
+        grants = grant(replace(self._room, memory=self._room.memory - used), demands)
+        self.shortages = {
+            service.name: cause
+            for service in desired.services
+            if (cause := self._shortage(service, demands[service.id], grants[service.id]))
+        }
         if not elastic:
             return desired
-        numbers = {
-            service.id: self._number(service, list(replicas), loads, reached, now)
-            for service in elastic
-        }
+        self._wanted = {service.id: grants[service.id].replicas for service in elastic}
         services = tuple(
-            service.model_copy(update={"replicas": numbers[service.id]})
-            if service.id in numbers
+            service.model_copy(update={"replicas": self._wanted[service.id]})
+            if service.elastic
             else service
             for service in desired.services
         )
         return desired.model_copy(update={"services": services})
 
-    def _number(
+    def _demand(
         self,
         service: DesiredService,
         replicas: list[Replica],
         loads: Mapping[str, int],
         reached: Mapping[UUID, int],
         now: float,
-    ) -> int:
+    ) -> Demand:
         history = self._histories.setdefault(service.id, LoadHistory(now))
         current = self._wanted.get(service.id)
         if current is None:  # a new agent: what an earlier one had started stays for now
             current = sum(r.alive and _serves(r, service) for r in replicas)
+        number = current
         if service.name in loads:
             history.add(now, loads[service.name])
-            current = wanted_replicas(history, current, _scale(service), now)
+            number = wanted_replicas(history, current, _scale(service), now)
         # A change counts as reached only when replicas of it have been ready.
         arriving = reached.get(service.id, 0) < service.generation
         least = max(service.replicas, 1) if arriving else service.replicas
-        number = min(max(current, least), service.most_replicas)
-        self._wanted[service.id] = number
-        return number
+        number = min(max(number, least), service.most_replicas)
+        return _demand(service, replicas, min(number, max(current, service.replicas, 1)), number)
+
+    def _shortage(self, service: DesiredService, demand: Demand, granted: Grant) -> Cause | None:
+        """What to say of a service for which this host has too little."""
+        asked = self._room.shortage(service.replicas, demand.memory, demand.cores)
+        if granted.lacks:
+            said = (
+                f"wants {demand.wanted} replicas for its load, and this host has {granted.lacks} "
+                f"for {granted.replicas}."
+            )
+        elif asked:
+            said = (
+                f"has {service.replicas} replicas, as was asked for, and all of this host's "
+                f"{asked} is less than they may use."
+            )
+        else:
+            return None
+        return Cause(
+            code=CauseCode.HOST_FULL,
+            message=f"`{service.name}` {said}",
+            evidence=(
+                f"each replica: up to {size_text(demand.memory)}, cores {demand.cores:g}",
+                f"all replicas of this host: {size_text(self._room.memory)}, cores "
+                f"{self._room.cores:g}, each shared by {CORES_SHARED} of a service",
+            ),
+            fix="Give replicas less `memory` or `cpu`: `modelyard profile` tells what an image "
+            "needs. Or ask for fewer, or take another service away.",
+        )
 
     def _forget_others(self, services: set[UUID]) -> None:
         for service in self._histories.keys() - services:
             del self._histories[service]
             self._wanted.pop(service, None)
+
+
+def _demand(service: DesiredService, replicas: list[Replica], granted: int, wanted: int) -> Demand:
+    ready = sum(r.ready and _serves(r, service) for r in replicas)
+    settings = [deployment.settings for deployment in service.wanted]
+    memory = max((one.memory for one in settings), default=0)
+    cores = max((one.cpu for one in settings), default=0.0)
+    return Demand(ready, granted, wanted, memory, cores)
 
 
 def _serves(replica: Replica, service: DesiredService) -> bool:

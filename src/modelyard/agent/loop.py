@@ -20,6 +20,7 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.base import Replica, ReplicaDriver
 from modelyard.agent.executor import Executor
 from modelyard.agent.gatekeeper import Gatekeeper
+from modelyard.agent.host import host_room
 from modelyard.agent.plan import plan
 from modelyard.agent.provision.images import ImageProvider
 from modelyard.agent.report import report
@@ -68,7 +69,7 @@ class Loop:
         self._log_sender = log_sender
         self._collector = collector
         self._observed = observed
-        self._autoscaler = Autoscaler()
+        self._autoscaler = Autoscaler(host_room())
         self._sampler = Sampler(self.wake, time.monotonic)
         self._executor = Executor(driver, images, gatekeeper, log_sender.finished, collector.leave)
         self._reached = _read_reached(observed)
@@ -117,7 +118,7 @@ class Loop:
         for step in steps:
             self._executor.carry_out(step, now)
         self._images.keep_only({d.id for s in desired.services for d in s.deployments})
-        self._report(desired, world, gateway, notices, now)
+        self._report(desired, world, gateway, {**notices, **self._autoscaler.shortages}, now)
         pause = self._pause(bool(steps) or _unsettled(world, gateway), now)
         elastic = any(service.max_replicas is not None for service in desired.services)
         return min(pause, _MEASURE) if elastic else pause

@@ -53,6 +53,7 @@ class CauseCode(StrEnum):
     EXEC_FORMAT = "exec_format"
     ENTRYPOINT_MISSING = "entrypoint_missing"
     NO_SANDBOX = "no_sandbox"
+    HOST_FULL = "host_full"
     STARTING = "starting"
     # recorded by the gateway
     KEY_REFUSED = "key_refused"

@@ -3,13 +3,20 @@
 Utilisation is what is busy or waits over what the replicas may have in flight. Up: at once, as far
 as the last half second needs for `TARGET`. Down: to the most that any moment of the last minute
 needed, so that a load which goes up and down moves nothing. To zero: after a time without requests.
+
+What a host has is respected: further replicas are granted only where they fit. Those there are,
+those asked for by number, and the first of a service that has requests are granted anyway. A ready
+one takes the memory that it uses, one that starts what it may use. Cores are only counted within a
+service: replicas of which no request waits take none.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 TARGET = 0.7
 """Utilisation that is aimed at. The rest is room for a load that grows while replicas start."""
@@ -17,6 +24,10 @@ LOOK_BACK = 0.5
 """Seconds over which load is averaged: single moments say little."""
 CALM = 60.0
 """Seconds for which fewer replicas must have been enough before one is taken away."""
+CORES_SHARED = 4
+"""How many cores of one service's replicas may share one of the host's: most of them wait."""
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +99,69 @@ def wanted_replicas(history: LoadHistory, current: int, scale: Scale, now: float
 def _needed(requests: float, scale: Scale) -> int:
     # A hair less, so that a load which is just at the target does not take one more.
     return math.ceil(requests / (scale.capacity * TARGET) - 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What replicas of one host may have, all together."""
+
+    memory: int
+    """Bytes."""
+    cores: float
+
+    def shortage(self, replicas: int, memory: int, cores: float) -> str:
+        """What so many replicas of a service lack here: `memory`, `cores`, or nothing."""
+        if replicas * memory > self.memory:
+            return "memory"
+        return "cores" if replicas * cores > self.cores * CORES_SHARED else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one service would have."""
+
+    ready: int
+    """Replicas whose memory is in use already."""
+    granted: int
+    """Replicas that it has in any case."""
+    wanted: int
+    """Replicas that its load needs, at least as many."""
+    memory: int
+    """Bytes that one replica may use."""
+    cores: float
+    """Of one replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one service gets."""
+
+    replicas: int
+    lacks: str = ""
+    """What the host has no more of: `memory` or `cores`; empty when it gets what it wants."""
+
+
+def grant(room: Room, demands: Mapping[Key, Demand]) -> dict[Key, Grant]:
+    """Share out a host, one replica after the other, to whom has the least part of what it wants.
+
+    Args:
+        room: What is left beside the memory that ready replicas use.
+        demands: Those of all services of the host.
+    """
+    starting = (max(one.granted - one.ready, 0) * one.memory for one in demands.values())
+    free = room.memory - sum(starting)
+    grants = {key: Grant(demand.granted) for key, demand in demands.items()}
+    waiting = {key: demand for key, demand in demands.items() if demand.wanted > demand.granted}
+    while waiting:
+        key = min(waiting, key=lambda key: grants[key].replicas / waiting[key].wanted)
+        demand, number = waiting[key], grants[key].replicas + 1
+        lacks = "memory" if demand.memory > free else room.shortage(number, 0, demand.cores)
+        if lacks:
+            grants[key] = Grant(number - 1, lacks)
+            del waiting[key]
+            continue
+        free -= demand.memory
+        grants[key] = Grant(number)
+        if number == demand.wanted:
+            del waiting[key]
+    return grants

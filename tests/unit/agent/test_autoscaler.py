@@ -8,16 +8,19 @@ from tests.unit.agent.making import make_deployment, make_desired, make_replica,
 
 from modelyard.agent.autoscaler import Autoscaler
 from modelyard.agent.drivers.base import Replica
-from modelyard.domain.scaling import CALM
+from modelyard.domain.cause import CauseCode
+from modelyard.domain.scaling import CALM, Room
 from modelyard.domain.service import DesiredService, DesiredState
+
+ROOMY = Room(memory=1 << 40, cores=100)
 
 
 class Host:
     """An autoscaler with its time and its gateway."""
 
-    def __init__(self, service: DesiredService) -> None:
+    def __init__(self, service: DesiredService, room: Room = ROOMY) -> None:
         self.service = service
-        self.autoscaler = Autoscaler()
+        self.autoscaler = Autoscaler(room)
         self.now = 0.0
         self.reached: dict[UUID, int] = {service.id: service.generation}
         self.replicas: tuple[Replica, ...] = ()
@@ -41,7 +44,7 @@ def elastic(**changes: object) -> DesiredService:
 def test_a_fixed_service_is_left_alone() -> None:
     service = make_service(make_deployment("a"), replicas=2)
     desired = make_desired(service)
-    assert Autoscaler().scale(desired, (), {service.name: 100}, {}, 0.0) is desired
+    assert Autoscaler(ROOMY).scale(desired, (), {service.name: 100}, {}, 0.0) is desired
 
 
 def test_replicas_follow_the_load() -> None:
@@ -86,3 +89,34 @@ def test_bounds_that_change_hold_at_once(most: int) -> None:
     assert host.number(1000) == 4
     host.service = host.service.model_copy(update={"max_replicas": most})
     assert host.number(1000, 0.1) == most
+
+
+def test_no_more_start_than_the_host_has_memory_for() -> None:
+    host = Host(elastic(), Room(memory=5 << 29, cores=100))
+    assert host.number(1000) == 2
+    cause = host.autoscaler.shortages["digits"]
+    assert cause.code is CauseCode.HOST_FULL
+    assert "wants 4 replicas for its load, and this host has memory for 2" in cause.message
+    assert host.number(1000, 2 * CALM) == 2
+    assert host.number(14) == 2
+    assert host.autoscaler.shortages == {}
+
+
+def test_those_that_are_there_stay_when_there_is_less_room() -> None:
+    host = Host(elastic(), Room(memory=0, cores=100))
+    host.replicas = tuple(make_replica(number) for number in range(3))
+    assert host.number(1000) == 3
+    assert "memory for 3" in host.autoscaler.shortages["digits"].message
+
+
+def test_what_was_asked_for_is_started_and_said_to_be_too_much() -> None:
+    service = make_service(make_deployment("a"), replicas=3)
+    autoscaler = Autoscaler(Room(memory=1 << 30, cores=100))
+    assert autoscaler.scale(make_desired(service), (), {}, {}, 0.0).services[0].replicas == 3
+    assert "3 replicas, as was asked for" in autoscaler.shortages["digits"].message
+
+
+def test_the_first_replica_of_a_sleeping_service_starts_on_a_full_host() -> None:
+    host = Host(elastic(replicas=0, sleeps=True, idle_time=30.0), Room(memory=0, cores=0))
+    host.number(0, 31)
+    assert host.number(1000) == 1

@@ -9,7 +9,7 @@ from math import inf
 import pytest
 from bench.scaling import SCALE, STEP, Load, simulate
 
-from modelyard.domain.scaling import CALM, TARGET, Scale
+from modelyard.domain.scaling import CALM, CORES_SHARED, TARGET, Demand, Grant, Room, Scale, grant
 
 
 def step_at(seconds: float, low: float, high: float) -> Load:
@@ -91,3 +91,39 @@ def test_a_new_agent_takes_nothing_away_for_a_minute() -> None:
     run = simulate(lambda _: 1, 120, current=5)
     assert run.at(CALM - 1) == 5
     assert run.at(CALM + 2) == 1
+
+
+def demand(granted: int, wanted: int, memory: int = 1, ready: int = 0, cores: float = 0) -> Demand:
+    return Demand(ready, granted, wanted, memory, cores)
+
+
+class TestGrant:
+    def test_all_get_what_they_want_where_it_fits(self) -> None:
+        demands = {"a": demand(1, 3), "b": demand(2, 2), "c": demand(0, 0)}
+        assert grant(Room(5, 1), demands) == {"a": Grant(3), "b": Grant(2), "c": Grant(0)}
+
+    def test_what_is_left_is_shared_in_proportion(self) -> None:
+        demands = {"a": demand(1, 8), "b": demand(1, 4)}
+        grants = grant(Room(6, 1), demands)
+        assert grants == {"a": Grant(4, "memory"), "b": Grant(2, "memory")}
+        assert grants == grant(Room(6, 1), dict(reversed(demands.items())))
+
+    def test_what_does_not_fit_leaves_room_for_what_does(self) -> None:
+        demands = {"large": demand(1, 4, memory=4), "small": demand(1, 3)}
+        assert grant(Room(7, 1), demands) == {"large": Grant(1, "memory"), "small": Grant(3)}
+
+    def test_nothing_is_taken_away_on_a_host_that_is_too_small(self) -> None:
+        assert grant(Room(-5, 0), {"a": demand(3, 3), "b": demand(2, 4)}) == {
+            "a": Grant(3),
+            "b": Grant(2, "memory"),
+        }
+
+    def test_ready_replicas_are_counted_in_the_room_already(self) -> None:
+        assert grant(Room(2, 1), {"a": demand(4, 6, ready=4)}) == {"a": Grant(6)}
+        assert grant(Room(2, 1), {"a": demand(4, 6, ready=3)}) == {"a": Grant(5, "memory")}
+
+    def test_cores_are_shared_by_some_replicas_and_not_by_more(self) -> None:
+        most = 2 * CORES_SHARED
+        assert grant(Room(1 << 40, 2), {"a": demand(1, 100, cores=1.0)}) == {
+            "a": Grant(most, "cores")
+        }

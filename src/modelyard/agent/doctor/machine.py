@@ -14,7 +14,10 @@ from pathlib import Path
 
 import modelyard
 from modelyard.agent.doctor.finding import Finding, good, missing, poor
+from modelyard.agent.host import host_room
+from modelyard.domain.scaling import Room
 from modelyard.domain.service import Network
+from modelyard.domain.values import size_text
 from modelyard.images.launch import base_python, current_platform
 from modelyard.images.sandbox import confine
 from modelyard.images.sandbox.cell import SandboxKind
@@ -43,6 +46,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield landlock(confine.landlock_version())
         yield _user_namespaces()
         yield control_groups(Path("/sys/fs/cgroup"))
+    yield capacity(host_room())
     yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
     yield clock(time.time(), Path(modelyard.__file__).stat().st_mtime)
 
@@ -114,6 +118,11 @@ def control_groups(root: Path) -> Finding:
         "none is mounted",
         "Container engines need /sys/fs/cgroup; replicas on the target `local` do not.",
     )
+
+
+def capacity(room: Room) -> Finding:
+    """What replicas may have all together, within this process's control group."""
+    return good("capacity", f"{size_text(room.memory)} and {room.cores:g} cores for replicas")
 
 
 def open_files(soft: int, hard: int) -> Finding:
