@@ -186,19 +186,27 @@ class Server:
             self.loop.remove_reader(self._socket)
 
     def _accept(self) -> None:
-        """Take one connection a turn, so that workers sharing the socket share the load."""
-        assert self._socket is not None
+        """Take the connections that there are, up to a fair share; where none is known, one a turn.
+
+        Where each turn scores for long, some clients would else wait for many.
+        """
         if self._defers():
             return
+        while self._accept_one() and self._share and not self._share.is_exceeded():
+            pass
+
+    def _accept_one(self) -> bool:
+        """Whether there may be one more to accept."""
+        assert self._socket is not None
         try:
             client, _ = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the client has gone
+            return False  # another worker was faster, or the client has gone
         except OSError as error:  # out of descriptors or memory: spinning would not help
             _log.error("cannot accept a connection, trying again in 1 s: %s", error)
             self._stop_accepting()
             self.loop.call_later(1.0, self._accept_again)
-            return
+            return False
         if self._share is not None:
             self._share.add(1)
         client.setblocking(False)
@@ -207,6 +215,7 @@ class Server:
         adopting.add_done_callback(self._adopted)
         if len(self._connections) + len(self._adopting) >= self.limits.connections:
             self._stop_accepting()
+        return self._accepting
 
     def _defers(self) -> bool:
         """Leave a connection to another process that has fewer; yet take it if none else does."""

@@ -10,8 +10,6 @@ FAST, SLOW = 0.0005, 0.005
 """Seconds: what a fast call takes at most, and a slow one at least."""
 FAST_TURN, SLOW_TURN = 0.004, 0.020
 """The same for several requests that are scored in one turn of the event loop."""
-CERTAINLY_SLOW = 0.050
-"""Seconds of a call that are not to be explained by other processes on the machine."""
 FIRST_TRIAL, LONGEST_TRIAL = 20, 20_000
 """Fast calls until they may be made in the loop; twice as many after every slow one that held it
 up, until there was none for `FORGIVEN` seconds."""
@@ -19,7 +17,7 @@ FORGIVEN = 60.0
 MOST_ODD = 32
 """Calls in a row that may be neither fast nor slow."""
 CLOSE_LOOKS = 200
-"""Calls that are looked at closely after one that seemed slow."""
+"""Calls that are measured after one that seemed slow."""
 
 _THREAD = getattr(resource, "RUSAGE_THREAD", None)
 """Linux alone counts the context switches of threads."""
@@ -34,7 +32,8 @@ class Pace:
     Time alone deceives on a busy machine. Beside the event loop a call also waits for the
     interpreter, which the loop holds: there its processor time must be short, and it must not take
     long more often than now and then. In the loop, a call that took long is slow if it has worked
-    or waited, and not if another process had the processor; to tell, the next ones are measured.
+    or waited, and not if another process had the processor. To tell, what calls use is measured
+    from the next one on: always to do so would cost more than a fast call.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -67,18 +66,19 @@ class Pace:
         fast, slow = (FAST, SLOW) if requests == 1 else (FAST_TURN, SLOW_TURN)
         if used is not None:
             self.close_looks -= 1
+            worked, waits = used
+            if not waits:
+                seconds = worked
         if seconds < fast:
             self._odd_in_a_row = 0
             return False
         self._odd_in_a_row += 1
-        if seconds >= CERTAINLY_SLOW or self._odd_in_a_row >= MOST_ODD:
-            return self._begin_trial()
-        if seconds < slow:
+        if seconds < slow and self._odd_in_a_row < MOST_ODD:
             return False
-        if used is not None and (used[0] > slow / 2 or used[1]):
-            return self._begin_trial()
-        self.close_looks = CLOSE_LOOKS
-        return False
+        if used is None:
+            self.close_looks = CLOSE_LOOKS
+            return False
+        return self._begin_trial()
 
     def _begin_trial(self) -> bool:
         now = self._clock()
