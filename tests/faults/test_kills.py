@@ -119,6 +119,27 @@ def test_killing_the_server_costs_nothing(loaded: Load) -> None:
     assert loaded.failures == []
 
 
+def test_a_canary_goes_on_though_server_and_agent_are_killed(loaded: Load) -> None:
+    with modelyard.connect() as client:
+        client.services.update(
+            "steady", canary=[20, 60], step_time="3s", environment={"MODE": "new"}
+        )
+        os.kill(server_pid(), signal.SIGKILL)
+        os.kill(agent_pid(), signal.SIGKILL)
+    loaded.more(100)
+    with modelyard.connect() as client:  # starts another server, which starts another agent
+
+        def is_promoted() -> bool:
+            service = client.services.get("steady")
+            return service.rollout is None and len(service.deployments) == 1
+
+        wait_for(is_promoted)
+        newest = client.services.history("steady")[0]
+        assert (newest.rollout, newest.outcome) == ("canary 20 %, 60 %, 3s each", "Served")
+    loaded.more(100)
+    assert loaded.failures == []
+
+
 def test_a_build_that_was_accepted_is_finished_by_the_next_server(
     product: None, tmp_path: Path
 ) -> None:
