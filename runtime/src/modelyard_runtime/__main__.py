@@ -14,9 +14,8 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from io import TextIOWrapper
-from typing import TextIO
 
+from modelyard_runtime import speaking
 from modelyard_runtime.board import Board
 from modelyard_runtime.causes import StartFailed
 from modelyard_runtime.config import Config, InvalidConfig, read_config
@@ -117,8 +116,7 @@ def main(arguments: list[str]) -> int:
     except (InvalidConfig, OSError) as error:  # an SSLError too
         sys.stderr.write(f"modelyard: {error}\n")
         return EXIT_USAGE
-    for stream in (sys.stdout, sys.stderr):
-        _by_line(stream)
+    speaking.begin()
     ended = Replica(config).start()
     if ended < 0:
         _die_of(-ended)
@@ -147,12 +145,6 @@ def _die_of(number: int) -> None:
     with suppress(OSError):  # there is no handler for SIGKILL
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-
-
-def _by_line(stream: TextIO) -> None:
-    """Have what a script prints reach the log line by line, although it is no terminal."""
-    if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(line_buffering=True)
 
 
 def _show(failure: StartFailed) -> None:

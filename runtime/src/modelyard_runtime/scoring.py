@@ -6,7 +6,6 @@ response: a request never sees a traceback, a path or a name of ours.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from asyncio import CancelledError, Task
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +22,7 @@ from modelyard_runtime.non_finite import has_non_finite
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.request_headers import PARAMETER, RequestHeaders
 from modelyard_runtime.signature import Arguments
+from modelyard_runtime.speaking import SPEAKER, finish, say
 from modelyard_runtime.streaming import AsyncParts, Parts
 
 UNDECODED: Arguments = {}
@@ -156,6 +156,7 @@ class Call(Reply):
             refusal = self.decode()
             if refusal is not None:
                 return refusal
+        token = SPEAKER.set(self)
         began = perf_counter()
         try:
             result = self.scorer.run(**self.arguments)
@@ -163,6 +164,9 @@ class Call(Reply):
                 result = self._begun(result)
         except BaseException as error:
             return self.failed(error, perf_counter() - began)
+        finally:
+            SPEAKER.reset(token)
+            finish(self)
         return self.encode(result, perf_counter() - began)
 
     async def execute_async(self) -> Response:
@@ -171,6 +175,7 @@ class Call(Reply):
             refusal = self.decode()
             if refusal is not None:
                 return refusal
+        token = SPEAKER.set(self)
         began = perf_counter()
         try:
             if self.scorer.streams:
@@ -181,6 +186,9 @@ class Call(Reply):
             raise
         except BaseException as error:
             return self.failed(error, perf_counter() - began)
+        finally:
+            SPEAKER.reset(token)
+            finish(self)
         return self.encode(result, perf_counter() - began)
 
     def encode(self, result: Any, seconds: float) -> Response:
@@ -213,6 +221,12 @@ class Call(Reply):
         if ids is None:
             ids = self._ids = self.memo.identity.lines(self.scorer.ids)
         return ids
+
+    @property
+    def request_id(self) -> str:
+        """The request's id as logs have it: printable, without spaces."""
+        first = self.ids().partition(b"\r\n")[0].partition(b": ")[2]
+        return ascii(first.decode("latin-1")).strip("'").replace(" ", "_") or "?"
 
     def blame(self, error: BaseException) -> None:
         """Log and report what `run`, or what it returned, has raised."""
@@ -264,10 +278,7 @@ class Call(Reply):
         return response
 
     def _log(self, text: str) -> None:
-        """One write, so that the lines of two requests never mix."""
-        first = self.ids().partition(b"\r\n")[0].partition(b": ")[2]
-        request_id = ascii(first.decode("latin-1")).strip("'") or "?"
-        sys.stderr.write(f"request {request_id}: {text}\n")
+        say(self, text)
 
 
 def times_told(decoding: float, running: float, encoding: float) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Owner
@@ -127,8 +129,12 @@ def routes(services: Services, certificates: Certificates) -> APIRouter:
         follow: bool = False,
         after: Position = 0,
         tail: Position | None = None,
+        request_id: Annotated[str | None, Query(alias="request", max_length=120)] = None,
     ) -> StreamingResponse:
-        """Logs of the replicas, one JSON object a line, back to their start."""
+        """Logs of the replicas, one JSON object a line, back to their start.
+
+        With `request`, only what was printed for the request with this id.
+        """
         service = services.get(caller, name)
         if replica is not None:
             services.refuse_unknown_replica(service, replica)
@@ -139,6 +145,7 @@ def routes(services: Services, certificates: Certificates) -> APIRouter:
             start,
             lambda: not follow,
             services.logged,
+            lambda line: request_id is None or line.request == request_id,
         )
 
     @router.get("/{name}/why")

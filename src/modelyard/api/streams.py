@@ -19,7 +19,12 @@ ReadLines = Callable[[int], Sequence[LogLine]]
 
 
 def log_response(
-    request: Request, read: ReadLines, after: int, ended: Callable[[], bool], signal: Signal
+    request: Request,
+    read: ReadLines,
+    after: int,
+    ended: Callable[[], bool],
+    signal: Signal,
+    wanted: Callable[[LogLine], bool] = lambda line: True,
 ) -> StreamingResponse:
     """Stream what there is, and with it what comes, until `ended` or the caller leaves."""
 
@@ -32,7 +37,8 @@ def log_response(
             lines = await to_thread.run_sync(read, position)
             for line in lines:
                 position = line.sequence
-                yield line.model_dump_json().encode() + b"\n"
+                if wanted(line):
+                    yield line.model_dump_json().encode() + b"\n"
             if lines:
                 continue
             if last:

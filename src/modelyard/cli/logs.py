@@ -15,4 +15,5 @@ def show(lines: Iterable[LogLine], form: output.Format) -> None:
             output.data_json_line(line.model_dump(mode="json"))
         else:
             source = f"{line.source}  " if line.source else ""
-            output.data(f"{output.cell(line.time)}  {source}{line.text}")
+            request = f"request {line.request}: " if line.request else ""
+            output.data(f"{output.cell(line.time)}  {source}{request}{line.text}")

@@ -296,6 +296,10 @@ def show_logs(
     replica: Annotated[
         str | None, typer.Option(help="Only this replica; `service show` lists them.", metavar="ID")
     ] = None,
+    request: Annotated[
+        str | None,
+        typer.Option(help="Only what was printed for the request with this id.", metavar="ID"),
+    ] = None,
     follow: parameters.Follow = False,
     tail: Annotated[
         int | None, typer.Option(help="Begin with the last so many lines.", min=0, metavar="N")
@@ -304,7 +308,7 @@ def show_logs(
 ) -> None:
     """Print what the replicas wrote, back to their start."""
     with session.client() as yard:
-        lines = yard.services.logs(name, replica=replica, follow=follow, tail=tail)
+        lines = yard.services.logs(name, replica=replica, request=request, follow=follow, tail=tail)
         logs.show(lines, form)
 
 

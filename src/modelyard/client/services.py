@@ -260,6 +260,7 @@ class Services(Collection[Service]):
         name: str,
         *,
         replica: str | None = None,
+        request: str | None = None,
         follow: bool = False,
         tail: int | None = None,
     ) -> Iterator[LogLine]:
@@ -268,10 +269,12 @@ class Services(Collection[Service]):
         Args:
             name: Name of the service.
             replica: Only this one; unset reads all.
+            request: Only what was printed for the request with this id, which its answer has as
+                `x-request-id`.
             follow: Wait for further lines, until the caller stops reading.
             tail: Begin with the last so many lines; unset begins at the start.
         """
-        params = {"replica": replica, "tail": tail}
+        params = {"replica": replica, "tail": tail, "request": request}
         return read_log(
             self._connection,
             f"{self._path(name)}/logs",

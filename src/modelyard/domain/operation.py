@@ -77,4 +77,6 @@ class LogLine(Value):
     time: datetime
     source: str = ""
     """The replica or build step that wrote it."""
+    request: str = ""
+    """Id of the request that it was printed for; empty where it is about none, or about several."""
     text: str

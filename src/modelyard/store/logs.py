@@ -24,6 +24,9 @@ MOST_REPLICAS = 64
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 """What a supervisor writes in front of every line: when it was printed."""
 
+_OF_REQUEST = re.compile(r"request (\S{1,120}): ")
+"""What the runtime writes in front of the lines of a request."""
+
 _PIECES = 16
 """Pieces read at once; one is 1 MiB at most."""
 
@@ -209,4 +212,11 @@ def _lines(piece: LogPieceRow, replica: str) -> Iterator[LogLine]:
         if not _STAMP.fullmatch(stamp):
             stamp, text = "", line
         time = datetime.fromisoformat(stamp) if stamp else piece.time
-        yield LogLine(sequence=sequence, time=time, source=replica, text=text)
+        request, text = _request(text)
+        yield LogLine(sequence=sequence, time=time, source=replica, request=request, text=text)
+
+
+def _request(text: str) -> tuple[str, str]:
+    """The request that a line belongs to, and what it says."""
+    found = _OF_REQUEST.match(text)
+    return (found[1], text[found.end() :]) if found else ("", text)

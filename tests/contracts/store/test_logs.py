@@ -33,6 +33,16 @@ def read(
     return [(line.sequence, line.source, line.text) for line in lines]
 
 
+def test_lines_say_which_request_they_belong_to(tx: Transaction, service: UUID) -> None:
+    stamp = "2026-11-27T09:30:00.000Z"
+    text = f"{stamp} request a-1: x: y\n{stamp} request : z\nrequest b: no time\nrequest\n"
+    send(tx, service, 0, text)
+    lines = tx.logs.read(service, None, 0, 10)
+    assert [(line.request, line.text) for line in lines] == [
+        *(("a-1", "x: y"), ("", "request : z"), ("b", "no time"), ("", "request")),
+    ]
+
+
 class TestAddSegment:
     def test_answers_what_is_expected_next(self, tx: Transaction, service: UUID) -> None:
         assert send(tx, service, 0, "a\n") == 1

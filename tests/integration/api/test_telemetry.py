@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -144,3 +145,13 @@ def test_the_page_for_prometheus(agent: TestClient, owner: TestClient, service: 
     assert found["modelyard_server_services", "Transitioning"] == 2
     assert found["modelyard_server_cpu_seconds_total",] > 0
     assert agent.get("/metrics").status_code == 403
+
+
+def test_logs_of_one_request(agent: TestClient, owner: TestClient, service: Service) -> None:
+    text = "".join(f"2026-11-27T09:30:00Z request {n % 2}: line {n}\n" for n in range(2500))
+    segment = {"service": str(service.id), "replica": "r", "epoch": 1, "sequence": 0, "text": text}
+    assert agent.post("/api/v1/agents/local/logs", json=segment).status_code == 200
+    answer = owner.get("/api/v1/services/digits/logs", params={"request": "1"})
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["text"] for line in lines] == [f"line {n}" for n in range(1, 2500, 2)]
+    assert {line["request"] for line in lines} == {"1"}

@@ -74,6 +74,49 @@ def eventually(measure: Callable[[], Any], wanted: Any) -> None:
         time.sleep(0.02)
 
 
+PRINTING = """
+import asyncio, logging, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+
+print("import")
+pool = ThreadPoolExecutor(1)
+
+def init():
+    print("init")
+
+{head} run(data: str):
+    print("out", data)
+    print("err", data, file=sys.stderr)
+    logging.warning("logged %s", data)
+    {wait}
+    list(pool.map(print, ["pool " + data]))
+    thread = threading.Thread(target=print, args=["thread " + data])
+    thread.start(); thread.join()
+    if data == "bad": raise ValueError(data)
+    print("half", data, end="")
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "wait"), [("def", "pass"), ("async def", "await asyncio.sleep(0.01)")]
+)
+def test_what_a_script_prints_belongs_to_its_request(head: str, wait: str) -> None:
+    with replica(PRINTING.format(head=head, wait=wait), workers=1) as running:
+        with Wire(running.socket) as one, Wire(running.socket) as two:
+            for wire, name in ((one, "good"), (two, "bad")):
+                wire.send(request("POST", "/score", name.encode(), {"x-request-id": f"id-{name}"}))
+            statuses = one.answer().status, two.answer().status
+        lines = running.log.read_text().splitlines()
+    assert statuses == (200, 500)
+    assert {"import", "init"} <= set(lines)
+    for name, last in (("good", "half good"), ("bad", "ValueError: bad")):
+        start = f"request id-{name}: "
+        own = [line.removeprefix(start) for line in lines if line.startswith(start)]
+        said = [f"{what} {name}" for what in ("out", "err", "pool", "thread")]
+        assert {*said, f"WARNING:root:logged {name}", last} <= set(own)
+        assert not any(name in line for line in lines if not line.startswith(start))
+
+
 class TestCalls:
     def test_are_made_in_the_main_thread_fast_or_slow(self) -> None:
         with replica(SCRIPT, workers=1) as running, Wire(running.socket) as wire:

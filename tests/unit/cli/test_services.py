@@ -163,6 +163,15 @@ class TestOne:
         assert "cors" not in shown
         assert "init() raised" in shown
 
+    def test_logs_of_one_request(
+        self, run: Run, run_json: Callable[..., Any], server: FakeServer
+    ) -> None:
+        server.log.append({**server.log[-1], "sequence": 3, "request": "a-1", "text": "hello"})
+        shown = run("service", "logs", "digits", "--request", "a-1").stdout
+        assert shown.endswith("request a-1: hello\n")
+        assert shown.count("\n") == 1
+        assert run("service", "logs", "digits").stdout.count("\n") == 3
+
     def test_logs(self, run: Run) -> None:
         shown = run("service", "logs", "digits", "--tail", "1").stdout
         assert shown == "2026-03-01 12:00:00  build  starting\n"

@@ -488,6 +488,8 @@ class FakeServer:
     def _logs(self, request: httpx2.Request) -> httpx2.Response:
         after = int(request.url.params.get("after", 0))
         lines = [line for line in self.log if line["sequence"] > after]
+        wanted = request.url.params.get("request")
+        lines = [line for line in lines if wanted in (None, line.get("request", ""))]
         tail = request.url.params.get("tail")
         lines = lines if tail is None else lines[-int(tail) :]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
