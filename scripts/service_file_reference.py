@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.service_file import ModelSource, ServiceFile
 from modelyard.domain.values import Spec
@@ -53,11 +54,13 @@ SECTIONS: dict[str, tuple[type[Spec], str]] = {
         "registered version, anything else a path.",
     ),
     "Settings": (ServiceSettings, ""),
+    "A canary": (Canary, "See [updates](../concepts/updates.md#canary)."),
 }
 
 
 _NAMED = {
     "Authentication": "text",
+    "Canary": "a canary",
     "JsonValue": "any JSON",
     "ModelSource": "a model",
     "Network": "text",

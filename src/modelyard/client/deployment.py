@@ -24,7 +24,7 @@ from modelyard.client.services import Services
 from modelyard.client.transfer import Progress, digest
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
-from modelyard.domain.service import Network, Service, ServiceState
+from modelyard.domain.service import Network, ReplicaSettings, Service, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Value
@@ -256,6 +256,9 @@ class Deployer:
             fields["image"] = image
         if not settings and "image" not in fields:
             return self._settled(service)
+        replaces = "image" in fields or settings.keys() & ReplicaSettings.model_fields.keys()
+        if self._file.canary is not None and replaces:
+            fields["canary"] = self._file.canary
         accepted = self._services.start_update(service.name, fields)
         return self._services.wait(accepted, self._listener.on_log)
 

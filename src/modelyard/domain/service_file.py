@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
+from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Description, Labels, Name, ServiceName, Spec
@@ -93,6 +94,8 @@ class ServiceFile(Spec):
     """Where replicas run: `local` as processes, `container` in the engine of the host."""
     settings: ServiceSettings = ServiceSettings()
     """What is written here is enforced at every deploy; what is not stays as it is."""
+    canary: Canary | None = None
+    """How another image or other replica settings get their traffic; unset: all at once."""
     description: Description = ""
     """Free text about the service."""
     tags: Labels = {}

@@ -177,6 +177,22 @@ class TestAgain:
         assert (done.service.tags, done.service.properties) == ({"a": "b"}, {"p": "q"})
         assert server.asked("PATCH", "/api/v1/services/digits") == []
 
+    def test_a_canary_of_the_file_is_for_what_replaces_replicas(
+        self, yard: Client, server: FakeServer, project: Path
+    ) -> None:
+        text = "name: digits\nmodel: model.pkl\nscript: score.py\nrequirements: requirements.txt\n"
+        file = project / "service.yaml"
+        canary = "canary: {steps: [10%, 50%], step_time: 10m}\n"
+        for settings in ("{replicas: 5}", "{memory: 3GiB}"):
+            file.write_text(f"{text}settings: {settings}\n{canary}")
+            yard.deploy_file(file)
+        scaled, enlarged = (
+            json.loads(request.content)
+            for request in server.asked("PATCH", "/api/v1/services/digits")
+        )
+        assert "canary" not in scaled
+        assert enlarged["canary"] == {"steps": [10, 50], "step_time": 600.0}
+
     def test_not_ready_is_told(self, yard: Client, server: FakeServer, project: Path) -> None:
         server.services["digits"]["status"] = {"state": "Failed"}
         server.cause = {"code": "init_raised", "message": "init() raised", "fix": "mend it"}
