@@ -71,10 +71,15 @@ class Place:
         return wait_for(lambda: (r := self.see(replica)) and condition(r) and r)
 
     def stop(self, replica: str = "digits-0", drain: float = 5) -> Replica:
+        leaving = False
+
         def ended() -> Replica | None:
+            nonlocal leaving
             seen = self.see(replica)
             if seen is not None and seen.alive and not seen.draining:
+                assert not leaving, "what was on its way out has come back"
                 self.driver.stop(replica, drain)
+            leaving = seen is not None and seen.draining
             return seen if seen is not None and not seen.alive else None
 
         return wait_for(ended)

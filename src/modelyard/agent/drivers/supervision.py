@@ -157,8 +157,15 @@ class SupervisedDriver(ABC):
             return self._silent(spec)
         except NoAnswer:
             if is_locked(folder / LOCK):
-                return _replica(spec, {"phase": "starting"}, alive=True)
+                return self._coming_or_going(spec)
             return _replica(spec, _last_state(folder), alive=False)
+
+    def _coming_or_going(self, spec: Spec) -> Replica:
+        """A replica whose supervisor lives and does not listen: not yet, or no more."""
+        known = self._known.get(spec.replica)
+        if known is not None and known.draining:
+            return known
+        return _replica(spec, {"phase": "starting"}, alive=True)
 
     def _silent(self, spec: Spec) -> Replica:
         """A replica whose supervisor lives but does not answer: the host is in trouble."""
