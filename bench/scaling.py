@@ -37,11 +37,13 @@ LOADS: dict[str, tuple[Load, float]] = {
 
 @dataclass
 class Run:
-    """One simulated service: the load, the wanted replicas and the ready ones at every step."""
+    """One service: the load, the wanted replicas and the ready ones at every step."""
 
     loads: list[float] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)
     had: list[int] = field(default_factory=list)
+    capacity: float = SCALE.capacity
+    """Requests that one replica has in flight at most."""
 
     @property
     def changes(self) -> list[int]:
@@ -126,7 +128,7 @@ def _legend() -> Iterator[str]:
 
 
 def _panel(name: str, one: Run, top: int) -> Iterator[str]:
-    load = [value / SCALE.capacity for value in one.loads]
+    load = [value / one.capacity for value in one.loads]
     most = max(*one.wanted, *load)
     seconds = len(one.wanted) * STEP
     yield f'<text x="{_LEFT}" y="{top + 4}" font-weight="bold">{name}, {seconds:.0f} s</text>'

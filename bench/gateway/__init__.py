@@ -23,7 +23,17 @@ from typing import Any
 
 from bench.gateway.results import keep
 
-PARTS = ("cost", "throughput", "slow_replica", "slow_clients", "credentials", "tls")
+PARTS = (
+    "cost",
+    "throughput",
+    "slow_replica",
+    "slow_clients",
+    "credentials",
+    "tls",
+    "updates",
+    "kills",
+    "scale",
+)
 
 
 def run() -> Iterator[dict[str, Any]]:

@@ -104,14 +104,14 @@ def gateway_command(folder: Path, port: int, processes: int = 1) -> list[str]:
     return [*command, "--port", str(port), "--processes", str(processes)]
 
 
-def ours(**changes: Any) -> Front:
-    """Our gateway, with changes to the service's route."""
+def ours(processes: int = 1, **changes: Any) -> Front:
+    """Our gateway of so many processes, with changes to the service's route."""
 
     def command(folder: Path, port: int, replicas: Sequence[str]) -> list[str]:
         write_config(folder / "config.json", GatewayConfig(1, (route(replicas, **changes),)))
-        return gateway_command(folder, port)
+        return gateway_command(folder, port, processes)
 
-    return Front("gateway", command)
+    return Front("gateway" if processes == 1 else f"gateway, {processes} processes", command)
 
 
 OURS = ours()

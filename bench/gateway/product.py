@@ -7,23 +7,25 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import psutil
 
 import modelyard
 from bench.runtime.client import Wire
 
 _ROOT = Path(__file__).parents[2]
 _SCRIPT = """
-import time
+import asyncio
 
 def init():
     pass
 
-def run(data: dict):
-    time.sleep(data["seconds"])
+async def run(data: dict):
+    await asyncio.sleep(data["seconds"])
     return data
 """
 
@@ -49,17 +51,22 @@ class Product:
         service = self.yard.services.deploy("bench", image, **settings)
         place = urlsplit(str(service.scoring_uri))
         key = self.yard.services.keys("bench").primary
-        return int(place.port or 0), request(place.path, key)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        return int(place.port or 0), lasting(Wire(place.path, b"", headers), 0)
+
+    def gateway_processes(self) -> list[int]:
+        """The process that the agent started, and those that it started."""
+        first = psutil.Process(self.document("agent", "gateway", "status.json")["pid"])
+        return [first.pid, *(child.pid for child in first.children())]
 
     def document(self, *path: str) -> dict[str, Any]:
         """A JSON file below the home folder."""
         return dict(json.loads(self.home.joinpath(*path).read_bytes()))
 
 
-def request(path: str, key: str, seconds: float = 0.0) -> Wire:
-    """One that a replica works on for so long."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    return Wire(path, json.dumps({"seconds": seconds}).encode(), headers)
+def lasting(wire: Wire, seconds: float) -> Wire:
+    """The same request, for which a replica takes so long."""
+    return replace(wire, body=json.dumps({"seconds": seconds}).encode())
 
 
 @contextmanager

@@ -22,6 +22,9 @@ _TITLES = {
     "slow_clients": "Slow clients",
     "credentials": "Keys and certificates",
     "tls": "TLS",
+    "updates": "Updates",
+    "kills": "Kills",
+    "scale": "Scaling",
 }
 
 
