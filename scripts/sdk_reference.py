@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.client import Action, Client, Deployed, Step, connect
+from modelyard.client.captures import Captures
 from modelyard.client.collection import Collection, Filters
 from modelyard.client.images import Images
 from modelyard.client.models import Models
@@ -64,7 +65,8 @@ def page() -> str:
     parts.append(SHARED)
     for name in _public(Collection):
         parts += _function(f"yard.….{name}", getattr(Collection, name))
-    for noun, collection in {**COLLECTIONS, "operations": Operations}.items():
+    others = {"captures": Captures, "operations": Operations}
+    for noun, collection in {**COLLECTIONS, **others}.items():
         parts.append(f"## yard.{noun}\n")
         for name in _public(collection):
             parts += _function(f"yard.{noun}.{name}", getattr(collection, name))

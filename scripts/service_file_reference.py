@@ -65,6 +65,7 @@ _NAMED = {
     "ModelSource": "a model",
     "Network": "text",
     "ServiceSettings": "settings",
+    "WhenFull": "text",
 }
 _TYPES = {
     "integer": "integer",

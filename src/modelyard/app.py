@@ -27,10 +27,12 @@ from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
 from modelyard.blobs.local import LocalBlobs
+from modelyard.capture.files import CapturedFiles
 from modelyard.control.agents import Agents
 from modelyard.control.authority import Authority
 from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
+from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
 from modelyard.control.images import Images
 from modelyard.control.models import Models
@@ -126,6 +128,9 @@ def compose(settings: Settings) -> Parts:
         models=Models(database, blobs),
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, builder),
+        captures=Captures(
+            database, CapturedFiles(home / "captured"), home / "captured" / ".answers"
+        ),
         profiles=Profiles(database, background, builder),
         moving=Moving(database, blobs, background, builder),
         background=background,

@@ -103,6 +103,9 @@ class Config:
     """Scripts may reach other hosts. False only says that they cannot, so that causes name it."""
     status: str | None = None
     """Path of the status file; None: nobody reads one."""
+    capture: str | None = None
+    """Folder in which requests are recorded that a gateway wants recorded; None: they are not. Only
+    for a replica that nobody but a gateway can reach, whose word is taken."""
     grpc_fd: Descriptor | None = None
     """An inherited TCP socket for gRPC, bound with `SO_REUSEPORT` and not listening: it holds the
     address, on which every worker listens for itself."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from itertools import count
 
+from modelyard_runtime.capture.wanted import FIELD, PREDICTION
 from modelyard_runtime.http.encoding import encode_fields
 from modelyard_runtime.http.messages import Headers
 
 Fields = list[tuple[bytes, bytes]]
 
 _LONGEST = 100
-_NAMES = frozenset({b"x-request-id", b"x-ms-request-id", b"x-ms-client-request-id", b"traceid"})
+_NAMES = frozenset(
+    {
+        *(b"x-request-id", b"x-ms-request-id", b"x-ms-client-request-id", b"traceid"),
+        *(FIELD, PREDICTION),
+    }
+)
 _TOO_LONG = f"x-request-id must not exceed {_LONGEST} characters"
 _CLIENTS_TOO_LONG = (
     f"x-ms-request-id and x-ms-client-request-id must not exceed {_LONGEST} characters"
@@ -25,7 +31,15 @@ class Identity:
         ValueError: One of them holds a line break.
     """
 
-    __slots__ = ("_aliased", "_fresh", "_lines", "refusal")
+    __slots__ = (
+        "_aliased",
+        "_fresh",
+        "_lines",
+        "capture",
+        "prediction",
+        "refusal",
+        "request_id",
+    )
 
     def __init__(self, headers: Headers) -> None:
         found = {name: value for name, value in headers if name in _NAMES}
@@ -33,6 +47,12 @@ class Identity:
         client = found.get(b"x-ms-client-request-id")
         legacy = found.get(b"x-ms-request-id")
         self._lines = b""
+        self.request_id = request_id or b""
+        """As it came; empty: one is made for each answer."""
+        self.capture = found.get(FIELD)
+        """How the gateway wants the request recorded; None: it does not."""
+        self.prediction = found.get(PREDICTION)
+        """The id of its answer, if it is not that of the request."""
         self.refusal = ""
         """Why the request is answered with 431; an id that is too long is not echoed."""
         if len(request_id or b"") > _LONGEST:

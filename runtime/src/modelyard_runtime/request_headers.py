@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelyard_runtime.capture.wanted import FIELD
 from modelyard_runtime.http.messages import Headers
 
 PARAMETER = "request_headers"
@@ -16,6 +17,8 @@ class RequestHeaders(dict[str, str]):
     def __init__(self, headers: Headers) -> None:
         super().__init__()
         for name, value in headers:
+            if name == FIELD:  # between gateway and runtime
+                continue
             key, text = name.decode("latin-1").title(), value.decode("latin-1")
             self[key] = f"{self[key]}, {text}" if key in self else text
 

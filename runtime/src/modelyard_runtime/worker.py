@@ -31,6 +31,7 @@ from modelyard_runtime.lanes.batching import Batcher
 from modelyard_runtime.lanes.main import BatchLane, MainLane
 from modelyard_runtime.lanes.mainthread import MainThread, Signals
 from modelyard_runtime.lanes.pace import Pace
+from modelyard_runtime.lanes.recording import Recorder
 from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.protocols import inference, mlflow, score
 from modelyard_runtime.protocols.base import Surface
@@ -70,6 +71,9 @@ class Worker:
         self._slot = slot
         self._uplink = uplink
         self._share = Share(board, slot)
+        self._recorder = (
+            Recorder(Path(config.capture), f"worker-{slot}") if config.capture else None
+        )
         self._metrics = Metrics(slots, slot)
         self._is_stuck = False
         self._draining = False
@@ -102,6 +106,8 @@ class Worker:
             await asyncio.gather(*(server.drain(self._config.drain_timeout) for server in servers))
         finally:
             self._metrics.publish()
+            if self._recorder is not None:
+                self._recorder.close()
             lane.close()
 
     def _leave(self) -> None:
@@ -114,7 +120,9 @@ class Worker:
         entry, config = self._entry, self._config
         admission = Admission(config, self._metrics.refused)
         self._metrics.gauges = admission.gauges
-        around = Surroundings(config.scoring_timeout, admission, self._metrics, self._stuck)
+        around = Surroundings(
+            config.scoring_timeout, admission, self._metrics, self._stuck, self._recorder
+        )
         if entry.is_async:
             return LoopLane(around)
         if entry.batching is None or entry.takes_headers:
@@ -175,6 +183,8 @@ class Worker:
         while True:
             self._board.beat(self._slot, time.monotonic())
             self._metrics.publish()
+            if self._recorder is not None:
+                self._recorder.tick()
             await asyncio.sleep(HEARTBEAT)
 
     def _unready(self) -> str:

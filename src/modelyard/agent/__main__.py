@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import modelyard
+from modelyard.agent.capturing import CaptureShipper
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.by_target import CONTAINERS, PROCESSES, Drivers
 from modelyard.agent.drivers.container import agent_id
@@ -22,7 +23,7 @@ from modelyard.agent.engine.host import Engines
 from modelyard.agent.engine_upkeep import EngineUpkeep
 from modelyard.agent.gatekeeper import Access, Gatekeeper
 from modelyard.agent.gateway.config import Certificate, ClientFiles
-from modelyard.agent.gateway.files import COUNTERS
+from modelyard.agent.gateway.files import CAPTURED, COUNTERS
 from modelyard.agent.gateway.log import RateLimit
 from modelyard.agent.home import AgentHome, lock
 from modelyard.agent.loop import Loop
@@ -34,7 +35,7 @@ from modelyard.agent.shutdown import RunningAgent, stop_everything, stop_gateway
 from modelyard.agent.source import ServerSource
 from modelyard.agent.telemetry.collector import Collector
 from modelyard.agent.telemetry.page import Page, PageServer
-from modelyard.agent.threads import FiguresSender, LogSender, Reporter, Watcher
+from modelyard.agent.threads import CaptureSender, FiguresSender, LogSender, Reporter, Watcher
 from modelyard.errors import Conflict, ModelyardError
 from modelyard.files import replace_file
 from modelyard.images.layers import LayerCache
@@ -84,6 +85,8 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
     desired = DesiredStore(home.desired)
     reporter = Reporter(source)
     log_sender = LogSender(Shipper(source))
+    captured = CaptureShipper(source, home.captured, home.gateway / CAPTURED, desired)
+    capture_sender = CaptureSender(captured)
     engines = Engines(arguments.engine or None)
     drivers = Drivers(home, engines, host_sandbox(arguments.sandbox))
     collector = Collector(home.figures, home.gateway / COUNTERS)
@@ -106,11 +109,13 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         log_sender,
         collector,
         home.observed,
+        capture_sender,
     )
     conversations = (
         Watcher(source, desired, loop.wake),
         reporter,
         log_sender,
+        capture_sender,
         EngineUpkeep(drivers.containers, loaded, desired),
         PageServer(page, Page(collector)),
         FiguresSender(source, collector),

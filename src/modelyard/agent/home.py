@@ -36,12 +36,13 @@ class AgentHome:
         self.blobs = self.folder / "blobs"
         self.gateway = self.folder / "gateway"
         self.figures = self.folder / "figures.json"
+        self.captured = self.folder / "captured"
 
     def create(self) -> None:
         """Make the folders that are missing, readable by their owner only."""
         for folder in (self.folder, self.replicas, self.containers):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.fetched, self.blobs, self.gateway):
+        for folder in (self.fetched, self.blobs, self.gateway, self.captured):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read_token(self) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from modelyard.agent.autoscaler import Autoscaler
+from modelyard.agent.capturing import RecordFolder
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.base import Replica, ReplicaDriver
 from modelyard.agent.executor import Executor
@@ -27,7 +28,7 @@ from modelyard.agent.report import report
 from modelyard.agent.sampling import Sampler
 from modelyard.agent.shipper import ReplicaLog
 from modelyard.agent.telemetry.collector import Collector, Source
-from modelyard.agent.threads import LogSender, Reporter
+from modelyard.agent.threads import CaptureSender, LogSender, Reporter
 from modelyard.agent.world import World
 from modelyard.domain.cause import Cause
 from modelyard.domain.service import DesiredState, ObservedGateway, ObservedState, ReplicaState
@@ -60,6 +61,7 @@ class Loop:
         log_sender: LogSender,
         collector: Collector,
         observed: Path,
+        capture_sender: CaptureSender,
     ) -> None:
         self._desired = desired
         self._driver = driver
@@ -69,9 +71,10 @@ class Loop:
         self._log_sender = log_sender
         self._collector = collector
         self._observed = observed
+        self._capture_sender = capture_sender
         self._autoscaler = Autoscaler(host_room())
         self._sampler = Sampler(self.wake, time.monotonic)
-        self._executor = Executor(driver, images, gatekeeper, log_sender.finished, collector.leave)
+        self._executor = Executor(driver, images, gatekeeper, log_sender.finished, self._leaves)
         self._reached = _read_reached(observed)
         self._told: object = None
         self._changed_at = 0.0
@@ -127,6 +130,9 @@ class Loop:
         found = self._driver.observe()
         self._executor.notice(found)
         self._log_sender.logs = {replica.id: self._log_of(replica) for replica in found}
+        self._capture_sender.sources = [
+            RecordFolder.of(replica, self._driver.captured(replica.id)) for replica in found
+        ]
         view, gateway, notices = self._gatekeeper.look()
         routed = {up.replica for route in view.config.services for up in route.upstreams}
         replicas = self._sampler.admit(found, desired, routed, self._reached)
@@ -145,6 +151,11 @@ class Loop:
 
     def _source(self, replica: Replica) -> Source:
         return Source(replica, self._driver.figures(replica.id))
+
+    def _leaves(self, replica: str) -> None:
+        """A replica's folder is about to go: take what is in it."""
+        self._collector.leave(replica)
+        self._capture_sender.keep(replica)
 
     def _log_of(self, replica: Replica) -> ReplicaLog:
         return ReplicaLog(replica.identity.service, replica.id, self._driver.log(replica.id))

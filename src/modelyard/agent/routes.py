@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from modelyard.agent.assignment import Assignment, lasting_failure
 from modelyard.agent.drivers.base import Replica
-from modelyard.agent.gateway.config import DeploymentRoute, Key, ServiceRoute, Upstream
-from modelyard.domain.service import Authentication
+from modelyard.agent.gateway.config import (
+    CaptureRoute,
+    DeploymentRoute,
+    Key,
+    ServiceRoute,
+    Upstream,
+)
+from modelyard.domain.service import Authentication, DesiredService
 
 
 def route(assignment: Assignment) -> ServiceRoute:
@@ -26,6 +32,7 @@ def route(assignment: Assignment) -> ServiceRoute:
         clients=service.clients if service.auth is Authentication.CERT else (),
         elastic=service.elastic,
         waking_time=_waking_time(assignment),
+        capture=_capture(service),
         upstreams=tuple(
             Upstream(
                 socket=replica.address,
@@ -44,6 +51,13 @@ def route(assignment: Assignment) -> ServiceRoute:
         candidate=str(service.candidate or ""),
         sticky=service.sticky,
     )
+
+
+def _capture(service: DesiredService) -> CaptureRoute | None:
+    wanted = service.capture
+    if wanted is None:
+        return None
+    return CaptureRoute(str(service.id), wanted.percent, wanted.space, wanted.when_full.value)
 
 
 def _waking_time(assignment: Assignment) -> float:

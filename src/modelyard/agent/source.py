@@ -7,22 +7,26 @@ that there is HTTP behind it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from modelyard.domain.captured import Segment
 from modelyard.domain.service import DesiredState, ObservedState
 from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.errors import IntegrityError, ServerUnreachable, from_wire
-from modelyard.schemas import LogReceipt, LogSegment
+from modelyard.schemas import CaptureReceipt, CaptureReport, LogReceipt, LogSegment
 
 Body = TypeVar("Body", bound=BaseModel)
 
 _MINUTES = TypeAdapter(list[Minute])
 _CONNECT = 5.0  # seconds
 _ANSWER = 30.0  # seconds between two pieces of an answer
+_PIECE = 1 << 20
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -83,6 +87,26 @@ class ServerSource:
     def send_minutes(self, minutes: Sequence[Minute]) -> None:
         """Send minutes of figures; one sent twice is kept once."""
         self._send("POST", f"{self._agent}/minutes", content=_MINUTES.dump_json(list(minutes)))
+
+    def send_captured(
+        self, epoch: int, sequence: int, segment: Segment, path: Path
+    ) -> CaptureReceipt:
+        """Send a file of captured records; a file sent twice is kept once."""
+        with path.open("rb") as file:
+            response = self._send(
+                "PUT",
+                f"{self._agent}/captured/{epoch}/{sequence}",
+                content=iter(partial(file.read, _PIECE), b""),
+                headers={
+                    "Content-Type": "application/vnd.apache.parquet",
+                    "Modelyard-Segment": segment.model_dump_json(),
+                },
+            )
+        return _parse(response, CaptureReceipt)
+
+    def report_captured(self, report: CaptureReport) -> None:
+        """Tell what became of requests."""
+        self._send("PUT", f"{self._agent}/captured/report", content=report.model_dump_json())
 
     def blob(self, digest: str, start: int) -> Iterator[bytes]:
         """The bytes of a blob from `start` on, in pieces."""

@@ -9,9 +9,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from modelyard.agent.backoff import Backoff
+from modelyard.agent.capturing import CaptureShipper, RecordFolder
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.shipper import ReplicaLog, Shipper
 from modelyard.agent.source import ServerSource
@@ -26,6 +27,7 @@ _REPORT_EVERY = 2.0
 _SHIP_EVERY = 0.25
 _TELL_EVERY = 2.0
 _MINUTES_AT_ONCE = 20
+_CAPTURE_EVERY = 1.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 
@@ -124,6 +126,27 @@ class FiguresSender(Conversation):
             self._source.send_minutes(waiting)
             self._collector.sent(waiting)
         self._closed.wait(_TELL_EVERY)
+
+
+class CaptureSender(Conversation):
+    """Sends captured records home."""
+
+    def __init__(self, shipper: CaptureShipper) -> None:
+        super().__init__("capture sender")
+        self._shipper = shipper
+        self.sources: Sequence[RecordFolder] = ()
+        """Where replicas record; replaced whole by the loop."""
+
+    def keep(self, replica: str) -> None:
+        """Take over the records of a replica that has ended, before its folder goes."""
+        for source in self.sources:
+            if source.replica == replica:
+                self._shipper.keep(source)
+
+    def exchange(self) -> None:
+        """Send what is there."""
+        self._shipper.pump(self.sources)
+        self._closed.wait(_CAPTURE_EVERY)
 
 
 class LogSender(Conversation):

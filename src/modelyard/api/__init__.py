@@ -11,6 +11,7 @@ from modelyard import __version__
 from modelyard.api import (
     agents,
     blobs,
+    captures,
     errors,
     images,
     models,
@@ -55,6 +56,8 @@ def create_app(
     router.include_router(services.routes(platform.services, platform.certificates))
     router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
+    router.include_router(captures.routes(platform.captures))
+    router.include_router(captures.agent_routes(platform.captures))
     router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)
     requests = Requests()

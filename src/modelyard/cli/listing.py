@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from modelyard.cli import output, parameters
 from modelyard.client.collection import Filters
+from modelyard.domain.captured import Segment
 from modelyard.domain.change import ServiceChange
 from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image
@@ -16,7 +17,7 @@ from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
 from modelyard.schemas import ChangeLabels
 
-Item = TypeVar("Item", Model, Image, Service, ServiceChange, ClientCertificate, Operation)
+Item = TypeVar("Item", Model, Image, Service, ServiceChange, ClientCertificate, Operation, Segment)
 
 
 def search_filters(**options: Any) -> Filters:

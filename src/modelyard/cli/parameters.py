@@ -246,6 +246,18 @@ CorsOrigins = Annotated[
         metavar="ORIGIN",
     ),
 ]
+Capture = Annotated[
+    str | None,
+    typer.Option(help="Requests to record: `100%`, `10%`, or `off`.", metavar="SHARE"),
+]
+CaptureSpace = Annotated[
+    str | None,
+    typer.Option(help="Disk for records on their way, per replica, `1GiB`.", metavar="SIZE"),
+]
+CaptureWhenFull = Annotated[
+    str | None,
+    typer.Option(help="Beyond that: `drop_new`, `drop_old` or `refuse`.", metavar="POLICY"),
+]
 Clients = Annotated[
     list[str] | None,
     typer.Option(

@@ -63,6 +63,9 @@ def deploy(
     clients: parameters.Clients = None,
     sticky: parameters.Sticky = None,
     cors_origins: parameters.CorsOrigins = None,
+    capture: parameters.Capture = None,
+    capture_space: parameters.CaptureSpace = None,
+    capture_when_full: parameters.CaptureWhenFull = None,
     target: parameters.Target = "local",
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
@@ -86,6 +89,9 @@ def deploy(
         clients=clients,
         sticky=sticky,
         cors_origins=cors_origins,
+        capture=capture,
+        capture_space=capture_space,
+        capture_when_full=capture_when_full,
     )
     with session.client() as yard:
         service = yard.services.deploy(
@@ -124,6 +130,9 @@ def update(
     cors_origins: parameters.CorsOrigins = None,
     canary: parameters.Canary = None,
     step_time: parameters.StepTime = None,
+    capture: parameters.Capture = None,
+    capture_space: parameters.CaptureSpace = None,
+    capture_when_full: parameters.CaptureWhenFull = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
 ) -> None:
@@ -148,6 +157,9 @@ def update(
         clients=clients,
         sticky=sticky,
         cors_origins=cors_origins,
+        capture=capture,
+        capture_space=capture_space,
+        capture_when_full=capture_when_full,
     )
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")

@@ -10,6 +10,7 @@ from typing import Self, Unpack
 import httpx2
 from pydantic import JsonValue, ValidationError
 
+from modelyard.client.captures import Captures
 from modelyard.client.connection import Address, Connection
 from modelyard.client.deployment import Deployed, Deployer, Listener, Step, describe
 from modelyard.client.files import StrPath
@@ -40,6 +41,8 @@ class Client:
     """The image registry."""
     services: Services
     """What runs."""
+    captures: Captures
+    """Requests that were recorded."""
     operations: Operations
     """Long-running requests."""
 
@@ -55,6 +58,7 @@ class Client:
         self.operations = Operations(self._connection)
         self.models = Models(self._connection)
         self.images = Images(self._connection, self.operations)
+        self.captures = Captures(self._connection)
         self.services = Services(self._connection, self.operations, self._scorer)
 
     @property

@@ -66,6 +66,12 @@ class Settings(TypedDict, total=False):
     """Requests in flight at one replica."""
     max_queue_wait: float | str
     """Longest wait at the gateway."""
+    capture: int | str
+    """How many requests are recorded: percent, or text such as `10%` or `off`."""
+    capture_space: int | str
+    """Disk that records on their way may take: of each replica, and of the gateway."""
+    capture_when_full: str
+    """Beyond that: `drop_new`, `drop_old` or `refuse`."""
     auth: str
     """`key`, `token`, `cert` or `none`."""
     clients: Sequence[str]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelyard.control.agents import Agents
 from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
+from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
 from modelyard.control.images import Images
 from modelyard.control.models import Models
@@ -28,6 +29,7 @@ class Platform:
     models: Models
     images: Images
     supply_chain: SupplyChain
+    captures: Captures
     profiles: Profiles
     moving: Moving
     background: Background

@@ -14,7 +14,7 @@ from modelyard.domain.clients import ClientName
 from modelyard.domain.image import Manifest
 from modelyard.domain.rollout import Rollout
 from modelyard.domain.signature import Signature
-from modelyard.domain.values import Bytes, Digest, Seconds, Spec, Value
+from modelyard.domain.values import Bytes, Digest, Seconds, Share, Spec, Value
 
 
 class ServiceState(StrEnum):
@@ -61,6 +61,17 @@ class Network(StrEnum):
 
     NONE = "none"
     OUTBOUND = "outbound"
+
+
+class WhenFull(StrEnum):
+    """What becomes of a record for which there is no room."""
+
+    DROP_NEW = "drop_new"
+    """It is thrown away, and counted."""
+    DROP_OLD = "drop_old"
+    """The oldest that are still on the host are thrown away for it, and counted."""
+    REFUSE = "refuse"
+    """The request is refused with 503, so that nothing is answered that is not recorded."""
 
 
 class ReplicaSettings(Spec):
@@ -127,6 +138,14 @@ class ServiceSettings(ReplicaSettings):
     cors_origins: tuple[Origin, ...] = Field((), max_length=100)
     """Web pages whose scripts may call the service and read its answers, `https://app.example`;
     `*` is any page. Browsers then ask first, which needs no key; the call itself does."""
+
+    capture: Share = 0
+    """How many requests are recorded, with their answers: `"100%"`, `"10%"` chosen at random, or
+    `"off"`. Changing it restarts nothing."""
+    capture_space: Bytes = Field(1 << 30, ge=1 << 20)
+    """Disk that records on their way may take, `"1GiB"`: of each replica, and of the gateway."""
+    capture_when_full: WhenFull = WhenFull.DROP_NEW
+    """Beyond that: `drop_new` or `drop_old` records, counted, or `refuse` requests."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -259,6 +278,14 @@ class DesiredDeployment(Value):
     """Share of the traffic, in percent; 0 for one that is on its way out."""
 
 
+class DesiredCapture(Value):
+    """How requests to a service are recorded."""
+
+    percent: int
+    space: int
+    when_full: WhenFull
+
+
 class DesiredService(Value):
     """One service an agent is to run."""
 
@@ -275,6 +302,8 @@ class DesiredService(Value):
     max_queue_wait: float
     cors_origins: tuple[str, ...] = ()
     scoring_timeout: float
+    capture: DesiredCapture | None = None
+    """None: nothing is recorded."""
     auth: Authentication
     clients: tuple[str, ...] = ()
     """Names in certificates of those who may score, with `auth` `cert`."""

@@ -165,6 +165,11 @@ def parse_percent(text: object) -> object:
     return int(match[1])
 
 
+def parse_share(text: object) -> object:
+    """As `parse_percent`; `"off"` is 0."""
+    return 0 if text == "off" else parse_percent(text)
+
+
 _DurationText = Annotated[str, StringConstraints(pattern=_DURATION.pattern)]
 _BytesText = Annotated[str, StringConstraints(pattern=_BYTES.pattern)]
 
@@ -179,6 +184,11 @@ Percent = Annotated[
     Field(ge=1, le=100),
 ]
 """A share: text (`"10%"`) or a whole number of percent from 1 to 100; kept as the number."""
+
+Share = Annotated[
+    int, BeforeValidator(parse_share, json_schema_input_type=int | str), Field(ge=0, le=100)
+]
+"""A share that may be nothing: as `Percent`, or `"off"`."""
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | _BytesText)]
 """A size: text with a unit (`"512MiB"`) or a number of bytes; kept as bytes."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from modelyard.domain.captured import Tally
 from modelyard.domain.clients import Client
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
@@ -25,6 +27,7 @@ from modelyard.domain.values import (
     RelativePath,
     Seconds,
     ServiceName,
+    Share,
     Spec,
     Value,
 )
@@ -233,6 +236,9 @@ class SettingsChange(Spec):
     max_queue_wait: Seconds | None = None
     cors_origins: tuple[str, ...] | None = None
     sticky: str | None = None
+    capture: Share | None = None
+    capture_space: Bytes | None = None
+    capture_when_full: str | None = None
     auth: str | None = None
     clients: tuple[str, ...] | None = None
 
@@ -303,6 +309,56 @@ class LogReceipt(Value):
 
     next: int
     """The sequence that is expected next: everything below it is stored."""
+
+
+class AnswerForm(StrEnum):
+    """How an answer about captured records is written."""
+
+    JSON = "json"
+    """Columns, types and rows: `CapturedTable`."""
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class AskCaptured(Spec):
+    """A question about captured records."""
+
+    sql: str = Field(max_length=100_000)
+    """One `SELECT` from `requests`."""
+    service: ServiceName | None = None
+    """Only the records of this service; unset takes all."""
+    since: datetime | None = None
+    """Only files with records from then on."""
+    until: datetime | None = None
+    """Only files with records before then."""
+    form: AnswerForm = AnswerForm.JSON
+    most_rows: int | None = Field(None, ge=1)
+    """Rows of the answer; further ones are left out."""
+
+
+class CapturedTable(Value):
+    """Answer to a question about captured records."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    """As DuckDB calls them."""
+    rows: tuple[tuple[JsonValue, ...], ...]
+
+
+class CaptureReceipt(Value):
+    """Answer to a file of captured records."""
+
+    next: int
+    """The sequence that is expected next: everything below it is stored."""
+
+
+class CaptureReport(Spec):
+    """What became of requests on a host."""
+
+    epoch: int
+    tallies: tuple[Tally, ...] = Field(max_length=10_000)
+    waiting: dict[UUID, int] = {}
+    """Segments that are still there, by the id of their service."""
 
 
 class ServerInfo(Value):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime as dates
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -549,3 +550,67 @@ class LogPieceRow(Base):
     text: Mapped[str] = mapped_column(Line())
     size: Mapped[int]
     time: Mapped[datetime]
+
+
+class CaptureStreamRow(Base):
+    """What an agent sends of captured records: which number is expected next."""
+
+    __tablename__ = "capture_stream"
+
+    agent: Mapped[str] = mapped_column(
+        ForeignKey("agent.name", ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int] = mapped_column(Sequence)
+    next: Mapped[int] = mapped_column(Sequence)
+    waiting: Mapped[dict[str, int]] = mapped_column(Json())
+    """Segments that were still on the host at the last report, by the id of their service."""
+    reported_at: Mapped[datetime | None]
+
+
+class CaptureSegmentRow(Base):
+    """A file of captured records. It outlives its service: the records belong to the workspace.
+
+    The row stays when the file is deleted, so that the same segment is never taken in twice.
+    """
+
+    __tablename__ = "capture_segment"
+    __table_args__ = (
+        UniqueConstraint("workspace", "name"),
+        Index(None, "workspace", "service_name", "first"),
+        Index(None, "workspace", "service"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = _seq()
+    workspace: Mapped[str] = _workspace()
+    name: Mapped[str]
+    service: Mapped[UUID]
+    service_name: Mapped[str]
+    model: Mapped[str]
+    version: Mapped[int]
+    image: Mapped[str]
+    date: Mapped[dates.date]
+    rows: Mapped[int] = mapped_column(Sequence)
+    first: Mapped[datetime]
+    last: Mapped[datetime]
+    size: Mapped[int] = mapped_column(Sequence)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    gone: Mapped[int] = mapped_column(Sequence)
+    """Records that were in it and were deleted since."""
+    deleted: Mapped[bool]
+
+
+class CaptureTallyRow(Base):
+    """What one writer has counted of the requests to a service."""
+
+    __tablename__ = "capture_tally"
+    __table_args__ = (Index(None, "workspace", "service_name"),)
+
+    workspace: Mapped[str] = mapped_column(ForeignKey("workspace.name"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    service: Mapped[UUID]
+    service_name: Mapped[str]
+    answered: Mapped[int] = mapped_column(Sequence)
+    captured: Mapped[int] = mapped_column(Sequence)
+    sampled_out: Mapped[int] = mapped_column(Sequence)
+    dropped: Mapped[int] = mapped_column(Sequence)

@@ -14,11 +14,13 @@ from modelyard.domain.answers import declared_answer
 from modelyard.domain.image import Manifest
 from modelyard.domain.service import (
     Deployment,
+    DesiredCapture,
     DesiredDeployment,
     DesiredService,
     KeyHash,
     KeySlot,
     Service,
+    ServiceSettings,
     ServiceState,
     ServiceStatus,
 )
@@ -182,6 +184,7 @@ def _to_desired(
         max_queue_wait=settings.max_queue_wait,
         cors_origins=settings.cors_origins,
         scoring_timeout=settings.scoring_timeout,
+        capture=_capture(settings),
         auth=settings.auth,
         clients=settings.clients,
         keys=keys,
@@ -201,4 +204,14 @@ def _to_desired(
             )
             for one in deployments
         ),
+    )
+
+
+def _capture(settings: ServiceSettings) -> DesiredCapture | None:
+    if not settings.capture:
+        return None
+    return DesiredCapture(
+        percent=settings.capture,
+        space=settings.capture_space,
+        when_full=settings.capture_when_full,
     )

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from modelyard.store.agents import Agents
 from modelyard.store.blobs import Blobs
+from modelyard.store.captured import Captured
 from modelyard.store.compressed import CompressedLayers
 from modelyard.store.idempotency import Idempotency
 from modelyard.store.images import Images
@@ -84,6 +85,11 @@ class Transaction:
     def minutes(self) -> Minutes:
         """Figures of services by the minute."""
         return Minutes(self._session, self._clock)
+
+    @cached_property
+    def captured(self) -> Captured:
+        """Files of captured records, and what became of requests."""
+        return Captured(self._session, self._clock)
 
     @cached_property
     def compressed(self) -> CompressedLayers:

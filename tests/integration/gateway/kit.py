@@ -219,8 +219,8 @@ async def until(condition: Callable[[], bool]) -> None:
 class Serving:
     """A gateway in this process, on a free port."""
 
-    def __init__(self, *services: ServiceRoute) -> None:
-        self.gateway = Gateway(counters_in_memory())
+    def __init__(self, *services: ServiceRoute, captured: Path | None = None) -> None:
+        self.gateway = Gateway(counters_in_memory(), captured=captured)
         self._config = GatewayConfig(1, services)
         self.gateway.apply(self._config)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)

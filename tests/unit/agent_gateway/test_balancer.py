@@ -244,7 +244,7 @@ def test_an_answer_in_parts_keeps_its_place_until_it_ends() -> None:
     response = outcome(running[0])
     assert (response.body, response.length) == (body, None)
     assert response.encoded.startswith(b"x-a: 1\r\nx-modelyard-deployment: deployment-")
-    assert response.encoded.endswith(b"x-request-id: id\r\n")
+    assert response.encoded.endswith(b"x-request-id: id\r\nx-prediction-id: id\r\n")
     assert waiting.attempts == 0
     traffic.balancer.ended(running[0])
     assert waiting.attempts == 1

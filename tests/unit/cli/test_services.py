@@ -43,6 +43,7 @@ class TestDeploy:
         words += ["--client", "dns:billing.example", "--client", "uri:spiffe://example/*"]
         words += ["--sticky", "X-User-Id"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
+        words += ["--capture", "10%", "--capture-space", "1MiB", "--capture-when-full", "refuse"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -60,6 +61,9 @@ class TestDeploy:
             "cors_origins": ["https://app.example"],
             "sticky": "x-user-id",
             "clients": ["dns:billing.example", "uri:spiffe://example/*"],
+            "capture": 10,
+            "capture_space": 1 << 20,
+            "capture_when_full": "refuse",
         }
         assert found["tags"] == {"a": "b"}
 

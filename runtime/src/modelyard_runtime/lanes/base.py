@@ -22,6 +22,7 @@ from modelyard_runtime.http.server import Response
 from modelyard_runtime.lanes.admission import Admission
 from modelyard_runtime.lanes.batching import Group
 from modelyard_runtime.lanes.handover import LoopRelay, Relay, ThreadRelay
+from modelyard_runtime.lanes.recording import Recorder
 from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.scoring import Call
 from modelyard_runtime.streaming import AsyncParts, Parts
@@ -53,6 +54,8 @@ class Surroundings:
     metrics: Metrics
     stuck: Callable[[], None]
     """Is told that a call does not end."""
+    recorder: Recorder | None = None
+    """Records calls as they are answered; None: nobody asks for that."""
 
 
 class WatchedLane(Lane):
@@ -64,6 +67,7 @@ class WatchedLane(Lane):
         self._admission = surroundings.admission
         self._metrics = surroundings.metrics
         self._stuck = surroundings.stuck
+        self._recorder = surroundings.recorder
         self._watched: deque[Call] = deque()
         """Not yet over, in the order of their arrival."""
         self._sweeping = False
@@ -80,6 +84,8 @@ class WatchedLane(Lane):
         refusal = self._admission.take(call)
         if refusal is not None:
             self._metrics.answered(call.protocol.name, refusal.status, 0.0)
+            if self._recorder is not None:
+                self._recorder.record(call, refusal, 0.0)
         return refusal
 
     def _watch(self, call: Call) -> None:
@@ -130,9 +136,22 @@ class WatchedLane(Lane):
         now = perf_counter()
         took = [now - call.arrived for call in group.calls if not call.settled]
         self._metrics.answered_together(group.calls[0].protocol.name, 200, took)
+        if self._recorder is not None:
+            self._record_together(self._recorder, group.calls, responses, now)
         for call, response in zip(group.calls, responses, strict=True):
             call.finished = True
             call.send(response)  # or not, if nobody waits for it any more
+
+    def _record_together(
+        self, recorder: Recorder, calls: list[Call], responses: list[Response], now: float
+    ) -> None:
+        pairs = zip(calls, responses, strict=True)
+        sent = [(call, response) for call, response in pairs if not call.settled]
+        recorder.record_all(
+            [call for call, _ in sent],
+            [response for _, response in sent],
+            [now - call.arrived for call, _ in sent],
+        )
 
     def _settle_each(self, group: Group) -> None:
         metrics = self._metrics
@@ -166,6 +185,8 @@ class WatchedLane(Lane):
     def _answer(self, call: Call, response: Response) -> None:
         took = perf_counter() - call.arrived
         self._metrics.answered(call.protocol.name, response.status, took)
+        if self._recorder is not None:
+            self._recorder.record(call, response, took)
         call.send(response)
 
     def _sweep_later(self) -> None:

@@ -83,6 +83,8 @@ class MainLane(WatchedLane):
             metrics.ran(call.running)
             if call.non_finite:
                 metrics.non_finite()
+        if self._recorder is not None:
+            self._recorder.record(call, response, took)
         if call.parts is not None:
             self._stream(call, response)
         elif self._pace.proves_slow(took, 1, used):

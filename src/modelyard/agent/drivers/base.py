@@ -136,6 +136,9 @@ class ReplicaDriver(Protocol):
     def remove(self, replica: str) -> None:
         """Forget an ended replica with its log; nothing when it is alive or unknown."""
 
+    def captured(self, replica: str) -> Path:
+        """Folder in which a replica records requests; it may not be there."""
+
     def log(self, replica: str) -> Path:
         """Folder of a replica's log files, as `modelyard.agent.supervisor.log` writes them."""
 

@@ -70,5 +70,10 @@ class Drivers:
         first, *_ = (*self._concerned(replica), *self._drivers.values())
         return first.figures(replica)
 
+    def captured(self, replica: str) -> Path:
+        """Folder in which a replica records requests."""
+        first, *_ = (*self._concerned(replica), *self._drivers.values())
+        return first.captured(replica)
+
     def _concerned(self, replica: str) -> list[SupervisedDriver]:
         return [driver for driver in self._drivers.values() if driver.knows(replica)]

@@ -64,4 +64,9 @@ def _runtime_config(spec: ReplicaSpec, cell: Cell) -> dict[str, Any]:
         sample=spec.sample,
         network=not cell.is_offline,
     )
-    return {**config, "fd": SOCKET_FD, "status": str(inside.status)}
+    return {
+        **config,
+        "fd": SOCKET_FD,
+        "status": str(inside.status),
+        "capture": str(inside.captured),
+    }

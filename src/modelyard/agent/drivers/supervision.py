@@ -41,7 +41,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.service import ReplicaSettings, ReplicaState
 from modelyard.files import replace_file
 from modelyard.images.launch import base_python
-from modelyard.images.sandbox.cell import SCRATCH
+from modelyard.images.sandbox.cell import CAPTURED, SCRATCH
 
 _PACKAGES = Path(modelyard.__file__).parent.parent
 _PYTHON, _ = base_python()
@@ -125,6 +125,10 @@ class SupervisedDriver(ABC):
     def figures(self, replica: str) -> Path:
         """File of a replica's figures."""
         return self._folder(replica) / RUNTIME_FIGURES
+
+    def captured(self, replica: str) -> Path:
+        """Folder in which a replica records requests."""
+        return self._folder(replica) / CAPTURED
 
     def knows(self, replica: str) -> bool:
         """Whether a replica is this driver's."""

@@ -14,6 +14,7 @@ from time import monotonic
 
 from modelyard.agent.gateway.answers import own_answer, try_again
 from modelyard.agent.gateway.board import Seat, Tally
+from modelyard.agent.gateway.capturing import Recording
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import Counters
 from modelyard.agent.gateway.deadlines import Deadlines
@@ -32,6 +33,7 @@ _LEAD = 5  # milliseconds that another process's request must have waited longer
 _COURTESY = 0.01  # seconds after which a place that another process does not take is taken
 _ANY = ""  # the line of those who wait for whatever deployment
 
+_FIELDS = b"%b%bx-request-id: %b\r\nx-prediction-id: %b\r\n"
 _NO_FIELDS: list[tuple[bytes, bytes]] = []
 
 _log = logging.getLogger("modelyard.gateway")
@@ -125,6 +127,12 @@ class Balancer:
         else:
             self._enqueue(exchange)
 
+    def refuse(self, exchange: Exchange, code: str, reason: str) -> None:
+        """Answer 503: no replica has the request."""
+        message = f"service `{self.route.name}` cannot take the request: {reason}"
+        self.own.refused(503)
+        self._end(exchange, try_again(code, message, exchange.request_id))
+
     def answered(
         self, exchange: Exchange, status: int, fields: bytes, body: bytes, length: int | None
     ) -> None:
@@ -132,7 +140,7 @@ class Balancer:
         replica = self._leave(exchange)
         replica.failures = 0
         replica.series.answered(status, monotonic() - exchange.sent_at)
-        encoded = b"%b%bx-request-id: %b\r\n" % (fields, replica.field, exchange.request_id)
+        encoded = _FIELDS % (fields, replica.field, exchange.request_id, exchange.prediction_id)
         self._end(exchange, Response(status, body, _NO_FIELDS, length, encoded))
 
     def begun(
@@ -142,12 +150,16 @@ class Balancer:
         assert exchange.replica is not None
         exchange.replica.failures = 0
         exchange.status, exchange.took = status, monotonic() - exchange.sent_at
-        encoded = b"%b%bx-request-id: %b\r\n" % (
+        encoded = _FIELDS % (
             fields,
             exchange.replica.field,
             exchange.request_id,
+            exchange.prediction_id,
         )
-        exchange.send(Response(status, body, _NO_FIELDS, length, encoded))
+        response = Response(status, body, _NO_FIELDS, length, encoded)
+        if exchange.recording is not None:
+            _record(exchange, exchange.recording, response)
+        exchange.send(response)
 
     def moved(self, exchange: Exchange) -> None:
         """The time of a request that moves begins anew."""
@@ -182,7 +194,7 @@ class Balancer:
         if exchange.attempts < _ATTEMPTS:
             self._send_again(exchange, self._take(exchange, replica) or self._take(exchange))
         else:
-            self._refuse(exchange, "unavailable", "its replicas close their connections")
+            self.refuse(exchange, "unavailable", "its replicas close their connections")
 
     def lost(self, exchange: Exchange, code: str, reason: str) -> None:
         """Answer 502: it may have run, so it is not sent again."""
@@ -270,6 +282,10 @@ class Balancer:
         return replica
 
     def _end(self, exchange: Exchange, response: Response) -> None:
+        if not response.encoded:  # an answer of our own
+            response.headers.append((b"x-prediction-id", exchange.prediction_id))
+        if exchange.recording is not None:
+            _record(exchange, exchange.recording, response)
         exchange.send(response)
         self._over(exchange)
 
@@ -285,25 +301,20 @@ class Balancer:
             for _, column in self._queued.others():
                 self._seat.board.ring(column)
 
-    def _refuse(self, exchange: Exchange, code: str, reason: str) -> None:
-        message = f"service `{self.route.name}` cannot take the request: {reason}"
-        self.own.refused(503)
-        self._end(exchange, try_again(code, message, exchange.request_id))
-
     def _refuse_for_shortage(self, exchange: Exchange) -> None:
         if not self._active:
-            self._refuse(exchange, "unavailable", self.route.unavailable or "no replica is ready")
+            self.refuse(exchange, "unavailable", self.route.unavailable or "no replica is ready")
         elif all(replica.failures for replica in self._active):
             reason = self.route.unavailable or "none of its replicas can be reached"
-            self._refuse(exchange, "unavailable", reason)
+            self.refuse(exchange, "unavailable", reason)
         else:
-            self._refuse(exchange, "overloaded", "too many requests (overloaded)")
+            self.refuse(exchange, "overloaded", "too many requests (overloaded)")
 
     def _enqueue(self, exchange: Exchange) -> None:
         route = self.route
         is_ready = exchange.deployment in self._pools
         if exchange.named and self._active and not is_ready:
-            self._refuse(exchange, "unavailable", "no replica of that deployment is ready")
+            self.refuse(exchange, "unavailable", "no replica of that deployment is ready")
             return
         full = self._queued.all() >= route.max_queued_requests and not exchange.attempts
         patience = self._patience if self._active or is_ready else self._sleep
@@ -452,6 +463,14 @@ class Balancer:
             reason,
             exchange.request_id.decode("latin-1"),
         )
+
+
+def _record(exchange: Exchange, recording: Recording, response: Response) -> None:
+    body = exchange.body if exchange.rest is None else None
+    replica = exchange.replica
+    upstream = None if replica is None else replica.upstream
+    place = ("", "") if upstream is None else (upstream.deployment, upstream.replica)
+    recording.answered(response, exchange.prediction_id, exchange.request_id, body, place)
 
 
 def _times(route: ServiceRoute) -> tuple[float, float, float]:

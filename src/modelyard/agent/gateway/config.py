@@ -70,6 +70,20 @@ class DeploymentRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureRoute:
+    """How requests to a service are recorded."""
+
+    service: str
+    """Id of the service: the name of its folder."""
+    percent: int
+    """How many of a hundred requests, chosen at random."""
+    space: int
+    """Bytes of disk for what is on its way, for each that writes."""
+    when_full: str
+    """`refuse`, `drop_new` or `drop_old`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoute:
     """One service and the replicas that answer for it."""
 
@@ -103,6 +117,8 @@ class ServiceRoute:
     """Id of the one that is tried beside the others; empty: none is."""
     sticky: str = ""
     """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
+    capture: CaptureRoute | None = None
+    """None: nothing is recorded."""
 
     def __post_init__(self) -> None:
         if self.max_concurrent_requests < 1 or self.scoring_timeout <= 0 or self.max_queue_wait < 0:
@@ -206,6 +222,7 @@ def _config(body: dict[str, Any]) -> GatewayConfig:
 def _service(body: dict[str, Any]) -> ServiceRoute:
     keys = tuple(Key(**key) for key in body["keys"])
     upstreams = tuple(Upstream(**upstream) for upstream in body["upstreams"])
+    capture = body.get("capture")
     values = {
         **body,
         "keys": keys,
@@ -213,6 +230,7 @@ def _service(body: dict[str, Any]) -> ServiceRoute:
         "cors_origins": tuple(body.get("cors_origins", ())),
         "clients": tuple(body.get("clients", ())),
         "deployments": tuple(DeploymentRoute(**d) for d in body.get("deployments", ())),
+        "capture": CaptureRoute(**capture) if capture else None,
     }
     return ServiceRoute(**values)
 

@@ -9,7 +9,13 @@ from urllib.parse import quote
 from modelyard.agent.gateway.known_answers import HOP_BY_HOP
 from modelyard_runtime.http.server import Head
 
-_NOT_PASSED_ON = HOP_BY_HOP | {b"authorization", b"x-forwarded-prefix", b"x-request-id"}
+_NOT_PASSED_ON = HOP_BY_HOP | {
+    b"authorization",
+    b"x-forwarded-prefix",
+    b"x-modelyard-capture",
+    b"x-prediction-id",
+    b"x-request-id",
+}
 _PREFIX = "/services/"
 _PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
 CHUNKED = b"transfer-encoding: chunked\r\n"

@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 
 from modelyard.agent.gateway.admission import Admission, Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.board import Seat
+from modelyard.agent.gateway.capturing import NO_ROOM, Recorder, asked_of, recorder_of
 from modelyard.agent.gateway.clients import Clients
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
@@ -65,7 +67,18 @@ class _Service:
     `names` are the ids of its deployments, by what callers may call them.
     """
 
-    __slots__ = ("admission", "balancer", "names", "origins", "refusals", "sticky", "wants")
+    __slots__ = (
+        "admission",
+        "balancer",
+        "captured",
+        "names",
+        "origins",
+        "recorder",
+        "refusals",
+        "sticky",
+        "wants",
+        "writer",
+    )
 
     def __init__(
         self,
@@ -73,9 +86,13 @@ class _Service:
         loop: asyncio.AbstractEventLoop,
         counters: Counters,
         seat: Seat,
+        captured: Path | None = None,
     ) -> None:
         self.refusals = Refusals()
         self.balancer = Balancer(route, loop, counters, seat)
+        self.captured = captured
+        self.writer = f"gateway-{seat.column}"
+        self.recorder: Recorder | None = None
         self._follow(route)
 
     def change(self, route: ServiceRoute) -> None:
@@ -92,6 +109,7 @@ class _Service:
         self.admission = Admission(route, self.refusals)
         self.origins = Origins(route.cors_origins) if route.cors_origins else None
         self.wants = _WANTED.get(route.auth, _WANTED["key"])
+        self.recorder = recorder_of(route, self.captured, self.writer, self.recorder)
         self.sticky = route.sticky.encode()
         self.names = {d.image.encode(): d.id for d in route.deployments}
         self.names |= {d.id.encode(): d.id for d in route.deployments}
@@ -113,6 +131,7 @@ class Passage:
     """What is remembered of a head that was let in: all that follows from it, done once."""
 
     __slots__ = (
+        "asked",
         "balancer",
         "bodyless",
         "deployment",
@@ -135,6 +154,8 @@ class Passage:
         self.door: _Service | None = None
         """What asks everybody who comes with this head for a certificate; None: nothing does."""
         self.balancer = service.balancer
+        self.asked = asked_of(service.recorder, head, place)
+        """What is recorded of it; None where nothing is."""
         self.origins = service.origins
         self.bodyless = head.method == "HEAD"
         self.request_id = head.headers.get(b"x-request-id")
@@ -152,9 +173,12 @@ class Gateway:
     Args:
         counters: Where it counts what becomes of them.
         seat: The column of this process on the board of the gateway; None: it is alone.
+        captured: Folder in which requests are recorded; None: they are not.
     """
 
-    def __init__(self, counters: Counters, seat: Seat | None = None) -> None:
+    def __init__(
+        self, counters: Counters, seat: Seat | None = None, captured: Path | None = None
+    ) -> None:
         self._counters = counters
         self.seat = seat or Seat.alone()
         self.config_version = 0
@@ -174,20 +198,26 @@ class Gateway:
         self._closed: list[Balancer] = []
         self._figures: _Service | None = None
         """What answers for `/metrics` of every service."""
+        self._captured = captured
 
     def apply(self, config: GatewayConfig) -> None:
         """Serve by another configuration from now on. Nothing in flight is dropped."""
         self._counters.follow(_counted(config))
         routes = {route.name: route for route in config.services}
         for name in self._services.keys() - routes.keys():
-            balancer = self._services.pop(name).balancer
+            service = self._services.pop(name)
+            balancer = service.balancer
             balancer.close()
+            if service.recorder is not None:
+                service.recorder.close()
             self._closed.append(balancer)
         for name, route in routes.items():
             if name in self._services:
                 self._services[name].change(route)
             else:
-                self._services[name] = _Service(route, self._loop, self._counters, self.seat)
+                self._services[name] = _Service(
+                    route, self._loop, self._counters, self.seat, self._captured
+                )
         self._follow_figures(config)
         self.config_version = config.version
         self._epoch += 1
@@ -202,6 +232,12 @@ class Gateway:
             self._figures = self._apart(_figures(config))
         else:
             self._figures.change(_figures(config))
+
+    def close_segments(self, *, all_of_them: bool = False) -> None:
+        """Let the agent have the records that are due, or all."""
+        for service in self._services.values():
+            if service.recorder is not None:
+                (service.recorder.close if all_of_them else service.recorder.tick)()
 
     def _apart(self, route: ServiceRoute) -> _Service:
         """What is no service of a user: nobody counts its requests, or the places they have."""
@@ -296,21 +332,32 @@ class Gateway:
 
     def _pass(self, request: Request, passage: Passage) -> Exchange:
         """Send a request on its way to a replica."""
-        request_id = passage.request_id or self._new_request_id()
-        balancer = passage.balancer
+        prediction_id = self._new_request_id()
+        request_id = passage.request_id or prediction_id
+        balancer, asked = passage.balancer, passage.asked
+        recording = None if asked is None else asked.begin()
+        end = end_of_head(request_id)
+        if asked is not None and recording is not None and recording.wanted:
+            end = asked.told(prediction_id, request_id) + end
         exchange = Exchange(
             balancer,
             request_id,
-            passage.head + end_of_head(request_id),
+            passage.head + end,
             request.body,
             passage.bodyless,
+            prediction_id,
+            recording,
         )
         if passage.deployment:
             exchange.deployment, exchange.named = passage.deployment, passage.named
-        if request.stream is None:
+        if recording is not None and recording.is_blocked:
+            balancer.refuse(exchange, "capture_full", NO_ROOM)
+        elif request.stream is None:
             balancer.submit(exchange)
         else:
-            receiving = self._loop.create_task(self._receive(exchange, request.stream, passage))
+            receiving = self._loop.create_task(
+                self._receive(exchange, request.stream, passage, end)
+            )
             self._receiving.add(receiving)
             receiving.add_done_callback(self._receiving.discard)
         return exchange
@@ -321,7 +368,7 @@ class Gateway:
         return head.length is None or head.length > _KEPT_BODY
 
     async def _receive(
-        self, exchange: Exchange, stream: AsyncIterator[bytes], passage: Passage
+        self, exchange: Exchange, stream: AsyncIterator[bytes], passage: Passage, end: bytes
     ) -> None:
         """Wait for the beginning of a body; what is more than that is passed on as it comes."""
         parts, size = [], 0
@@ -340,7 +387,7 @@ class Gateway:
         if not passage.is_framed:
             exchange.chunked = exchange.rest is not None
             framing = CHUNKED if exchange.chunked else length_field(size)
-            exchange.head = passage.head + framing + end_of_head(exchange.request_id)
+            exchange.head = passage.head + framing + end
         passage.balancer.submit(exchange)
 
     def _passage(self, head: Head) -> Passage | None:

@@ -27,7 +27,7 @@ HOP_BY_HOP = frozenset(
     )
 )
 """Fields about one connection, or written anew for the next one: never passed on."""
-DROPPED = HOP_BY_HOP | {b"date", b"server", b"x-request-id"}
+DROPPED = HOP_BY_HOP | {b"date", b"server", b"x-request-id", b"x-prediction-id"}
 """Fields of an answer that are not passed on."""
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [\t -~]*)?")

@@ -75,7 +75,7 @@ class Process:
 
     async def _serve(self, seat: Seat) -> None:
         counters = open_counters(self._folder / files.COUNTERS / str(seat.column))
-        self._gateway = Gateway(counters, seat)
+        self._gateway = Gateway(counters, seat, self._folder / files.CAPTURED)
         self._server = serve(self._gateway, Limits(connections=_room_for_connections()))
         self._obey()
         self._follow()
@@ -89,6 +89,7 @@ class Process:
         seat.accepts(more=False)
         await self._drain()
         ticking.cancel()
+        self._gateway.close_segments(all_of_them=True)
         self._report()
 
     async def _drain(self) -> None:
@@ -102,6 +103,7 @@ class Process:
         while True:
             self._follow()
             self._gateway.look()
+            self._gateway.close_segments()
             self._report()
             await asyncio.sleep(TICK)
 

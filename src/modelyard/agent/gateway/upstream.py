@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol, cast
 
 from modelyard.agent.gateway.board import Tally
+from modelyard.agent.gateway.capturing import Recording
 from modelyard.agent.gateway.config import Upstream
 from modelyard.agent.gateway.counters import Series
 from modelyard.agent.gateway.deadlines import Deadlines
@@ -71,7 +72,9 @@ class Exchange(Reply):
         rest: What follows of the body, to be passed on as it comes; None when it is whole.
         chunked: The rest is framed in chunks, because its length is not known.
         passed_on: A replica has been sent some of what comes only once.
-        request_id: Names the request in answers and logs.
+        request_id: Names the request in answers and logs; the caller may have chosen it.
+        prediction_id: Names the answer, and no other.
+        recording: What records it, where that is wanted.
         bodyless: Whether the answer has no body whatever its header says (HEAD).
         attempts: How often it has been sent to a replica.
         replica: Where it is, or was last.
@@ -101,6 +104,8 @@ class Exchange(Reply):
         "owner",
         "passed_on",
         "patience_ends",
+        "prediction_id",
+        "recording",
         "replica",
         "request_id",
         "rest",
@@ -117,10 +122,14 @@ class Exchange(Reply):
         head: bytes,
         body: bytes,
         bodyless: bool = False,
+        prediction_id: bytes = b"",
+        recording: Recording | None = None,
     ) -> None:
         super().__init__()
         self.owner = owner
         self.request_id = request_id
+        self.prediction_id = prediction_id or request_id
+        self.recording = recording
         self.head = head
         self.body = body
         self.bodyless = bodyless

@@ -21,6 +21,7 @@ from modelyard.images.launch import base_python
 from modelyard.images.sandbox import bubblewrap, confine, system_files
 
 SCRATCH = "scratch"
+CAPTURED = "captured"
 CONFIG = "replica.json"
 STATUS = "status/status.json"
 """In a folder of its own, for that is all that the runtime may write beside its scratch folder."""
@@ -110,6 +111,8 @@ class Places(NamedTuple):
     """Its home, its temporary files, and the only folder that it may fill."""
     config: Path
     status: Path
+    captured: Path
+    """Where it records requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ class Cell:
         read = {Path(confine.__file__): self._confine(), outside.config: inside.config}
         write = {
             outside.status.parent: inside.status.parent,
+            outside.captured: inside.captured,
             self.folder / _SHARED_MEMORY: Path("/dev/shm"),  # noqa: S108 - of this run alone
             outside.scratch: inside.scratch,
         }
@@ -218,7 +222,8 @@ class Cell:
             options += ["--no-tcp"] if self.sandbox.no_tcp else []
         read = [*system_files.readable(online=self._online), *system_files.KERNEL]
         read += [self.outside.config, *self.layers.values()]
-        write = [*system_files.DEVICES, self.outside.status.parent, self.outside.scratch]
+        write = [*system_files.DEVICES, self.outside.status.parent]
+        write += [self.outside.captured, self.outside.scratch]
         for option, paths in (("--read", read), ("--write", write)):
             options += [word for path in paths for word in (option, str(path))]
         return options
@@ -229,7 +234,8 @@ class Cell:
 
     def _writable(self) -> tuple[Path, ...]:
         outside = self.outside
-        return (outside.scratch, outside.status.parent, self.folder / _SHARED_MEMORY)
+        shared_memory = self.folder / _SHARED_MEMORY
+        return (outside.scratch, outside.status.parent, outside.captured, shared_memory)
 
     @property
     def _online(self) -> bool:
@@ -243,4 +249,4 @@ class Cell:
 
 
 def _places(layers: Mapping[LayerKind, Path], folder: Path) -> Places:
-    return Places(layers, folder / SCRATCH, folder / CONFIG, folder / STATUS)
+    return Places(layers, folder / SCRATCH, folder / CONFIG, folder / STATUS, folder / CAPTURED)

@@ -36,7 +36,10 @@ def test_only_the_own_folders_are_writable_in_bubblewrap() -> None:
     text = words(BUBBLEWRAP)
     parts = text.split()
     bound = [parts[at + 1] for at, word in enumerate(parts) if word == "--bind"]
-    assert bound == ["/replica/status", "/replica/shm", "/replica/scratch", "/replica/scratch"]
+    assert bound == [
+        *("/replica/status", "/replica/captured", "/replica/shm"),
+        *("/replica/scratch", "/replica/scratch"),
+    ]
     assert "--ro-bind-try /layers/code/opt/modelyard/code /opt/modelyard/code" in text
     assert text.endswith("-- python -m runtime")
 

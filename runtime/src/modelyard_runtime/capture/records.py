@@ -1,0 +1,89 @@
+"""What is recorded of one request, and of what a script collects, as MessagePack arrays."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+FORMAT = 1
+"""Version of the records; the first one of a segment tells it."""
+
+LARGEST_BODY = 1 << 20
+"""Bytes of an input or an output that are kept; of a longer one only its size is."""
+
+Moment = Annotated[int, Meta(ge=0, lt=4_000_000_000_000_000)]
+Size = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Text = Annotated[str, Meta(max_length=16_384)]
+
+
+class About(msgspec.Struct, array_like=True, frozen=True, tag=0):
+    """The first record of a segment."""
+
+    format: int
+    writer: str
+    """Who wrote it: `gateway`, or `worker-` and the number of a worker."""
+
+
+class Answered(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """One request that was answered, whatever the answer was. Only new fields at the end."""
+
+    at: Moment
+    """Microseconds since 1970, when the answer was there."""
+    prediction: Text
+    """The id of this answer: unique."""
+    request: Text
+    """The id that the caller gave, or the same as `prediction`."""
+    key: Text
+    """Public part of the caller's key; empty: there was none."""
+    deployment: Text
+    """Which deployment answered; empty where the folder of the segment says it, or none did."""
+    replica: Text
+    status: Annotated[int, Meta(ge=0, le=999)]
+    seconds: float
+    """From a whole request to its answer."""
+    path: Text
+    code: Text
+    """The gateway's own word for a failure, such as `replica_lost`; empty for a replica's answer.
+    """
+    input: bytes | None
+    """The body; None: there was none, or it was too long, or it was not kept."""
+    input_type: Text
+    input_size: Size
+    """Bytes of the whole body."""
+    output: bytes | None
+    output_type: Text
+    output_size: Size
+
+
+class Collected(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """Rows that a script has collected."""
+
+    at: Moment
+    prediction: Text
+    """The request in which it did; empty: in none, as in `init()`."""
+    name: Text
+    """What the rows are, such as `inputs`."""
+    columns: bytes
+    """A JSON object: lists of equal length, by name."""
+
+
+Record = About | Answered | Collected
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(About | Answered | Collected)
+
+encode = _encoder.encode
+
+
+def decode(payload: bytes) -> Record:
+    """Read one record.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return _decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,127 @@
+"""`python -m modelyard.capture.asking`: answers one SQL question about files of records.
+
+It reads a `Question` from stdin, writes the answer into a file and ends with status 0; or, with
+status 1, says in one line of stderr why not. The SQL is a stranger's: it may read the view
+`requests` and nothing else of this host, and can change nothing.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+
+from modelyard.capture.jobs import Question
+from modelyard.schemas import AnswerForm
+
+MEMORY = 1 << 30
+"""Bytes that DuckDB may use."""
+
+
+class Refused(Exception):
+    """The SQL is not answered; the message says why."""
+
+
+def ask(question: Question) -> None:
+    """Answer a question.
+
+    Raises:
+        Refused: The SQL is wrong, or not only a `SELECT`.
+    """
+    with duckdb.connect(config={"memory_limit": f"{MEMORY >> 20}MB"}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        _make_views(connection, question.files)
+        _close(connection, question)
+        try:
+            _refuse_more_than_reading(connection, question.sql)
+            answer = connection.sql(question.sql)
+            if question.most_rows is not None:
+                answer = answer.limit(question.most_rows)
+            _write(answer, question)
+        except duckdb.Error as error:
+            raise Refused(str(error).strip()) from error
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
+    """`requests`: a row for each answered request.
+
+    A worker may have recorded an answer that it could not send any more; what the gateway then has
+    answered counts.
+    """
+    connection.read_parquet(
+        [str(path) for path in files], union_by_name=True, hive_partitioning=False
+    ).create_view("records")
+    connection.execute(
+        "CREATE VIEW requests AS SELECT * FROM records WHERE recorded_by = 'gateway' OR "
+        "prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway')"
+    )
+
+
+def _close(connection: duckdb.DuckDBPyConnection, question: Question) -> None:
+    """From here on nothing but these files can be reached."""
+    answer = question.answer
+    written_first = answer.with_name(f"tmp_{answer.name}")  # which becomes the answer when whole
+    allowed = [str(path) for path in (*question.files, answer, written_first)]
+    connection.execute("SET allowed_paths = $1", [allowed])
+    for setting in (
+        "enable_external_access = false",
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+def _refuse_more_than_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        raise Refused("one SELECT is answered, and nothing else")
+
+
+def _write(answer: duckdb.DuckDBPyRelation, question: Question) -> None:
+    if question.form is AnswerForm.PARQUET:
+        answer.write_parquet(str(question.answer), compression="zstd", overwrite=True)
+    elif question.form is AnswerForm.CSV:
+        answer.write_csv(str(question.answer), header=True, overwrite=True)
+    else:
+        question.answer.write_bytes(orjson.dumps(_table(answer), default=_plain))
+
+
+def _table(answer: duckdb.DuckDBPyRelation) -> dict[str, Any]:
+    kinds = [str(kind) for kind in answer.types]
+    rows = [
+        [_parsed(value, kind) for value, kind in zip(row, kinds, strict=True)]
+        for row in answer.fetchall()
+    ]
+    return {"columns": answer.columns, "types": kinds, "rows": rows}
+
+
+def _parsed(value: Any, kind: str) -> Any:
+    return orjson.loads(value) if kind == "JSON" and value is not None else value
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def main() -> int:
+    """Answer the question on stdin."""
+    question = Question.model_validate_json(sys.stdin.buffer.read())
+    resource.setrlimit(resource.RLIMIT_CPU, (question.seconds, question.seconds + 1))
+    try:
+        ask(question)
+    except Refused as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The server's files of captured records, in folders that other programs can read, too.
+
+`service=<name>/model=<name>/version=<n>/date=<day>/<segment>.parquet`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from modelyard.domain.captured import Segment
+from modelyard.errors import InsufficientStorage, IntegrityError
+
+LARGEST = 1 << 30
+"""Bytes of one file."""
+
+
+class Arrival:
+    """A file that is coming in."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._file = os.fdopen(descriptor, "wb")
+        self._hash = hashlib.sha256()
+        self.path = path
+        self.size = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            InsufficientStorage: The disk is full.
+            IntegrityError: There are more of them than a segment has.
+        """
+        self.size += len(chunk)
+        if self.size > LARGEST:
+            raise IntegrityError(f"a captured segment is longer than {LARGEST} bytes")
+        self._hash.update(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise _full(error) from error
+
+    def finish(self) -> str:
+        """Have everything on the disk; the digest of it."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _full(error) from error
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def close(self) -> None:
+        """Let go of it."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class CapturedFiles:
+    """A folder of segments.
+
+    Args:
+        folder: Of all of them; made when it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arriving = folder / ".arriving"
+
+    @contextmanager
+    def receive(self) -> Iterator[Arrival]:
+        """Take a file in; it is gone afterwards, unless it was placed."""
+        self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._arriving)
+        arrival = Arrival(descriptor, Path(name))
+        try:
+            yield arrival
+        finally:
+            arrival.close()
+            arrival.path.unlink(missing_ok=True)
+
+    def place(self, segment: Segment, arrival: Arrival) -> None:
+        """Put what has arrived where the segment belongs.
+
+        Raises:
+            IntegrityError: It is not what the segment says.
+        """
+        digest = arrival.finish()
+        if (digest, arrival.size) != (segment.digest, segment.size):
+            raise IntegrityError(
+                f"captured segment `{segment.name}` arrived as {digest}, {arrival.size} bytes, and "
+                f"was to be {segment.digest}, {segment.size} bytes",
+                hint="the agent sends it again",
+            )
+        path = self.path(segment)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        arrival.path.replace(path)
+        for folder in (path.parent, *list(path.parents)[1:5]):
+            _sync(folder)
+
+    def path(self, segment: Segment) -> Path:
+        """Where a segment is."""
+        return (
+            self._folder
+            / f"service={segment.service_name}"
+            / f"model={segment.model}"
+            / f"version={segment.version}"
+            / f"date={segment.date}"
+            / f"{segment.name}.parquet"
+        )
+
+    def delete(self, segment: Segment) -> None:
+        """Remove a segment; no error when it is gone."""
+        path = self.path(segment)
+        path.unlink(missing_ok=True)
+        for folder in list(path.parents)[:4]:
+            with suppress(OSError):  # others are in it
+                folder.rmdir()
+
+
+def _full(error: OSError) -> InsufficientStorage:
+    return InsufficientStorage(
+        f"a captured segment cannot be written: {error.strerror}", hint="free some space"
+    )
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,57 @@
+"""What the two programs of this folder are told. Those that tell them need no DuckDB for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from modelyard.domain.values import Value
+from modelyard.schemas import AnswerForm
+
+
+class KnownDeployment(Value):
+    """What is to be said of the records of one deployment."""
+
+    service: UUID
+    service_name: str
+    image: str
+    """`name:version`."""
+    model: str
+    """`name:version` of its first model."""
+
+
+class OpenSegment(Value):
+    """One closed segment and whose it is."""
+
+    path: Path
+    source: str
+    """Unique among all that write on this host: part of the file's name."""
+    service: UUID
+    service_name: str
+    deployment: str = ""
+    """Of all of its records; empty: each says it for itself."""
+    replica: str = ""
+
+
+class Job(Value):
+    """What is to be sealed."""
+
+    outbox: Path
+    """Where the files go."""
+    deployments: dict[str, KnownDeployment]
+    segments: tuple[OpenSegment, ...]
+
+
+class Question(Value):
+    """SQL, and what it is about."""
+
+    sql: str
+    files: tuple[Path, ...]
+    """Of records, as `sealing` writes them."""
+    form: AnswerForm = AnswerForm.JSON
+    most_rows: int | None = None
+    """Rows of the answer; further ones are left out."""
+    answer: Path
+    """File to write."""
+    seconds: int = 60
+    """Processor time, after which it is ended."""

@@ -1,0 +1,214 @@
+"""`python -m modelyard.capture.sealing`: turns closed segments into Parquet files.
+
+It reads a `Job` from stdin. Each segment becomes one file for each deployment and day in it, under
+names that follow from the segment's alone, beside a `domain.captured.Segment` in JSON; then the
+segment goes. Killed anywhere and started again, it writes the same files again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import orjson
+
+from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
+from modelyard.domain.captured import UNKNOWN_MODEL, Segment
+from modelyard.domain.values import Reference
+from modelyard.files import replace_file
+from modelyard_runtime.capture.records import Answered, decode
+from modelyard_runtime.capture.segments import ENDING, open_closed, read_records
+
+RECORD_COLUMNS = {
+    "time": "TIMESTAMPTZ",
+    "prediction_id": "VARCHAR",
+    "request_id": "VARCHAR",
+    "key_id": "VARCHAR",
+    "service": "VARCHAR",
+    "deployment": "VARCHAR",
+    "image": "VARCHAR",
+    "model": "VARCHAR",
+    "version": "INTEGER",
+    "replica": "VARCHAR",
+    "recorded_by": "VARCHAR",
+    "path": "VARCHAR",
+    "status": "SMALLINT",
+    "seconds": "DOUBLE",
+    "code": "VARCHAR",
+    "inputs": "JSON",
+    "input_type": "VARCHAR",
+    "input_size": "BIGINT",
+    "input_bytes": "BLOB",
+    "outputs": "JSON",
+    "output_type": "VARCHAR",
+    "output_size": "BIGINT",
+    "output_bytes": "BLOB",
+}
+"""The columns of a file, and their types."""
+
+_READ_AS = {"JSON": "VARCHAR", "BLOB": "VARCHAR", "TIMESTAMPTZ": "BIGINT"}
+_CONVERT = {
+    "JSON": "{0}::JSON",
+    "BLOB": "from_base64({0})",
+    "TIMESTAMPTZ": "make_timestamptz({0})",
+}
+
+
+def seal_all(job: Job) -> None:
+    """Seal every segment that is closed."""
+    for segment in job.segments:
+        fd = open_closed(segment.path)
+        if fd is None:
+            continue  # it is written again, or has been thrown away
+        try:
+            try:
+                _seal(job, segment, fd)
+            except duckdb.Error as error:  # what is JSON to one parser may be none to another
+                sys.stderr.write(f"{segment.path}: {error}\n")
+                os.lseek(fd, 0, os.SEEK_SET)
+                _seal(job, segment, fd, as_bytes=True)
+            segment.path.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+
+
+def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) -> None:
+    groups: dict[tuple[str, date], list[Answered]] = defaultdict(list)
+    for record in _answered(fd):
+        day = datetime.fromtimestamp(record.at / 1e6, UTC).date()
+        groups[segment.deployment or record.deployment, day].append(record)
+    name = segment.path.name.removesuffix(ENDING)
+    for number, ((deployment, day), records) in enumerate(sorted(groups.items())):
+        known = job.deployments.get(deployment) or _latest(job, segment.service)
+        common = _common(segment, deployment, known)
+        rows = ({**common, **_row(segment, record, as_bytes)} for record in records)
+        target = f"{name}-{segment.source}-{number}"
+        size, digest = _write_parquet(job.outbox, target, rows)
+        times = [record.at for record in records]
+        sealed = Segment(
+            name=target,
+            service=segment.service,
+            service_name=segment.service_name,
+            model=common["model"],
+            version=common["version"],
+            image=common["image"] or "",
+            date=day,
+            rows=len(records),
+            first=datetime.fromtimestamp(min(times) / 1e6, UTC),
+            last=datetime.fromtimestamp(max(times) / 1e6, UTC),
+            size=size,
+            digest=digest,
+        )
+        replace_file(job.outbox / f"{target}.json", sealed.model_dump_json())
+
+
+def _answered(fd: int) -> Iterator[Answered]:
+    for payload in read_records(fd):
+        try:
+            record = decode(payload)
+        except ValueError:
+            continue  # whole, and yet no record: a script can write here, too
+        if isinstance(record, Answered):
+            yield record
+
+
+def _latest(job: Job, service: UUID) -> KnownDeployment | None:
+    """What stands for a request that no deployment has answered: the newest of the service."""
+    own = [known for known in job.deployments.values() if known.service == service]
+    return own[-1] if own else None
+
+
+def _common(segment: OpenSegment, deployment: str, known: KnownDeployment | None) -> dict[str, Any]:
+    """What all records of one deployment share."""
+    model = Reference.parse(known.model) if known and known.model else Reference(UNKNOWN_MODEL, 0)
+    return {
+        "service": segment.service_name,
+        "deployment": deployment or None,
+        "image": known.image if known else None,
+        "model": model.name,
+        "version": model.version or 0,
+    }
+
+
+def _row(segment: OpenSegment, record: Answered, as_bytes: bool) -> dict[str, Any]:
+    return {
+        "time": record.at,
+        "prediction_id": record.prediction,
+        "request_id": record.request or record.prediction,
+        "key_id": record.key or None,
+        "replica": segment.replica or record.replica or None,
+        "recorded_by": "worker" if segment.replica else "gateway",
+        "path": record.path,
+        "status": record.status,
+        "seconds": record.seconds,
+        "code": record.code or None,
+        **_body("input", record.input, record.input_type, record.input_size, as_bytes),
+        **_body("output", record.output, record.output_type, record.output_size, as_bytes),
+    }
+
+
+def _body(name: str, body: bytes | None, kind: str, size: int, as_bytes: bool) -> dict[str, Any]:
+    """A body as JSON if it is that, else as bytes."""
+    document = None if as_bytes else _json(body)
+    raw = base64.b64encode(body).decode() if body and document is None else None
+    return {
+        f"{name}s": document,
+        f"{name}_type": kind or None,
+        f"{name}_size": size,
+        f"{name}_bytes": raw,
+    }
+
+
+def _json(body: bytes | None) -> str | None:
+    if body is None:
+        return None
+    try:
+        orjson.loads(body)
+    except ValueError:
+        return None
+    return body.decode()
+
+
+def _write_parquet(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[int, str]:
+    """Write rows; the same ones give the same bytes. Returns their size and digest."""
+    part = folder / f".{name}.part"
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".rows-", suffix=".json") as file:
+        for row in rows:
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        file.flush()
+        read = {name: _READ_AS.get(kind, kind) for name, kind in RECORD_COLUMNS.items()}
+        columns = ", ".join(
+            f"{_CONVERT.get(kind, '{0}').format(name)} AS {name}"
+            for name, kind in RECORD_COLUMNS.items()
+        )
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            source = connection.read_json(
+                file.name, columns=read, format="newline_delimited", maximum_object_size=128 << 20
+            )
+            source.project(columns).write_parquet(str(part), compression="zstd", overwrite=True)
+    found = _digest(part)
+    part.replace(folder / f"{name}.parquet")
+    return found
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    """Size and digest of a file, once it is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), f"sha256:{digest}"
+
+
+if __name__ == "__main__":
+    seal_all(Job.model_validate_json(sys.stdin.buffer.read()))

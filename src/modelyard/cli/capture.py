@@ -1,0 +1,186 @@
+"""`modelyard capture …`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from modelyard.cli import output, parameters, session
+from modelyard.cli.listing import show_all
+from modelyard.client.captures import ALL
+from modelyard.domain.captured import Account, Segment
+from modelyard.domain.values import parse_duration, size_text
+
+app = parameters.commands()
+
+_MOST_SHOWN = 1000
+
+Service = Annotated[
+    str | None, typer.Option("--service", help="Only records of this service.", metavar="SERVICE")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(help="Only files with records from then on: `1h`, or a time.", metavar="TIME"),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(help="Only files with records before then: `1h` ago, or a time.", metavar="TIME"),
+]
+
+
+@app.command("list")
+def list_segments(
+    service: Annotated[
+        str | None, typer.Argument(help="Name of the service.", metavar="[SERVICE]")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """List files of captured records, oldest first."""
+    with session.client() as yard:
+        segments = yard.captures.list(service, since=_time(since), until=_time(until))
+    columns = ("SERVICE", "MODEL", "DATE", "FROM", "TO", "RECORDS", "SIZE", "SEGMENT")
+    show_all(form, segments, columns, _row)
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str, typer.Argument(help="A SELECT from `requests`, or `@file`, or `-`.", metavar="SQL")
+    ],
+    service: Service = None,
+    since: Since = None,
+    until: Until = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Write the answer into this .parquet or .csv file.", metavar="FILE"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Ask about captured requests in SQL.
+
+    `requests` has a row for each answer; `SELECT * FROM requests LIMIT 1` shows its columns. A
+    table on the terminal ends after 1,000 rows.
+    """
+    text = parameters.content(sql).decode()
+    chosen: dict[str, Any] = {"service": service, "since": _time(since), "until": _time(until)}
+    with session.client() as yard:
+        if to is not None:
+            yard.captures.export(to, text, overwrite=overwrite, **chosen)
+            _show_path(to, form)
+            return
+        most = None if form is output.Format.JSON else _MOST_SHOWN
+        answer = yard.captures.query(text, most_rows=most, **chosen)
+    if form is output.Format.JSON:
+        output.data_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+    else:
+        output.table(answer.columns, [[_cell(value) for value in row] for row in answer.rows])
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Argument(help="File to write, .parquet or .csv.", metavar="FILE")],
+    service: Service = None,
+    since: Since = None,
+    until: Until = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Write captured requests into a file, in the order of their answers."""
+    with session.client() as yard:
+        yard.captures.export(
+            to,
+            ALL,
+            service=service,
+            since=_time(since),
+            until=_time(until),
+            overwrite=overwrite,
+        )
+    _show_path(to, form)
+
+
+@app.command()
+def verify(
+    service: parameters.ServiceName,
+    wait: Annotated[
+        str, typer.Option(help="How long to wait for what is on its way.", metavar="TIME")
+    ] = "30s",
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Prove that no record is missing, and exit 1 when one is.
+
+    answered = captured + sampled out + dropped. Every record is read for it.
+    """
+    with session.client() as yard:
+        account = yard.captures.verify(service, wait=_seconds(wait))
+    if form is output.Format.JSON:
+        output.data_json({**account.model_dump(mode="json"), "holds": account.holds})
+    else:
+        _show_account(account)
+    if not (account.is_final and account.holds):
+        raise typer.Exit(1)
+
+
+def _show_account(account: Account) -> None:
+    output.fields(
+        [
+            ("service", account.service),
+            ("answered", account.answered),
+            ("captured", account.captured),
+            ("sampled out", account.sampled_out),
+            ("dropped", account.dropped),
+            ("missing", max(account.missing, 0)),
+            ("doubled", account.doubled),
+            ("without an answer", max(-account.missing, 0) or None),
+            ("segments on their way", account.waiting or None),
+        ]
+    )
+    if not account.is_final:
+        output.say("not final: some records are still on their way")
+    elif account.holds:
+        output.say("answered = captured + sampled out + dropped")
+    else:
+        output.say("records are missing, or here twice")
+
+
+def _show_path(path: Path, form: output.Format) -> None:
+    if form is output.Format.JSON:
+        output.data_json({"path": str(path)})
+    else:
+        output.data(str(path))
+
+
+def _row(segment: Segment) -> list[output.Cell]:
+    return [
+        *(segment.service_name, f"{segment.model}:{segment.version}", str(segment.date)),
+        *(segment.first, segment.last, segment.rows, size_text(segment.size), segment.name),
+    ]
+
+
+def _cell(value: Any) -> output.Cell:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return json.dumps(value)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(str(parse_duration(text)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _time(text: str | None) -> datetime | None:
+    """A moment: so long ago, or as it is written; without a zone it is this machine's."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC) - timedelta(seconds=_seconds(text))

@@ -1,0 +1,152 @@
+"""Captured records: list their files, ask by SQL, export, account for them."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+import httpx2
+from pydantic import TypeAdapter
+
+from modelyard.client.connection import Connection, parse
+from modelyard.client.files import StrPath
+from modelyard.domain.captured import Account, Segment
+from modelyard.domain.validation import compose
+from modelyard.errors import Conflict, InvalidRequest
+from modelyard.schemas import AnswerForm, AskCaptured, CapturedTable
+
+_SEGMENTS = TypeAdapter(tuple[Segment, ...])
+_PAUSE = 0.5
+_FORMS = {".parquet": AnswerForm.PARQUET, ".csv": AnswerForm.CSV}
+ALL = "SELECT * FROM requests ORDER BY time"
+"""What is exported unless told otherwise."""
+
+
+class Captures:
+    """Requests that were recorded, and their answers."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(
+        self,
+        service: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Segment, ...]:
+        """Files of records, oldest first; of one service or of all."""
+        params = {"service": service, "since": _text(since), "until": _text(until)}
+        given = {name: value for name, value in params.items() if value is not None}
+        response = self._connection.request("GET", "/capture/segments", params=given)
+        return _SEGMENTS.validate_json(response.content)
+
+    def query(
+        self,
+        sql: str,
+        *,
+        service: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        most_rows: int | None = None,
+    ) -> CapturedTable:
+        """Answer one `SELECT` from `requests`.
+
+        Args:
+            sql: In DuckDB's dialect.
+            service: Only records of this service; unset takes all.
+            since: Only files with records from then on.
+            until: Only files with records before then.
+            most_rows: Rows of the answer; further ones are left out.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+            InvalidRequest: The SQL is wrong, or more than a `SELECT`.
+        """
+        asked = _asked(sql, AnswerForm.JSON, service, since, until, most_rows)
+        return parse(CapturedTable, self._ask(asked))
+
+    def export(
+        self,
+        path: StrPath,
+        sql: str = ALL,
+        *,
+        service: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write an answer into a file: Parquet or CSV, as the ending of its name says.
+
+        pandas, polars and Arrow read it with their `read_parquet`.
+
+        Raises:
+            Conflict: The file is there.
+            InvalidRequest: The name ends in neither, or the SQL is wrong.
+            NotFound: Nothing was captured of that service.
+        """
+        target = Path(path)
+        form = _FORMS.get(target.suffix)
+        if form is None:
+            raise InvalidRequest(
+                f"`{target}` ends in neither `.parquet` nor `.csv`", hint="name such a file"
+            )
+        if target.exists() and not overwrite:
+            raise Conflict(f"`{target}` is there already", hint="name another file, or --overwrite")
+        response = self._ask(_asked(sql, form, service, since, until, None))
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes(response.content)
+        part.replace(target)
+        return target
+
+    def verify(self, service: str, *, wait: float = 30.0) -> Account:
+        """What became of the requests to a service, by reading every record.
+
+        Args:
+            service: Its name.
+            wait: Seconds to wait for records that are still on their way.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+        """
+        deadline = time.monotonic() + wait
+        first: Account | None = None
+        while True:
+            account = self._connection.get(f"/capture/services/{service}/account", Account)
+            first = first or account
+            is_news = account.as_of != first.as_of  # of something after this call began
+            if (is_news and account.is_final) or time.monotonic() > deadline:
+                return account
+            time.sleep(_PAUSE)
+
+    def _ask(self, asked: AskCaptured) -> httpx2.Response:
+        content = asked.model_dump_json(exclude_unset=True).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._connection.request(
+            "POST", "/capture/query", content=content, headers=headers, repeatable=True
+        )
+
+
+def _asked(
+    sql: str,
+    form: AnswerForm,
+    service: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    most_rows: int | None,
+) -> AskCaptured:
+    wanted = {
+        "sql": sql,
+        "form": form,
+        "service": service,
+        "since": since,
+        "until": until,
+        "most_rows": most_rows,
+    }
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return compose(AskCaptured, given, "the question")
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone().isoformat()

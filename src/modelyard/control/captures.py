@@ -1,0 +1,199 @@
+"""Captured records: taken in from agents, listed, asked, accounted for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from modelyard.capture.files import Arrival, CapturedFiles
+from modelyard.capture.jobs import Question
+from modelyard.domain.captured import Account, Segment
+from modelyard.domain.principal import Principal
+from modelyard.errors import InvalidRequest, NotFound, Unavailable
+from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport
+from modelyard.store import Database
+
+_PATIENCE = 120.0
+"""Seconds that an answer may take."""
+_COUNT = "SELECT count(*), count(DISTINCT prediction_id) FROM requests"
+
+
+class Captures:
+    """What agents and callers may do with captured records.
+
+    Args:
+        database: The manifest.
+        files: The records.
+        scratch: Folder for answers on their way.
+    """
+
+    def __init__(self, database: Database, files: CapturedFiles, scratch: Path) -> None:
+        self._database = database
+        self._files = files
+        self._scratch = scratch
+
+    def receive(self) -> AbstractContextManager[Arrival]:
+        """Begin to take a file in."""
+        return self._files.receive()
+
+    def expected(self, principal: Principal, agent: str, epoch: int) -> int:
+        """The sequence that is expected next."""
+        del principal
+        with self._database.write() as tx:
+            return tx.captured.expected(agent, epoch)
+
+    def add(
+        self,
+        principal: Principal,
+        agent: str,
+        epoch: int,
+        sequence: int,
+        segment: Segment,
+        arrival: Arrival,
+    ) -> CaptureReceipt:
+        """Keep a file that has arrived: once, however often it is sent.
+
+        Raises:
+            IntegrityError: It is not what the segment says.
+            Conflict: The epoch is older than one that was seen.
+        """
+        with self._database.write() as tx:
+            expected = tx.captured.expected(agent, epoch)
+            if sequence != expected:
+                return CaptureReceipt(next=expected)
+            is_new = not tx.captured.has(principal.workspace, segment.name)
+        if is_new:
+            self._files.place(segment, arrival)  # first: a row without a file would be a lie
+        with self._database.write() as tx:
+            tx.captured.add(principal.workspace, agent, epoch, segment)
+            return CaptureReceipt(next=tx.captured.expected(agent, epoch))
+
+    def report(self, principal: Principal, agent: str, report: CaptureReport) -> None:
+        """Keep what an agent's writers have counted, and how much is still on its way."""
+        with self._database.write() as tx:
+            tx.captured.count(principal.workspace, report.tallies)
+            tx.captured.tell_waiting(agent, report.epoch, report.waiting)
+
+    def segments(
+        self,
+        principal: Principal,
+        service: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Segment, ...]:
+        """Files of records, oldest first."""
+        with self._database.read() as tx:
+            return tx.captured.segments(principal.workspace, service, since, until)
+
+    @contextmanager
+    def ask(self, principal: Principal, asked: AskCaptured) -> Iterator[Path]:
+        """A file with the answer to SQL; it is gone afterwards.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+            InvalidRequest: The SQL is wrong, or more than a `SELECT`.
+            Unavailable: It takes too long.
+        """
+        segments = self.segments(principal, asked.service, asked.since, asked.until)
+        if not segments:
+            self._refuse_nothing(principal, asked.service)
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            answer = Path(folder) / "answer"
+            _run(
+                Question(
+                    sql=asked.sql,
+                    files=tuple(self._files.path(segment) for segment in segments),
+                    form=asked.form,
+                    most_rows=asked.most_rows,
+                    answer=answer,
+                )
+            )
+            yield answer
+
+    def account(self, principal: Principal, service: str) -> Account:
+        """What became of the requests to a service, by reading every record.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+        """
+        with self._database.read() as tx:
+            if service not in tx.captured.services(principal.workspace):
+                self._refuse_nothing(principal, service)
+            totals = tx.captured.totals(principal.workspace, service)
+            deleted = tx.captured.deleted_rows(principal.workspace, service)
+            waiting = tx.captured.waiting(principal.workspace, service)
+            segments = tx.captured.segments(principal.workspace, service)
+        captured = deleted
+        doubled = 0
+        if segments:
+            with self.ask(principal, AskCaptured(sql=_COUNT, service=service)) as path:
+                rows, distinct = _rows(path)[0]
+            captured += distinct
+            doubled = rows - distinct
+        missing = totals.answered - captured - totals.sampled_out - totals.dropped
+        return Account(
+            service=service,
+            answered=totals.answered,
+            captured=captured,
+            sampled_out=totals.sampled_out,
+            dropped=totals.dropped,
+            doubled=doubled,
+            waiting=waiting.segments,
+            as_of=waiting.as_of,
+            missing=missing,
+        )
+
+    def _refuse_nothing(self, principal: Principal, service: str | None) -> None:
+        with self._database.read() as tx:
+            known = tx.captured.services(principal.workspace)
+        what = f"of service `{service[:100]}`" if service else "here"
+        hint = f"there are records of: {', '.join(known)}" if known else ""
+        raise NotFound(
+            f"nothing that was captured {what} has come in yet",
+            hint=hint
+            or "`modelyard service update NAME --capture 100%` switches it on; records come in "
+            "some seconds after their requests",
+        )
+
+
+def _run(question: Question) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "modelyard.capture.asking"],
+            input=question.model_dump_json().encode(),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _too_slow() from None
+    if done.returncode == 0:
+        return
+    if done.returncode < 0:
+        raise _too_slow()
+    raise InvalidRequest(
+        f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
+        hint="ask with one SELECT from `requests`; `SELECT * FROM requests LIMIT 1` shows what "
+        "there is",
+    )
+
+
+def _too_slow() -> Unavailable:
+    return Unavailable(
+        "the question took too long, or too much memory",
+        hint="ask about a shorter time with --since, or for fewer columns",
+    )
+
+
+def _rows(path: Path) -> list[list[Any]]:
+    rows: list[list[Any]] = orjson.loads(path.read_bytes())["rows"]
+    return rows

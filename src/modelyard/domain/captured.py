@@ -1,0 +1,87 @@
+"""Captured requests as files, and the account of what became of every request."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from modelyard.domain.values import Digest, Name, ServiceName, Value
+
+SegmentName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,199}$")]
+
+UNKNOWN_MODEL = "unknown"
+"""The model of records that no deployment can be told of."""
+
+
+class Segment(Value):
+    """A closed file of captured records: Parquet."""
+
+    name: SegmentName
+    """The same whenever the same records are sealed, and unique."""
+    service: UUID
+    service_name: ServiceName
+    model: Name
+    """Of the image that answered, the first if it has several."""
+    version: int = Field(ge=0)
+    image: str
+    """`name:version`; empty where none is known."""
+    date: date
+    """Of its records, UTC."""
+    rows: int = Field(ge=0)
+    first: datetime
+    """When the first of its records was answered."""
+    last: datetime
+    size: int = Field(gt=0)
+    """Bytes."""
+    digest: Digest
+
+
+class Tally(Value):
+    """What one writer has counted: what became of requests."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    """Of the writer's file."""
+    service: UUID
+    service_name: ServiceName
+    answered: int
+    captured: int
+    sampled_out: int
+    dropped: int
+
+
+class Account(Value):
+    """What became of the requests to a service that were answered while capture was on.
+
+    answered = captured + sampled out + dropped, once nothing is on its way.
+    """
+
+    service: str
+    answered: int
+    captured: int
+    """Those of which there is a record here, or was one until it was deleted."""
+    sampled_out: int
+    """Those that were left out of the sample."""
+    dropped: int
+    """Those whose record was thrown away because there was no room."""
+    doubled: int
+    """Records beyond the first of the same answer."""
+    waiting: int
+    """Segments that were still on their hosts at the last report; the rest is not final then."""
+    as_of: datetime | None
+    """When the last report came in."""
+    missing: int
+    """Records that should be here. Below 0: records of requests whose answer never left, because
+    the gateway was killed."""
+
+    @property
+    def is_final(self) -> bool:
+        """Everything has come in."""
+        return self.waiting == 0
+
+    @property
+    def holds(self) -> bool:
+        """Nothing is missing, and nothing is here twice."""
+        return self.missing <= 0 and self.doubled == 0

@@ -1,0 +1,169 @@
+"""Files of captured records, numbered on their way in, and what became of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from modelyard.domain.captured import Segment, Tally
+from modelyard.errors import Conflict
+from modelyard.store.repository import Repository
+from modelyard.store.rows import AgentRow, CaptureSegmentRow, CaptureStreamRow, CaptureTallyRow
+
+_FIELDS = tuple(Segment.model_fields)
+
+
+class Totals(NamedTuple):
+    """The sums of all tallies of a service."""
+
+    answered: int
+    captured: int
+    sampled_out: int
+    dropped: int
+
+
+class Waiting(NamedTuple):
+    """Segments that are still on hosts."""
+
+    segments: int
+    as_of: datetime | None
+    """When the host that has been silent the longest last said so; None: none has."""
+
+
+class Captured(Repository):
+    """Captured records by workspace and name of the service; also of services that are gone."""
+
+    def expected(self, agent: str, epoch: int) -> int:
+        """The sequence that is expected next from an agent.
+
+        Raises:
+            Conflict: The epoch is older than one that was seen.
+        """
+        return self._stream(agent, epoch).next
+
+    def add(self, workspace: str, agent: str, epoch: int, segment: Segment) -> bool:
+        """Take in the segment that was expected; False: it is here already, by its name."""
+        self._stream(agent, epoch).next += 1
+        if self.has(workspace, segment.name):
+            return False
+        fields = {name: getattr(segment, name) for name in _FIELDS}
+        self._session.add(CaptureSegmentRow(workspace=workspace, gone=0, deleted=False, **fields))
+        self._session.flush()
+        return True
+
+    def has(self, workspace: str, name: str) -> bool:
+        """Whether a segment has ever come in."""
+        query = select(CaptureSegmentRow.seq).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.name == name
+        )
+        return self._session.scalar(query) is not None
+
+    def segments(
+        self,
+        workspace: str,
+        service: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Segment, ...]:
+        """The segments with records of a service, or of all, in a time; oldest first."""
+        query = select(CaptureSegmentRow).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.deleted.is_(False)
+        )
+        if service is not None:
+            query = query.where(CaptureSegmentRow.service_name == service)
+        if since is not None:
+            query = query.where(CaptureSegmentRow.last >= since)
+        if until is not None:
+            query = query.where(CaptureSegmentRow.first < until)
+        rows = self._session.scalars(query.order_by(CaptureSegmentRow.first, CaptureSegmentRow.seq))
+        return tuple(_segment(row) for row in rows)
+
+    def deleted_rows(self, workspace: str, service: str) -> int:
+        """How many records of a service were deleted."""
+        query = select(func.coalesce(func.sum(CaptureSegmentRow.gone), 0)).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.service_name == service
+        )
+        return int(self._session.scalar(query) or 0)
+
+    def services(self, workspace: str) -> tuple[str, ...]:
+        """Names of the services that anything was captured of, or counted."""
+        names = set(
+            self._session.scalars(
+                select(CaptureSegmentRow.service_name)
+                .where(CaptureSegmentRow.workspace == workspace)
+                .distinct()
+            )
+        )
+        names |= set(
+            self._session.scalars(
+                select(CaptureTallyRow.service_name)
+                .where(CaptureTallyRow.workspace == workspace)
+                .distinct()
+            )
+        )
+        return tuple(sorted(names))
+
+    def count(self, workspace: str, tallies: Iterable[Tally]) -> None:
+        """Keep what writers have counted, in place of what they had before."""
+        for tally in tallies:
+            self._session.merge(CaptureTallyRow(workspace=workspace, **tally.model_dump()))
+        self._session.flush()
+
+    def totals(self, workspace: str, service: str) -> Totals:
+        """What all writers have counted of a service."""
+        columns = (
+            CaptureTallyRow.answered,
+            CaptureTallyRow.captured,
+            CaptureTallyRow.sampled_out,
+            CaptureTallyRow.dropped,
+        )
+        sums = [func.coalesce(func.sum(column), 0) for column in columns]
+        row = self._session.execute(
+            select(*sums).where(
+                CaptureTallyRow.workspace == workspace, CaptureTallyRow.service_name == service
+            )
+        ).one()
+        return Totals(*(int(value) for value in row))
+
+    def tell_waiting(self, agent: str, epoch: int, waiting: dict[UUID, int]) -> None:
+        """Keep how many segments an agent has still to send."""
+        stream = self._stream(agent, epoch)
+        stream.waiting = {str(service): count for service, count in waiting.items()}
+        stream.reported_at = self._clock()
+        self._session.flush()
+
+    def waiting(self, workspace: str, service: str) -> Waiting:
+        """What is still on hosts of a service, as they last said."""
+        ids = self._session.scalars(
+            select(CaptureTallyRow.service)
+            .where(CaptureTallyRow.workspace == workspace, CaptureTallyRow.service_name == service)
+            .distinct()
+        ).all()
+        query = select(CaptureStreamRow).join(AgentRow).where(AgentRow.workspace == workspace)
+        streams = self._session.scalars(query).all()
+        count = sum(stream.waiting.get(str(one), 0) for stream in streams for one in ids)
+        reports = [stream.reported_at for stream in streams if stream.reported_at]
+        return Waiting(count, min(reports, default=None))
+
+    def _stream(self, agent: str, epoch: int) -> CaptureStreamRow:
+        stream = self._session.get(CaptureStreamRow, agent)
+        if stream is None:
+            stream = CaptureStreamRow(agent=agent, epoch=epoch, next=0, waiting={})
+            self._session.add(stream)
+            self._session.flush()
+        if epoch < stream.epoch:
+            raise Conflict(
+                f"the captured records of agent `{agent}` are at epoch {stream.epoch} already",
+                hint="another agent took over; end this one",
+            )
+        if epoch > stream.epoch:
+            stream.epoch, stream.next = epoch, 0
+        return stream
+
+
+def _segment(row: CaptureSegmentRow) -> Segment:
+    return Segment(**{name: getattr(row, name) for name in _FIELDS})

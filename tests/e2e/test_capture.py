@@ -1,0 +1,87 @@
+"""Requests are recorded where they are answered, come home as Parquet, and answer SQL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import modelyard
+from modelyard.domain.captured import Account
+
+
+def command(*words: str, fails: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "modelyard.cli", "capture", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode != 0) is fails, done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def whole(account: Account) -> tuple[int, ...]:
+    """What has to be so once everything has come home."""
+    assert account.is_final
+    assert account.holds
+    return account.answered, account.captured, account.sampled_out, account.dropped
+
+
+def test_records_come_home_and_answer_sql(
+    yard: modelyard.Client, breakable: str, tmp_path: Path
+) -> None:
+    service = yard.services.deploy("seen", breakable, capture="100%")
+    for number in range(20):
+        yard.services.score("seen", {"number": number})
+    with pytest.raises(modelyard.ScoringFailed):
+        yard.services.score("seen", [1])
+    assert whole(yard.captures.verify("seen")) == (21, 21, 0, 0)
+
+    rows: list[dict[str, Any]] = json.loads(
+        command(
+            "query",
+            "SELECT *, outputs->'got'->'number' AS number FROM requests ORDER BY time",
+            *("--service", "seen", "-o", "json"),
+        )
+    )
+    assert [row["number"] for row in rows[:20]] == list(range(20))
+    keys = yard.services.keys("seen").primary
+    first = rows[0]
+    assert (first["service"], first["model"], first["image"]) == ("seen", "breakable", breakable)
+    assert (first["status"], first["inputs"]) == (200, {"number": 0})
+    assert first["key_id"] in keys
+    assert first["replica"] == service.status.replicas[0].id
+    assert first["recorded_by"] == "worker"
+    assert rows[20]["status"] == 422
+    assert len({row["prediction_id"] for row in rows}) == 21
+
+    # Switched without a restart, and what a removed replica has recorded is not lost.
+    after = yard.services.update("seen", capture="50%")
+    assert [r.id for r in after.status.replicas] == [r.id for r in service.status.replicas]
+    assert all(replica.restarts == 0 for replica in after.status.replicas)
+    for number in range(60):
+        yard.services.score("seen", {"number": number})
+    yard.services.delete("seen")
+    answered, captured, sampled_out, dropped = whole(yard.captures.verify("seen"))
+    assert (answered, captured + sampled_out, dropped) == (81, 81, 0)
+    assert 0 < sampled_out < 60
+
+    listed = command("list", "seen")
+    assert listed.count("breakable:") == len(yard.captures.list("seen"))
+    target = tmp_path / "seen.parquet"
+    assert command("export", str(target), "--service", "seen").strip() == str(target)
+    counted = duckdb.sql(f"SELECT count(DISTINCT prediction_id) FROM '{target}'").fetchall()
+    assert counted == [(captured,)]
+    assert "there already" in command("export", str(target), "--service", "seen", fails=True)
+    assert "answered" in command("verify", "seen")
+    refused = command("query", "SELECT * FROM read_text('/etc/hostname')", fails=True)
+    assert "the SQL cannot be answered: Permission Error" in refused
+    assert "there are records of: seen" in command(
+        "query", "SELECT 1", "--service", "nobody", fails=True
+    )

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import orjson
+import pytest
+
+from modelyard.capture.asking import Refused, ask
+from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
+from modelyard.capture.sealing import seal_all
+from modelyard.domain.captured import Segment
+from modelyard.domain.values import digest_of
+from modelyard.schemas import AnswerForm
+from modelyard_runtime.capture.records import Answered, encode
+from modelyard_runtime.capture.segments import Segment as Open
+from modelyard_runtime.capture.segments import frame, segments_in
+
+SERVICE = UUID(int=1)
+KNOWN = {
+    "d1": KnownDeployment(service=SERVICE, service_name="digits", image="digits:1", model="m:1"),
+    "d2": KnownDeployment(service=SERVICE, service_name="digits", image="digits:2", model="m:2"),
+}
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def answered(prediction: str, **changes: Any) -> Answered:
+    fields: dict[str, Any] = {
+        "at": int(NOON.timestamp() * 1e6),
+        "prediction": prediction,
+        "request": prediction,
+        "key": "k",
+        "deployment": "",
+        "replica": "",
+        "status": 200,
+        "seconds": 0.25,
+        "path": "/score",
+        "code": "",
+        "input": b'{"data": [[1, 2]]}',
+        "input_type": "application/json",
+        "input_size": 18,
+        "output": b"[3]",
+        "output_type": "application/json",
+        "output_size": 3,
+    }
+    return Answered(**{**fields, **changes})
+
+
+def write(folder: Path, name: str, *records: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    segment = Open(folder, name)
+    for record in records:
+        segment.append(frame(record if isinstance(record, bytes) else encode(record)))
+    segment.close()
+    return segment.path
+
+
+def seal(
+    tmp_path: Path, *paths: Path, deployment: str = "d1", replica: str = "r0"
+) -> list[Segment]:
+    outbox = tmp_path / "outbox"
+    outbox.mkdir(exist_ok=True)
+    segments = tuple(
+        OpenSegment(
+            path=path,
+            source="source",
+            service=SERVICE,
+            service_name="digits",
+            deployment=deployment,
+            replica=replica,
+        )
+        for path in paths
+    )
+    seal_all(Job(outbox=outbox, deployments=KNOWN, segments=segments))
+    return [Segment.model_validate_json(p.read_bytes()) for p in sorted(outbox.glob("*.json"))]
+
+
+def rows(tmp_path: Path, sql: str, form: AnswerForm = AnswerForm.JSON, **limits: Any) -> Any:
+    files = tuple(sorted((tmp_path / "outbox").glob("*.parquet")))
+    answer = tmp_path / "answer"
+    ask(Question(sql=sql, files=files, form=form, answer=answer, **limits))
+    return orjson.loads(answer.read_bytes())["rows"] if form is AnswerForm.JSON else answer
+
+
+class TestSeal:
+    def test_a_segment_becomes_a_file_and_goes(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "spool", "00001-worker-0", answered("a"), answered("b", status=500))
+        (sealed,) = seal(tmp_path, path)
+        assert not path.exists()
+        file = tmp_path / "outbox" / f"{sealed.name}.parquet"
+        assert sealed == Segment(
+            name="00001-worker-0-source-0",
+            service=SERVICE,
+            service_name="digits",
+            model="m",
+            version=1,
+            image="digits:1",
+            date=date(2026, 1, 2),
+            rows=2,
+            first=NOON,
+            last=NOON,
+            size=file.stat().st_size,
+            digest=digest_of(file.read_bytes()),
+        )
+        assert rows(
+            tmp_path,
+            "SELECT time, prediction_id, key_id, service, deployment, image, model, version, "
+            "replica, recorded_by, path, status, seconds, inputs, outputs FROM requests "
+            "WHERE status = 500",
+        ) == [
+            [
+                *("2026-01-02T12:00:00+00:00", "b", "k", "digits", "d1", "digits:1", "m", 1),
+                *("r0", "worker", "/score", 500, 0.25, {"data": [[1, 2]]}, [3]),
+            ]
+        ]
+
+    def test_the_same_records_give_the_same_bytes(self, tmp_path: Path) -> None:
+        records = [answered(str(n)) for n in range(500)]
+        digests = set()
+        for attempt in ("a", "b"):
+            (tmp_path / attempt).mkdir()
+            path = write(tmp_path / attempt / "spool", "00001-worker-0", *records)
+            digests |= {one.digest for one in seal(tmp_path / attempt, path)}
+        assert len(digests) == 1
+
+    def test_one_file_for_each_deployment_and_day(self, tmp_path: Path) -> None:
+        later = int(datetime(2026, 1, 3, tzinfo=UTC).timestamp() * 1e6)
+        path = write(
+            tmp_path / "spool",
+            "00001-gateway",
+            answered("a", deployment="d1"),
+            answered("b", deployment="d2"),
+            answered("c", deployment="d2", at=later),
+            answered("d", code="gateway", status=503),
+        )
+        sealed = seal(tmp_path, path, deployment="", replica="")
+        assert {(one.model, one.version, str(one.date), one.rows) for one in sealed} == {
+            ("m", 1, "2026-01-02", 1),
+            ("m", 2, "2026-01-02", 1),  # which nobody has answered: the newest of the service
+            ("m", 2, "2026-01-03", 1),
+        }
+        assert len(sealed) == 4
+        assert rows(tmp_path, "SELECT count(*), min(recorded_by) FROM requests") == [[4, "gateway"]]
+
+    def test_bodies_that_are_not_json_stay_as_they_are(self, tmp_path: Path) -> None:
+        path = write(
+            tmp_path / "spool",
+            "00001-worker-0",
+            answered("a", input=b"\xff\x00", output=b"[NaN]"),
+            answered("b", input=None, input_size=5_000_000, output=b""),
+            answered("c", input=b"[" * 5000 + b"]" * 5000),
+        )
+        seal(tmp_path, path)
+        assert rows(
+            tmp_path,
+            "SELECT inputs, hex(input_bytes), outputs, input_size, decode(output_bytes) "
+            "FROM requests WHERE prediction_id < 'c' ORDER BY prediction_id",
+        ) == [[None, "FF00", None, 18, "[NaN]"], [None, None, None, 5_000_000, None]]
+        assert rows(tmp_path, "SELECT count(*) FROM requests") == [[3]]
+
+    def test_what_is_no_record_is_left_out(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "spool", "00001-worker-0", b"\xc1", answered("a"), b"\x90")
+        (sealed,) = seal(tmp_path, path)
+        assert sealed.rows == 1
+        assert seal(tmp_path, write(tmp_path / "spool", "00002-worker-0", b"\xc1")) == [sealed]
+        assert segments_in(tmp_path / "spool") == []
+
+    def test_what_the_gateway_answered_counts(self, tmp_path: Path) -> None:
+        late = write(tmp_path / "spool", "00001-worker-0", answered("a"), answered("b"))
+        seal(tmp_path, late)
+        lost = answered("a", deployment="d1", status=502, code="gateway")
+        seal(tmp_path, write(tmp_path / "spool", "00002-gateway", lost), deployment="", replica="")
+        assert rows(
+            tmp_path, "SELECT prediction_id, status FROM requests ORDER BY prediction_id"
+        ) == [["a", 502], ["b", 200]]
+
+
+class TestAsk:
+    @pytest.fixture(autouse=True)
+    def _sealed(self, tmp_path: Path) -> None:
+        records = [answered(str(n), seconds=n / 10) for n in range(100)]
+        seal(tmp_path, write(tmp_path / "spool", "00001-worker-0", *records))
+        (tmp_path / "secret.csv").write_text("secret\n42\n")
+
+    def test_answers_in_every_form(self, tmp_path: Path) -> None:
+        sql = "SELECT prediction_id, inputs->'data' AS data FROM requests ORDER BY time LIMIT 2"
+        assert rows(tmp_path, sql) == [["0", [[1, 2]]], ["1", [[1, 2]]]]
+        text = rows(tmp_path, sql, AnswerForm.CSV).read_text()
+        assert text == 'prediction_id,data\n0,"[[1,2]]"\n1,"[[1,2]]"\n'
+        parquet = rows(tmp_path, sql, AnswerForm.PARQUET)
+        assert duckdb.read_parquet(str(parquet)).fetchall() == [("0", "[[1,2]]"), ("1", "[[1,2]]")]
+        assert len(rows(tmp_path, "SELECT * FROM requests", most_rows=7)) == 7
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SELECT * FROM '{tmp}/secret.csv'",
+            "SELECT * FROM read_csv('{tmp}/secret.csv')",
+            "SELECT * FROM read_text('/etc/hostname')",
+            "SELECT * FROM glob('{tmp}/*')",
+            "SELECT * FROM requests; SELECT 1",
+            "COPY requests TO '{tmp}/stolen.csv'",
+            "COPY (SELECT 1) TO '{tmp}/answer'",
+            "ATTACH '{tmp}/other.db'",
+            "SET enable_external_access = true",
+            "CREATE TABLE mine AS SELECT 1",
+            "DROP VIEW requests",
+            "INSTALL httpfs",
+            "PRAGMA database_list",
+            "",
+            "SELEC 1",
+        ],
+    )
+    def test_the_sql_reaches_nothing_else(self, tmp_path: Path, sql: str) -> None:
+        before = sorted(path.name for path in tmp_path.iterdir())
+        with pytest.raises(Refused, match=r".+"):
+            rows(tmp_path, sql.format(tmp=tmp_path))
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+    def test_a_program_says_why_not(self, tmp_path: Path) -> None:
+        question = Question(sql="SELECT 1 FROM nothing", files=(), answer=tmp_path / "answer")
+        command = [sys.executable, "-P", "-m", "modelyard.capture.asking"]
+        files = tuple((tmp_path / "outbox").glob("*.parquet"))
+        question = question.model_copy(update={"files": files})
+        done = subprocess.run(
+            command, input=question.model_dump_json().encode(), capture_output=True, check=False
+        )
+        assert done.returncode == 1
+        assert b"nothing does not exist" in done.stderr
