@@ -26,6 +26,7 @@ from modelyard.agent.gatekeeper import Access
 from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
+from modelyard.api.securing import secured
 from modelyard.blobs.local import LocalBlobs
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.agents import Agents
@@ -56,6 +57,7 @@ from modelyard.images.signing import TrustedKeys
 from modelyard.settings import Settings
 from modelyard.store import Database
 from modelyard.targets.agent import ContainerTarget, LocalTarget
+from modelyard_runtime.http.tls import TlsFiles
 
 WORKSPACE = "default"
 AGENT = "local"
@@ -110,7 +112,7 @@ def compose(settings: Settings) -> Parts:
     trusted = TrustedKeys(home / "trusted")
     key = workspace_key(database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", trusted)
     builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings, key)
-    own = settings.gateway_certificate == "own"
+    own = _issues_to_host(settings)
     secure = settings.gateway_certificate is not None
     certificates = Certificates(database, authority if issues else None, secure=secure)
     services = Services(
@@ -232,9 +234,8 @@ def _client_files(settings: Settings, own: Authority) -> ClientFiles:
 
 def _authority(settings: Settings) -> Authority | None:
     """The workspace's own authority, if anything is to be certified by it."""
-    if settings.gateway_certificate is None:
-        return None
-    if settings.gateway_certificate != "own" and settings.gateway_client_authorities is not None:
+    of_clients = settings.gateway_certificate and settings.gateway_client_authorities is None
+    if not of_clients and not _issues_to_host(settings):
         return None
     authority = Authority(settings.home / AUTHORITY)
     _renew(authority, settings)
@@ -246,21 +247,51 @@ def _renew(authority: Authority | None, settings: Settings) -> None:
     if authority is None:
         return
     authority.ensure()
-    if settings.gateway_certificate == "own":
+    if _issues_to_host(settings):
         authority.renew(_names(settings))
+
+
+def _issues_to_host(settings: Settings) -> bool:
+    """The gateway or the server has a certificate of the workspace's own authority."""
+    return "own" in (settings.gateway_certificate, settings.server_certificate)
+
+
+def _server_files(settings: Settings) -> TlsFiles | None:
+    """What the server speaks TLS with.
+
+    Raises:
+        InvalidRequest: There is a certificate without its key, or the reverse.
+    """
+    chain, key = settings.server_certificate, settings.server_key
+    if chain == "own":
+        own = Authority(settings.home / AUTHORITY)
+        chain, key = own.gateway_certificate, own.gateway_key  # one for everything on this host
+    if chain is None and key is None:
+        return None
+    if chain is None or key is None:
+        raise InvalidRequest(
+            "TLS at the server needs both a certificate and its key",
+            hint="set MODELYARD_SERVER_CERTIFICATE and MODELYARD_SERVER_KEY, or neither",
+        )
+    return TlsFiles(chain.absolute(), key.absolute())
 
 
 def _names(settings: Settings) -> tuple[str, ...]:
     """What callers may call the gateway: its name, its address, and this host's own names."""
-    anywhere = settings.gateway_host in ("0.0.0.0", "::")  # noqa: S104 - said, not done
-    address = socket.gethostname() if anywhere else settings.gateway_host
-    names = (settings.gateway_name, address, "localhost", "127.0.0.1", "::1")
+    hosts = [settings.gateway_host]
+    hosts += [settings.server_host] if settings.server_certificate == "own" else []
+    addresses = (
+        socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104 - said, not done
+        for host in hosts
+    )
+    names = (settings.gateway_name, *addresses, "localhost", "127.0.0.1", "::1")
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _publish(home: Path, url: str) -> None:
-    """Tell local clients where the server is."""
-    text = json.dumps({"url": url, "pid": os.getpid()})
+def _publish(home: Path, url: str, files: TlsFiles | None) -> None:
+    """Tell local clients where the server is, and what they can trust there."""
+    certificate = str(files.certificate) if files else None
+    text = json.dumps({"url": url, "pid": os.getpid(), "certificate": certificate})
     replace_file(home / "server.json", text, durable=False)
 
 
@@ -293,9 +324,18 @@ def serve(settings: Settings) -> None:
     with _only_server(settings.home):
         listener = _listen(settings)
         host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        files = _server_files(settings)
+        url = f"{'https' if files else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
         parts = compose(settings)
-        agent = LocalAgent(settings.home, url, _access(settings), settings.engine, settings.sandbox)
+        context = secured(files) if files else None
+        agent = LocalAgent(
+            settings.home,
+            url,
+            _access(settings),
+            settings.engine,
+            settings.sandbox,
+            files.certificate if files else None,
+        )
 
         @asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -303,7 +343,7 @@ def serve(settings: Settings) -> None:
             parts.start()
             watch = threading.Thread(target=agent.keep_running, name="agent-watch", daemon=True)
             watch.start()
-            _publish(settings.home, url)
+            _publish(settings.home, url, files)
             yield
             agent.stop_watching()
             watch.join()
@@ -317,6 +357,7 @@ def serve(settings: Settings) -> None:
                 server_header=False,
                 timeout_graceful_shutdown=5,
                 h11_max_incomplete_event_size=None,
+                ssl_context_factory=(lambda config, default: context) if context else None,
             ),
             parts.platform,
         )

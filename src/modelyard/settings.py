@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     """Address the server listens on."""
     server_port: int = Field(7878, ge=0, le=65535)
     """Port the server listens on; 0 takes a free one, which the local client finds in `home`."""
+    server_certificate: Literal["own"] | Path | None = None
+    """PEM file with the server's certificate and those that lead to its authority; with it the
+    server speaks TLS and nothing else. Read again when it changes. `own`: one of the workspace's
+    own authority."""
+    server_key: Path | None = None
+    """PEM file with the certificate's private key, without a passphrase."""
     gateway_host: str = "127.0.0.1"
     """Address the gateway of the local agent listens on."""
     gateway_port: int = Field(7880, ge=0, le=65535)
@@ -44,7 +50,8 @@ class Settings(BaseSettings):
     than the connections that it has; more only where the gateway needs more than one CPU."""
     gateway_name: str = Field("", pattern=r"[A-Za-z0-9.-]*")
     """Host name by which callers reach the gateway, in the addresses of services; unset takes the
-    address it listens on. With TLS it is a name of the certificate."""
+    address it listens on. With TLS it is a name of the certificate; one of the workspace's own
+    authority is for it also where the server has it."""
     gateway_certificate: Literal["own"] | Path | None = None
     """PEM file with the gateway's certificate and those that lead to its authority; with it the
     gateway speaks TLS and nothing else. Read again when it changes. `own`: one of the workspace's

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import trustme
+from cryptography import x509
 from tests.e2e.conftest import ROOT, build_breakable
 from tests.e2e.test_services import scores_until
 
 import modelyard
+from modelyard.control.authority import Authority
 
 
 class Machine:
@@ -74,11 +78,43 @@ def test_a_service_is_scored_by_tls_of_the_workspaces_own_authority(
             authority = yard.info().authority
             assert authority is not None
             assert yard.services.why("own") is None
+            _ask_the_server(yard, folder, monkeypatch)
             _ask_by_certificate(yard, folder / "billing.pem")
         finally:
             yard.stop_server(everything=True)
     assert oct((folder / "home" / "authority" / "authority.key").stat().st_mode)[-3:] == "600"
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ask_the_server(yard: modelyard.Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of TLS, by those who may know its certificate and by others, and when that is renewed."""
+    assert yard.url.startswith("https://127.0.0.1:")
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{yard.url}/livez", trust_env=False)
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{yard.url}/livez".replace("https:", "http:"), trust_env=False)
+    with monkeypatch.context() as elsewhere:
+        authority = folder / "authority.pem"
+        authority.write_text(str(yard.info().authority))
+        elsewhere.setenv("SSL_CERT_FILE", str(authority))
+        token = (folder / "home" / "token").read_text().strip()
+        with modelyard.connect(yard.url, token) as other:
+            assert other.info().version
+    assert Authority(folder / "home" / "authority").renew(("127.0.0.1", "renewed.example"))
+    deadline = time.monotonic() + 60
+    while "renewed.example" not in _names_of(yard.url):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with modelyard.connect() as fresh:
+        fresh.services.scale("own", 2)  # which its agent hears of
+        assert yard.services.get("own").settings.replicas == 2
+
+
+def _names_of(url: str) -> str:
+    host, port = url.removeprefix("https://").rsplit(":", 1)
+    pem = ssl.get_server_certificate((host, int(port)))
+    names = x509.load_pem_x509_certificate(pem.encode()).extensions
+    return str(names.get_extension_for_class(x509.SubjectAlternativeName).value)
 
 
 def _ask_by_certificate(yard: modelyard.Client, file: Path) -> None:
@@ -102,7 +138,11 @@ def _score_on(yard: modelyard.Client, file: Path) -> None:
         time.sleep(0.05)
 
 
-_OWN = {"MODELYARD_GATEWAY_CERTIFICATE": "own", "MODELYARD_GATEWAY_NAME": ""}
+_OWN = {
+    "MODELYARD_SERVER_CERTIFICATE": "own",
+    "MODELYARD_GATEWAY_CERTIFICATE": "own",
+    "MODELYARD_GATEWAY_NAME": "",
+}
 
 
 def test_a_service_is_scored_by_tls_while_its_certificate_is_renewed(

@@ -81,7 +81,9 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
-    source = ServerSource(arguments.url, arguments.agent, home.read_token())
+    source = ServerSource(
+        arguments.url, arguments.agent, home.read_token(), certificate=arguments.certificate
+    )
     desired = DesiredStore(home.desired)
     reporter = Reporter(source)
     log_sender = LogSender(Shipper(source))
@@ -159,6 +161,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("command", nargs="?", choices=("run", "stop-all"), default="run")
     parser.add_argument("--home", type=Path, required=True, help="home folder of Modelyard")
     parser.add_argument("--url", default="", help="address of the server")
+    parser.add_argument("--certificate", type=Path, help="PEM file: the server's certificate")
     parser.add_argument("--agent", default="local", help="name of this agent at the server")
     parser.add_argument("--gateway-host", default="127.0.0.1", help="address of the gateway")
     parser.add_argument("--gateway-port", type=int, default=0, help="its port; 0: a free one")

@@ -35,6 +35,7 @@ class LocalAgent:
         access: How callers come to its gateway.
         engine: Address of the container engine; None has it looked for.
         sandbox: What is done about a host without a sandbox.
+        certificate: PEM file with the server's certificate; None: it speaks plain HTTP.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LocalAgent:
         access: Access,
         engine: str | None = None,
         sandbox: SandboxMode = SandboxMode.AUTO,
+        certificate: Path | None = None,
     ) -> None:
         self._home = AgentHome(home)
         self._folder = home
@@ -51,6 +53,7 @@ class LocalAgent:
         named = ("--engine", engine) if engine else ()
         self._arguments = ("--home", str(home.absolute()), "--url", url, *_options(access), *named)
         self._arguments += ("--sandbox", sandbox)
+        self._arguments += ("--certificate", str(certificate)) if certificate else ()
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
 

@@ -19,6 +19,7 @@ from modelyard.domain.captured import Segment
 from modelyard.domain.service import DesiredState, ObservedState
 from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.errors import IntegrityError, ServerUnreachable, from_wire
+from modelyard.pinning import Pin
 from modelyard.schemas import CaptureReceipt, CaptureReport, LogReceipt, LogSegment
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -45,8 +46,14 @@ class ServerSource:
     """
 
     def __init__(
-        self, url: str, agent: str, token: str, transport: httpx2.BaseTransport | None = None
+        self,
+        url: str,
+        agent: str,
+        token: str,
+        transport: httpx2.BaseTransport | None = None,
+        certificate: Path | None = None,
     ) -> None:
+        pin = Pin(certificate) if certificate else None
         self._agent = f"/api/v1/agents/{agent}"
         self._client = httpx2.Client(
             base_url=url,
@@ -55,6 +62,8 @@ class ServerSource:
             # A proxy meant for the network must not see, or lose, what stays on this host.
             trust_env=urlsplit(url).hostname not in _LOOPBACK,
             transport=transport,
+            verify=pin.context if pin else True,
+            event_hooks={"request": [pin.follow]} if pin else None,
         )
 
     def desired(self, tag: str | None, wait: float) -> Tagged | None:

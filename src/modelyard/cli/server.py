@@ -80,14 +80,15 @@ def status(form: output.Output = output.Format.TABLE) -> None:
 def authority(form: output.Output = output.Format.TABLE) -> None:
     """Print the certificate of the workspace's own authority, as PEM.
 
-    Callers elsewhere trust it, where the gateway's certificate is `own`.
+    Callers elsewhere trust it, where the certificate of the gateway or the server is `own`.
     """
     with session.client() as yard:
         pem = yard.info().authority
     if pem is None:
         raise NotFound(
-            "the gateway's certificate is not from an authority of the workspace",
-            hint="start the server with MODELYARD_GATEWAY_CERTIFICATE=own to have one",
+            "no certificate of this host is from an authority of the workspace",
+            hint="start the server with MODELYARD_GATEWAY_CERTIFICATE=own, or "
+            "MODELYARD_SERVER_CERTIFICATE=own",
         )
     if form is output.Format.JSON:
         output.data_json({"authority": pem})

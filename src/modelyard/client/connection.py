@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -27,6 +28,7 @@ from modelyard.errors import (
     Unavailable,
     from_wire,
 )
+from modelyard.pinning import Pin
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Parameters = Mapping[str, Any]
@@ -48,6 +50,8 @@ class Address(NamedTuple):
 
     url: str
     token: str
+    certificate: Path | None = None
+    """PEM file with the one certificate to trust there; None: those of the usual authorities."""
 
 
 class Connection:
@@ -61,12 +65,14 @@ class Connection:
     ) -> None:
         self.url = checked_url(address.url)
         self._sleep = sleep
+        pin = Pin(address.certificate) if address.certificate else None
         self._http = httpx2.Client(
             base_url=f"{self.url}/api/v1",
             headers={"Authorization": f"Bearer {address.token}", "Accept-Encoding": "identity"},
             timeout=_TIMEOUT,
             trust_env=not is_loopback(self.url),
-            verify=tls(self.url),
+            verify=pin.context if pin else tls(self.url),
+            event_hooks={"request": [pin.follow]} if pin else None,
             transport=transport,
         )
 

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from modelyard.client.connection import Address, tls
 from modelyard.domain.values import Value
 from modelyard.errors import ServerUnreachable, Unauthenticated
+from modelyard.pinning import Pin
 
 START_TIMEOUT = 60.0
 """Seconds until a server that was started must answer."""
@@ -37,6 +38,8 @@ class RunningServer(Value):
 
     url: str
     pid: int
+    certificate: Path | None = None
+    """PEM file with its certificate; None: it speaks plain HTTP."""
 
 
 class Process(Protocol):
@@ -53,7 +56,7 @@ class LocalServer:
         home: Folder that holds everything of it.
         wheels: Folder of wheels that a started server is given.
         spawn: Starts the server; replaced in tests.
-        answers: Whether a server answers at an address; replaced in tests.
+        answers: Whether a server answers where it says; replaced in tests.
         sleep: Waits; replaced in tests.
     """
 
@@ -63,7 +66,7 @@ class LocalServer:
         wheels: Path | None = None,
         *,
         spawn: Callable[[list[str], dict[str, str], Path], Process] | None = None,
-        answers: Callable[[str], bool] | None = None,
+        answers: Callable[[RunningServer], bool] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.home = home.absolute()
@@ -80,9 +83,9 @@ class LocalServer:
     def find(self) -> Address | None:
         """Where the server is, or None when none answers."""
         running = self.running()
-        if running is None or not self._answers(running.url):
+        if running is None or not self._answers(running):
             return None
-        return Address(running.url, self._token())
+        return Address(running.url, self._token(), running.certificate)
 
     def running(self) -> RunningServer | None:
         """What `server.json` says, if the process in it is there."""
@@ -212,11 +215,13 @@ def _spawn(command: list[str], environment: dict[str, str], log: Path) -> Proces
     return process
 
 
-def _answers(url: str) -> bool:
+def _answers(running: RunningServer) -> bool:
+    url, certificate = running.url, running.certificate
     try:
-        with httpx2.Client(trust_env=False, timeout=5.0, verify=tls(url)) as client:
+        verify = Pin(certificate).context if certificate else tls(url)
+        with httpx2.Client(trust_env=False, timeout=5.0, verify=verify) as client:
             return client.get(f"{url}/livez").status_code == 200
-    except httpx2.HTTPError:
+    except (httpx2.HTTPError, OSError):
         return False
 
 

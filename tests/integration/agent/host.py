@@ -54,7 +54,8 @@ class Host:
     @property
     def arguments(self) -> list[str]:
         """Of an agent's command line, as a server on this host would start it."""
-        gateway = ("--gateway-host", "127.0.0.1", "--gateway-port", "0")
+        gateway: tuple[str, ...] = ("--gateway-host", "127.0.0.1", "--gateway-port", "0")
+        gateway += ("--gateway-processes", "2")
         # Outside of a sandbox, so that a process has the same id for itself and for the test.
         outside = ("--sandbox", "off")
         engine = ("--engine", str(self.engine)) if self.engine else ()

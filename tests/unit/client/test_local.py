@@ -48,7 +48,9 @@ def publish(home: Path, pid: int | None = None) -> None:
 
 
 def local(launch: Launch, answers: bool = True) -> LocalServer:
-    return LocalServer(launch.home, spawn=launch, answers=lambda url: answers, sleep=launch.sleep)
+    return LocalServer(
+        launch.home, spawn=launch, answers=lambda running: answers, sleep=launch.sleep
+    )
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ class TestFind:
 
     def test_running(self, launch: Launch) -> None:
         publish(launch.home)
-        assert local(launch).find() == ("http://127.0.0.1:7878", "secret")
+        assert local(launch).find() == ("http://127.0.0.1:7878", "secret", None)
 
     def test_left_by_a_server_that_is_gone(self, launch: Launch) -> None:
         publish(launch.home, GONE)
@@ -107,7 +109,7 @@ class TestStart:
             Path("home"),
             Path("wheels"),
             spawn=launch,
-            answers=lambda url: True,
+            answers=lambda running: True,
             sleep=launch.sleep,
         )
         server.ensure_running()
@@ -137,7 +139,7 @@ class TestStart:
             if launch.ticks == 5:
                 publish(launch.home)
 
-        server = LocalServer(launch.home, spawn=launch, answers=lambda url: True, sleep=other)
+        server = LocalServer(launch.home, spawn=launch, answers=lambda running: True, sleep=other)
         assert server.ensure_running().token == "secret"
 
     def test_never_answers(self, launch: Launch) -> None:
