@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.service_file import ModelSource, ServiceFile
@@ -53,6 +54,7 @@ SECTIONS: dict[str, tuple[type[Spec], str]] = {
         "The long form of `model` and of each of `models`. The short form is a text: `iris:3` is a "
         "registered version, anything else a path.",
     ),
+    "Build": (BuildOptions, "What is not written here is as it is by default."),
     "Settings": (ServiceSettings, ""),
     "A canary": (Canary, "See [updates](../concepts/updates.md#canary)."),
 }
@@ -60,6 +62,7 @@ SECTIONS: dict[str, tuple[type[Spec], str]] = {
 
 _NAMED = {
     "Authentication": "text",
+    "BuildOptions": "build",
     "Canary": "a canary",
     "JsonValue": "any JSON",
     "ModelSource": "a model",
@@ -68,6 +71,7 @@ _NAMED = {
     "WhenFull": "text",
 }
 _TYPES = {
+    "boolean": "true or false",
     "integer": "integer",
     "number": "number",
     "object": "keys and values",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelyard.cli import output, parameters, progress, session
+from modelyard.cli import output, parameters, progress, session, shared
 from modelyard.client import Action, Client, Deployed, Step
 from modelyard.domain.service import Service
 from modelyard.domain.service_file import ModelSource
@@ -30,6 +30,7 @@ _WORDS = {
 
 
 @app.command()
+@shared.options(shared.DeployOptions)
 def deploy(
     name: Annotated[
         str | None,
@@ -69,31 +70,13 @@ def deploy(
             "--image", help="Name of the image; unset takes the service's.", metavar="NAME"
         ),
     ] = None,
-    base: parameters.Base = None,
     target: parameters.MaybeTarget = None,
-    replicas: parameters.Replicas = None,
-    max_replicas: parameters.MaxReplicas = None,
-    idle_time: parameters.IdleTime = None,
-    cpu: parameters.Cpu = None,
-    memory: parameters.Memory = None,
-    scoring_timeout: parameters.ScoringTimeout = None,
-    startup_timeout: parameters.StartupTimeout = None,
-    env: parameters.Environment = None,
-    network: parameters.Network = None,
-    max_concurrent_requests: parameters.MaxConcurrentRequests = None,
-    max_queue_wait: parameters.MaxQueueWait = None,
-    auth: parameters.Auth = None,
-    clients: parameters.Clients = None,
-    sticky: parameters.Sticky = None,
-    cors_origins: parameters.CorsOrigins = None,
-    capture: parameters.Capture = None,
-    capture_space: parameters.CaptureSpace = None,
-    capture_when_full: parameters.CaptureWhenFull = None,
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
     description: parameters.Description = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done.")] = False,
     form: output.Output = output.Format.TABLE,
+    **others: Any,
 ) -> None:
     """Bring a service up from files, doing what differs.
 
@@ -110,29 +93,11 @@ def deploy(
         files=files,
         sample=parameters.json_value(sample),
         image=image,
-        base=base,
         target=target,
-        replicas=replicas,
-        max_replicas=max_replicas,
-        idle_time=idle_time,
-        cpu=cpu,
-        memory=memory,
-        scoring_timeout=scoring_timeout,
-        startup_timeout=startup_timeout,
-        environment=parameters.variables(env),
-        network=network,
-        max_concurrent_requests=max_concurrent_requests,
-        max_queue_wait=max_queue_wait,
-        auth=auth,
-        clients=clients,
-        sticky=sticky,
-        cors_origins=cors_origins,
-        capture=capture,
-        capture_space=capture_space,
-        capture_when_full=capture_when_full,
         tags=parameters.pairs(tags),
         properties=parameters.pairs(properties),
         description=description,
+        **others,
     )
     _check_usage(name, service_file, options)
     with session.client() as yard:

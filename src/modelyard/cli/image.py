@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from modelyard.cli import logs, moving, output, parameters, progress, session
+from modelyard.cli import logs, moving, output, parameters, progress, session, shared
 from modelyard.cli.listing import (
     label_change,
     search_filters,
@@ -27,6 +27,7 @@ _COLUMNS = ("IMAGE", "STATE", "MODELS", "PLATFORM", "SIZE", "MARKS", "CREATED (U
 
 
 @app.command()
+@shared.options(shared.BuildOptions)
 def build(
     name: Annotated[str, typer.Argument(help="Name of the image.", metavar="NAME")],
     models: Annotated[
@@ -47,15 +48,11 @@ def build(
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
     description: parameters.Description = None,
-    base: parameters.Base = None,
-    platform: parameters.Platform = None,
-    slim: parameters.Slim = False,
-    allow_sources: parameters.AllowSources = False,
     upgrade: parameters.Upgrade = False,
-    optimize: parameters.Optimize = False,
     network: parameters.Network = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
+    **ways: Any,
 ) -> None:
     """Build the next version of an image and print its reference.
 
@@ -74,15 +71,11 @@ def build(
             tags=parameters.pairs(tags),
             properties=parameters.pairs(properties),
             description=description or "",
-            base=base,
-            platform=platform,
-            slim=slim,
-            allow_sources=allow_sources,
             upgrade=upgrade,
-            optimize=optimize,
             network=network or "none",
             wait=wait,
             on_log=progress.log_line,
+            **ways,
         )
     output.say(f"{'built' if wait else 'building'} {image.reference}")
     show_reference(image, form)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelyard.cli import blocks, logs, output, parameters, progress, session, top
+from modelyard.cli import blocks, logs, output, parameters, progress, session, shared, top
 from modelyard.cli import why as why_module
 from modelyard.cli.listing import (
     label_change,
@@ -45,59 +45,23 @@ _SECONDS = frozenset({"scoring_timeout", "startup_timeout", "idle_time", "max_qu
 
 
 @app.command()
+@shared.options(shared.SettingOptions)
 def deploy(
     name: parameters.ServiceName,
     image: Image,
-    replicas: parameters.Replicas = None,
-    max_replicas: parameters.MaxReplicas = None,
-    idle_time: parameters.IdleTime = None,
-    cpu: parameters.Cpu = None,
-    memory: parameters.Memory = None,
-    scoring_timeout: parameters.ScoringTimeout = None,
-    startup_timeout: parameters.StartupTimeout = None,
-    env: parameters.Environment = None,
-    network: parameters.Network = None,
-    max_concurrent_requests: parameters.MaxConcurrentRequests = None,
-    max_queue_wait: parameters.MaxQueueWait = None,
-    auth: parameters.Auth = None,
-    clients: parameters.Clients = None,
-    sticky: parameters.Sticky = None,
-    cors_origins: parameters.CorsOrigins = None,
-    capture: parameters.Capture = None,
-    capture_space: parameters.CaptureSpace = None,
-    capture_when_full: parameters.CaptureWhenFull = None,
     target: parameters.Target = "local",
     tags: parameters.Tags = None,
     properties: parameters.Properties = None,
     description: parameters.Description = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
+    **settings: Any,
 ) -> None:
     """Create a service that runs an image, and print it."""
-    settings = parameters.given(
-        max_replicas=max_replicas,
-        idle_time=idle_time,
-        cpu=cpu,
-        memory=memory,
-        scoring_timeout=scoring_timeout,
-        startup_timeout=startup_timeout,
-        environment=parameters.variables(env),
-        network=network,
-        max_concurrent_requests=max_concurrent_requests,
-        max_queue_wait=max_queue_wait,
-        auth=auth,
-        clients=clients,
-        sticky=sticky,
-        cors_origins=cors_origins,
-        capture=capture,
-        capture_space=capture_space,
-        capture_when_full=capture_when_full,
-    )
     with session.client() as yard:
         service = yard.services.deploy(
             name,
             image,
-            replicas=1 if replicas is None else replicas,
             target=target,
             tags=parameters.pairs(tags),
             properties=parameters.pairs(properties),
@@ -110,57 +74,21 @@ def deploy(
 
 
 @app.command()
+@shared.options(shared.SettingOptions)
 def update(
     name: parameters.ServiceName,
     image: NewImage = None,
-    replicas: parameters.Replicas = None,
-    max_replicas: parameters.MaxReplicas = None,
-    idle_time: parameters.IdleTime = None,
-    cpu: parameters.Cpu = None,
-    memory: parameters.Memory = None,
-    scoring_timeout: parameters.ScoringTimeout = None,
-    startup_timeout: parameters.StartupTimeout = None,
-    env: parameters.Environment = None,
-    network: parameters.Network = None,
-    max_concurrent_requests: parameters.MaxConcurrentRequests = None,
-    max_queue_wait: parameters.MaxQueueWait = None,
-    auth: parameters.Auth = None,
-    clients: parameters.Clients = None,
-    sticky: parameters.Sticky = None,
-    cors_origins: parameters.CorsOrigins = None,
     canary: parameters.Canary = None,
     step_time: parameters.StepTime = None,
-    capture: parameters.Capture = None,
-    capture_space: parameters.CaptureSpace = None,
-    capture_when_full: parameters.CaptureWhenFull = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
+    **settings: Any,
 ) -> None:
     """Change image or settings without a failed request.
 
     What is absent stays. With --canary the change is tried beside what serves, until it is
     promoted or rolled back.
     """
-    settings = parameters.given(
-        replicas=replicas,
-        max_replicas=max_replicas,
-        idle_time=idle_time,
-        cpu=cpu,
-        memory=memory,
-        scoring_timeout=scoring_timeout,
-        startup_timeout=startup_timeout,
-        environment=parameters.variables(env),
-        network=network,
-        max_concurrent_requests=max_concurrent_requests,
-        max_queue_wait=max_queue_wait,
-        auth=auth,
-        clients=clients,
-        sticky=sticky,
-        cors_origins=cors_origins,
-        capture=capture,
-        capture_space=capture_space,
-        capture_when_full=capture_when_full,
-    )
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")
     with session.client() as yard:

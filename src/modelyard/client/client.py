@@ -100,6 +100,10 @@ class Client:
         sample: JsonValue = None,
         image: str | None = None,
         base: StrPath | None = None,
+        platform: str | None = None,
+        slim: bool = False,
+        allow_sources: bool = False,
+        optimize: bool = False,
         target: str | None = None,
         replicas: int | None = None,
         description: str | None = None,
@@ -125,6 +129,10 @@ class Client:
             sample: Request body for the check; unset takes the first model's sample input.
             image: Name of the image; unset takes the service's.
             base: What the image stands on in a container, as for `images.build`.
+            platform: What the image is for, as for `images.build`.
+            slim: Leave what serving does not need out of the environment, as for `images.build`.
+            allow_sources: Build packages without wheels, as for `images.build`.
+            optimize: Serve a faster form of the model, as for `images.build`.
             target: Where replicas run; unset means `local`.
             replicas: Running copies; unset leaves them as they are, 1 at first.
             description: Free text about the service; unset leaves it as it is.
@@ -152,6 +160,12 @@ class Client:
             "sample": sample,
             "image": image,
             "base": None if base is None else str(base),
+            "build": {
+                "platform": platform,
+                "slim": slim,
+                "allow_sources": allow_sources,
+                "optimize": optimize,
+            },
             "target": target,
             "settings": chosen or None,
             "description": description,

@@ -190,6 +190,7 @@ class Deployer:
             "sample": self._file.sample,
             "base": base_reference(self._file.base, self._base),
             "network": self._network(),
+            **self._file.build.model_dump(exclude_defaults=True),
         }
         accepted = self._images.start_build(fields, code.files)
         image = self._images.wait(accepted, self._listener.on_log)
@@ -211,6 +212,7 @@ class Deployer:
             sample, base = self._file.sample, base_reference(self._file.base, self._base)
             for image in self._images.page(name=name, limit=20).items:
                 same = _is_from(image, references, code, sample) and _is_on(image, base)
+                same = same and image.options == self._file.build
                 if same and self._has_code(image, code):
                     self._done("image", name, Action.KEEP, image.reference)
                     return image.reference

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.cause import Cause
 from modelyard.domain.model import ModelFormat
 from modelyard.domain.optimization import Optimization
@@ -245,6 +246,8 @@ class Image(Value):
     """What they were locked to."""
     base: str | None = None
     """What it was to stand on, a tag with its digest; `manifest.base` is what came of it."""
+    options: BuildOptions = BuildOptions()
+    """How it was asked to be built."""
     marks: tuple[ImageMark, ...] = ()
     """What is to be known before it is moved or trusted."""
     description: str = ""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
@@ -90,6 +91,8 @@ class ServiceFile(Spec):
     """What the image stands on in a container: `host`, a minimal base of the server's own Python;
     an image in a registry; the path of an OCI layout; or `none`; unset takes the server's
     setting."""
+    build: BuildOptions = BuildOptions()
+    """Ways to build the image."""
     target: str = "local"
     """Where replicas run: `local` as processes, `container` in the engine of the host."""
     settings: ServiceSettings = ServiceSettings()
@@ -109,6 +112,8 @@ class ServiceFile(Spec):
             raise ValueError("give either `model` or `models`")
         if self.script is None and len(self.sources) != 1:
             raise ValueError("give a `script`, or one `model` to serve without a script")
+        if self.script is not None and self.build.optimize:
+            raise ValueError("`build.optimize` is for a model that is served without a `script`")
         paths = [source for source in self.sources if source.path is not None]
         if len(paths) > 1 and any(source.name is None for source in paths):
             raise ValueError("each of several models needs a `name`")

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.captured import Tally
 from modelyard.domain.clients import Client
 from modelyard.domain.image import Image
@@ -35,7 +36,6 @@ from modelyard.domain.values import (
 BaseReference = Annotated[
     str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[!-~]+$")
 ]
-ImagePlatform = Annotated[str, StringConstraints(pattern=r"^(linux|darwin)/(amd64|arm64)$")]
 ShortText = Annotated[str, StringConstraints(max_length=128, pattern=r"^[\w .+-]*$")]
 
 
@@ -78,7 +78,7 @@ class ChangeLabels(Spec):
     description: Description | None = None
 
 
-class BuildImage(Spec):
+class BuildImage(BuildOptions):
     """Build the next version of an image; the same inputs give the image that is there."""
 
     name: Name
@@ -101,15 +101,6 @@ class BuildImage(Spec):
     """What the image stands on in a container: `host`, a minimal base of the server's own Python;
     an image in a registry; the path of an OCI layout there; or `none`; unset takes the server's
     setting `base`. A tag is resolved to a digest, which `Image.base` has."""
-    platform: ImagePlatform | None = None
-    """What the image is for, such as `linux/arm64`; unset takes the server's own."""
-    slim: bool = False
-    """Leave tests, headers, stubs and documentation of packages out of the environment."""
-    allow_sources: bool = False
-    """Build packages without wheels from their sources, which runs code of theirs and may give
-    other bytes every time; only for the server's own platform."""
-    optimize: bool = False
-    """Serve a faster form of the one model, if there is one that answers the same."""
     network: Network = Network.NONE
     """What the image may reach during its check, as in the settings of a service."""
     description: Description = ""

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select, update
 
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.cause import Cause
 from modelyard.domain.image import CheckReport, Image, ImageState, Manifest, Package, marks_of
 from modelyard.domain.model import Model
@@ -389,6 +390,9 @@ def _to_domain(row: ImageRow, models: tuple[str, ...], entries: Labels) -> Image
         requirements=row.request.requirements,
         packages=row.packages,
         base=row.request.base,
+        options=BuildOptions.model_validate(
+            row.request.model_dump(include=set(BuildOptions.model_fields))
+        ),
         marks=marks_of(row.manifest, row.packages, row.report),
         description=row.description,
         tags=entries.tags,

@@ -80,6 +80,19 @@ class TestDeploy:
         assert found["service"]["settings"]["replicas"] == 2
         assert "key-primary" not in str(found)
 
+    def test_options_of_the_build(self, run: Run, run_json: Callable[..., Any]) -> None:
+        words = ("deploy", "fast", "--model", "model.pkl")
+        words += ("--optimize", "--slim", "--allow-sources", "--platform", "linux/amd64")
+        assert run_json(*words)["service"]["image"] == "fast:1"
+        options = run_json("image", "show", "fast")["options"]
+        assert options == {
+            "optimize": True,
+            "slim": True,
+            "allow_sources": True,
+            "platform": "linux/amd64",
+        }
+        assert "without a `script`" in run(*DEPLOY, "--optimize", code=1).stderr
+
     def test_several_models(self, run_json: Callable[..., Any], project: Path) -> None:
         (project / "encoder.pkl").touch()
         words = ["deploy", "digits", "--script", "score.py", "--model", "digits=model.pkl"]

@@ -17,6 +17,7 @@ from tests.factories import KEY, make_profile
 
 from modelyard.client import Client
 from modelyard.client.connection import Address
+from modelyard.domain.build import BuildOptions
 from modelyard.errors import BY_CODE, InUse, ModelyardError, NotFound
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).isoformat()
@@ -207,8 +208,9 @@ class FakeServer:
     def _build(self, request: httpx2.Request) -> Any:
         body = json.loads(request.content)
         references = [self._reference("model", text) for text in body["models"]]
+        options = {name: body[name] for name in BuildOptions.model_fields if name in body}
         inputs = json.dumps(
-            [body.get("script"), body["files"], body.get("requirements"), references]
+            [body.get("script"), body["files"], body.get("requirements"), references, options]
         )
         if inputs in self._inputs:
             name, version = self._inputs[inputs].split(":")
@@ -228,6 +230,7 @@ class FakeServer:
                 "script": body.get("script"),
                 "requirements": body.get("requirements", []),
                 "operation": operation["id"],
+                "options": options,
                 "manifest": self._manifest(body),
                 "tags": body.get("tags", {}),
                 "check": self._check(body),

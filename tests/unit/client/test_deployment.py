@@ -8,6 +8,7 @@ import pytest
 from tests.unit.client.fake_server import FakeServer
 
 from modelyard.client import Action, Client, Deployed
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.service_file import ModelSource
 from modelyard.errors import BuildFailed, DeployFailed, InvalidRequest, NotFound
 
@@ -105,6 +106,35 @@ class TestFirstTime:
         path = str(project / "model.pkl")
         with pytest.raises(InvalidRequest, match="each of several models needs a `name`"):
             deploy(yard, project, model=None, models=[path, path])
+
+
+class TestBuildOptions:
+    def test_are_those_of_the_image(self, yard: Client, server: FakeServer, project: Path) -> None:
+        done = deploy(yard, project, slim=True, platform="linux/arm64")
+        assert done.service is not None
+        image = yard.images.get(done.service.image)
+        assert image.options == BuildOptions(slim=True, platform="linux/arm64")
+        sent = server.sent("/images")
+        assert (sent["slim"], sent["platform"]) == (True, "linux/arm64")
+        assert not {"allow_sources", "optimize"} & sent.keys()
+
+    def test_that_differ_make_another_image(self, yard: Client, project: Path) -> None:
+        deploy(yard, project, allow_sources=True)
+        assert actions(deploy(yard, project, allow_sources=True)) == NOTHING
+        assert actions(deploy(yard, project, allow_sources=True, plan=True)) == NOTHING
+        for plan in (True, False):
+            done = deploy(yard, project, plan=plan)
+            assert (actions(done)["image"], actions(done)["service"]) == (
+                Action.BUILD,
+                Action.UPDATE,
+            )
+
+    def test_a_script_is_not_optimized(
+        self, yard: Client, server: FakeServer, project: Path
+    ) -> None:
+        with pytest.raises(InvalidRequest, match="without a `script`"):
+            deploy(yard, project, optimize=True)
+        assert server.requests == []
 
 
 class TestAgain:

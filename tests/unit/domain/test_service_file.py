@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelyard.domain.build import BuildOptions
 from modelyard.domain.service_file import ModelSource, ServiceFile, parse_service_file
 from modelyard.domain.values import parse_bytes
 from modelyard.errors import InvalidRequest
@@ -31,11 +32,13 @@ def test_everything() -> None:
         files: [src/lib]
         requirements: [scikit-learn==1.9.1]
         image: digits-image
+        build: {slim: true, platform: linux/arm64}
         settings: {replicas: 2, memory: 1GiB, scoring_timeout: 250ms, environment: {A: b}}
         tags: {team: x}
         """
     )
     assert [source.reference for source in file.sources] == [None, "iris:3", "encoder"]
+    assert file.build == BuildOptions(slim=True, platform="linux/arm64")
     assert (file.settings.memory, file.settings.scoring_timeout) == (1 << 30, 0.25)
 
 
@@ -64,6 +67,8 @@ def test_short_form_of_a_model(text: str, path: str | None, reference: str | Non
         ("a: b\n c: d", "line 2"),
         ("name: digits", "give a `script`, or one `model` to serve without a script"),
         (MINIMAL + "scirpt: a.py", "`scirpt`: there is no such field"),
+        (MINIMAL + "build: {fast: true}", "`build.fast`: there is no such field"),
+        (MINIMAL + "build: {optimize: true}", "for a model that is served without a `script`"),
         (MINIMAL + "models: [a.pkl]", "either `model` or `models`"),
         (MINIMAL + "settings: {replicas: -1}", "`settings.replicas`"),
         (MINIMAL + "settings: {memory: 1Gi}", "`settings.memory`: write a size with its unit"),
