@@ -23,4 +23,5 @@ def test_updates(tmp_path: Path, variables: dict[str, str]) -> None:
     assert all(
         f"digits:{n} {share} %" in outputs["service rollback"] for n, share in ((1, 80), (2, 20))
     )
+    assert "taken back at a shadow of 10 % by owner" in outputs["service history"]
     assert "promoted at 10 % by owner" in outputs["service history"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def test_a_canary_is_promoted_and_another_is_taken_back_without_a_failed_request
         service = yard.services.update("tried", second, canary="25%")
         assert [(d.image, d.weight) for d in service.deployments] == [(first, 75), (second, 25)]
         assert len(service.status.replicas) == 3
-        seen: set[str] = set()
-        while seen != {"first", "second"}:  # the others may take every turn of one for a while
-            seen |= set(answers(yard, "tried", 20))
+        both: set[str] = set()
+        while both != {"first", "second"}:  # the others may take every turn of one for a while
+            both |= set(answers(yard, "tried", 20))
         named = {"x-modelyard-deployment": second}
         assert answers(yard, "tried", 5, **named) == ["second"] * 5
         with pytest.raises(modelyard.Conflict, match="is trying"):
@@ -59,6 +60,12 @@ def test_a_canary_is_promoted_and_another_is_taken_back_without_a_failed_request
         assert {pair[0] for pair in stuck} == {"first", "second"}
         yard.services.rollback("tried")
         assert set(answers(yard, "tried", 10)) == {"second"}
+        yard.services.update("tried", first, shadow="50%")
+        assert set(answers(yard, "tried", 10)) == {"second"}
+        while not (seen := yard.services.get("tried").status.comparison) or not seen.different:
+            time.sleep(0.1)
+        assert (seen.equal, seen.failed) == (0, 0)
+        yard.services.rollback("tried")
     finally:
         stop.set()
         for thread in threads:
@@ -68,11 +75,13 @@ def test_a_canary_is_promoted_and_another_is_taken_back_without_a_failed_request
     assert [failures for _, failures in results] == [[]] * 3
     assert [(c.image, c.rollout, c.outcome) for c in history] == [
         (second, "", "Served"),
+        (first, "shadow 50 %", "Superseded"),
+        (second, "", "Served"),
         (first, "canary 50 %", "Superseded"),
         (second, "canary 25 %", "Served"),
         (first, "", "Served"),
     ]
-    assert history[1].reason == "taken back at 50 % by owner"
+    assert history[3].reason == "taken back at 50 % by owner"
 
 
 def test_a_candidate_that_breaks_goes_back_by_itself(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -27,12 +28,14 @@ from modelyard.agent.gateway.config import (
     read_config,
     write_config,
 )
+from modelyard.agent.gateway.counters import read_counters
 from modelyard.agent.gateway.loads import read_loads
+from modelyard.agent.gateway.shadow import compared
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
 from modelyard.agent.home import is_locked
 from modelyard.agent.world import GatewayView
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.service import ObservedGateway
+from modelyard.domain.service import Comparison, ObservedGateway
 from modelyard.errors import IntegrityError
 
 log = logging.getLogger(__name__)
@@ -125,6 +128,15 @@ class Gatekeeper:
     def loads(self) -> dict[str, int]:
         """Requests busy or waiting, of the services that are scaled by them."""
         return read_loads(self._folder / files.LOADS) if self.running else {}
+
+    def comparisons(self) -> dict[UUID, Comparison]:
+        """What the answers of candidates are like that are shadows, by deployment."""
+        shadows = [route for route in self._config.services if route.shadow and route.candidate]
+        figures = read_counters(self._folder / files.COUNTERS) if shadows else {}
+        return {
+            UUID(route.candidate): Comparison(**compared(figures, route.name, route.candidate))
+            for route in shadows
+        }
 
     def configure(self, config: GatewayConfig) -> None:
         """Give the gateway another document."""

@@ -42,8 +42,12 @@ _LONG = 15.0
 _IDLE = 0.5
 _MEASURE = 0.1  # seconds between two looks at a load that replicas follow
 _PASSING = frozenset({ReplicaState.STARTING, ReplicaState.DRAINING})
-_MEMORY: Any = {
-    "services": {"__all__": {"deployments": {"__all__": {"replicas": {"__all__": {"memory"}}}}}}
+_NO_NEWS: Any = {
+    "services": {
+        "__all__": {
+            "deployments": {"__all__": {"comparison": True, "replicas": {"__all__": {"memory"}}}}
+        }
+    }
 }
 """What alone is no news."""
 
@@ -140,6 +144,7 @@ class Loop:
             replicas=replicas,
             gateway=view,
             images=self._images.ready(),
+            comparisons=self._gatekeeper.comparisons(),
             problems={
                 **self._sampler.problems(),
                 **self._images.problems(),
@@ -176,7 +181,7 @@ class Loop:
             gateway=gateway,
             services=services,
         )
-        told = observed.model_dump(exclude=_MEMORY)
+        told = observed.model_dump(exclude=_NO_NEWS)
         news = told != self._told
         if news:
             self._told, self._changed_at = told, now

@@ -66,6 +66,7 @@ def _wanted(
         id=deployment,
         ready=ready,
         failed=None if ready else world.problems.get(deployment) or lasting_failure(kept),
+        comparison=world.comparisons.get(deployment),
         replicas=tuple(replica.status() for replica in (*kept, *surplus)),
     )
 

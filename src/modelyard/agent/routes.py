@@ -49,6 +49,7 @@ def route(assignment: Assignment) -> ServiceRoute:
             if id_ in weights
         ),
         candidate=str(service.candidate or ""),
+        shadow=service.shadow,
         sticky=service.sticky,
     )
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.config import Certificate, ClientFiles, GatewayConfig
 from modelyard.domain.cause import Cause
+from modelyard.domain.service import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class World:
     gateway: GatewayView
     images: frozenset[UUID] = frozenset()
     """Deployments whose image is unpacked on this host."""
+    comparisons: Mapping[UUID, Comparison] = field(default_factory=dict)
+    """What the answers of candidates are like that are shadows."""
     problems: Mapping[UUID, Cause] = field(default_factory=dict)
     """Deployments whose image cannot be had, or whose replicas cannot be started."""
     not_before: Mapping[str, float] = field(default_factory=dict)

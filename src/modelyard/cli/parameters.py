@@ -283,6 +283,14 @@ Canary = Annotated[
         metavar="SHARES",
     ),
 ]
+Shadow = Annotated[
+    str | None,
+    typer.Option(
+        help="Try the change with copies of a share of the requests, `10%`, whose answers are "
+        "compared and go to nobody.",
+        metavar="SHARE",
+    ),
+]
 StepTime = Annotated[
     str | None,
     typer.Option(

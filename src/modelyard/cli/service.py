@@ -80,14 +80,15 @@ def update(
     image: NewImage = None,
     canary: parameters.Canary = None,
     step_time: parameters.StepTime = None,
+    shadow: parameters.Shadow = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
     **settings: Any,
 ) -> None:
     """Change image or settings without a failed request.
 
-    What is absent stays. With --canary the change is tried beside what serves, until it is
-    promoted or rolled back.
+    What is absent stays. With --canary or --shadow the change is tried beside what serves, until
+    it is promoted or rolled back.
     """
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")
@@ -97,6 +98,7 @@ def update(
             image,
             canary=None if canary is None else canary.split(","),
             step_time=step_time,
+            shadow=shadow,
             wait=wait,
             on_log=progress.log_line,
             **settings,
@@ -512,6 +514,8 @@ def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
     yield "traffic", ", ".join(f"{d.image} {d.weight} %" for d in service.deployments if d.weight)
     if service.rollout is not None:
         yield "rollout", in_words(service.rollout, service.image)
+    if service.status.comparison is not None:
+        yield "answers", str(service.status.comparison)
     yield "models", ", ".join(service.models)
     yield "target", service.target
     yield "description", service.description

@@ -149,6 +149,7 @@ class Services(Collection[Service]):
         replicas: int | None = None,
         canary: Share | Sequence[Share] | None = None,
         step_time: float | str | None = None,
+        shadow: Share | None = None,
         wait: bool = True,
         on_log: OnLog | None = None,
         **settings: Unpack[Settings],
@@ -163,6 +164,8 @@ class Services(Collection[Service]):
                 with several, one after the other. It returns when the first share is reached.
             step_time: How long each share of several lasts, `"10m"`; after the last one the
                 candidate gets all. Unset: until `promote` or `rollback`.
+            shadow: Try the change with copies of this share of the requests. Its answers go to
+                nobody: they are compared with those that callers get (`status.comparison`).
             wait: Return when it is reached; otherwise at once.
             on_log: Called with every line of the operation's log while waiting.
             **settings: See `Settings`.
@@ -181,6 +184,8 @@ class Services(Collection[Service]):
         if canary is not None or step_time is not None:
             steps = [canary] if isinstance(canary, int | str) else list(canary or ())
             fields["canary"] = {"steps": steps, "step_time": step_time}
+        if shadow is not None:
+            fields["shadow"] = shadow
         accepted = self.start_update(name, fields)
         return self.wait(accepted, on_log) if wait else accepted.service
 

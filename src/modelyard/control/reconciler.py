@@ -106,7 +106,7 @@ class Reconciler:
 
     def _reached(self, service: Service, verdict: Verdict) -> None:
         operation = self._running(service)
-        leftovers = any(not deployment.weight for deployment in service.deployments)
+        leftovers = service.rollout is None and any(not d.weight for d in service.deployments)
         move = _next_move(service)
         nothing_new = move is Move.STAY and not _differs(service, verdict)
         if operation is None and not leftovers and nothing_new:
@@ -170,7 +170,7 @@ def _next_move(service: Service) -> Move:
 
 def _arrived(service: Service, verdict: Verdict) -> str:
     if service.rollout is not None:
-        return f"{service.image} is ready and gets {service.rollout.share} % of the traffic"
+        return f"{service.image} is ready at {service.rollout.stage} of the traffic"
     return f"{service.image} is ready: {len(verdict.status.replicas)} replicas"
 
 

@@ -16,7 +16,7 @@ from modelyard.domain.judgement import judge
 from modelyard.domain.keys import make_key, new_key_id
 from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
 from modelyard.domain.principal import Principal
-from modelyard.domain.rollout import Canary, Move, Rollout
+from modelyard.domain.rollout import Move, Rollout
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
     Authentication,
@@ -136,16 +136,25 @@ class Services:
                     hint="name another image or setting",
                 )
             replaces = moves or settings.for_replica() != service.settings.for_replica()
-            _refuse_beside_candidate(service, replaces or request.canary is not None)
-            _refuse_canary(service, request.canary, split, replaces)
+            is_trial = request.canary is not None or request.shadow is not None
+            _refuse_beside_candidate(service, replaces or is_trial)
+            if is_trial:
+                _refuse_trial(service, split, replaces)
             how = "" if request.canary is None else f" as a {request.canary}"
+            how = f" as a shadow of {request.shadow} %" if request.shadow is not None else how
             line = f"updating to {image.reference}{how}"
             if split and not moves:
                 answer = self._share(tx, principal, service, split, settings, line)
             else:
                 self._supersede(tx, principal, service)
                 changed = tx.services.update(
-                    principal.workspace, name, image, settings, principal.name, request.canary
+                    principal.workspace,
+                    name,
+                    image,
+                    settings,
+                    principal.name,
+                    request.canary,
+                    request.shadow or 0,
                 )
                 answer = self._accepted(tx, principal, changed, line, _first_request(image))
             remember_answer(tx, principal, key, request, answer, name)
@@ -202,7 +211,7 @@ class Services:
                 )
             running = tx.operations.running(principal.workspace, f"service {name}")
             self._cancel(tx, running, "the candidate is promoted")
-            reason = f"promoted at {rollout.share} % by {principal.name}"
+            reason = f"promoted at {rollout.stage} by {principal.name}"
             promoted = tx.services.move_rollout(service.id, Move.PROMOTE, reason)
             answer = self._accepted(tx, principal, promoted, f"promoting {service.image}")
         self._operations.changed.notify()
@@ -235,7 +244,7 @@ class Services:
         """Drop the candidate; what serves has all it needs."""
         running = tx.operations.running(principal.workspace, f"service {service.name}")
         self._cancel(tx, running, "the candidate is taken back")
-        reason = f"taken back at {rollout.share} % by {principal.name}"
+        reason = f"taken back at {rollout.stage} by {principal.name}"
         tx.services.end_change(service.id, service.generation, ChangeOutcome.SUPERSEDED, reason)
         changed = tx.services.revert(service.id, service.generation, by=principal.name)
         return self._accepted(tx, principal, changed, f"taking {service.image} back")
@@ -469,27 +478,23 @@ def _first_request(image: Image) -> str:
 def _refuse_beside_candidate(service: Service, replaces: bool) -> None:
     if service.rollout is not None and replaces:
         raise Conflict(
-            f"`{service.name}` is trying {service.image} with {service.rollout.share} % of its "
+            f"`{service.name}` is trying {service.image} at {service.rollout.stage} of its "
             "traffic; meanwhile its image and what replaces replicas stay as they are",
             hint=f"`modelyard service promote {service.name}` gives it all of the traffic, "
             f"`modelyard service rollback {service.name}` takes it back",
         )
 
 
-def _refuse_canary(
-    service: Service, canary: Canary | None, split: Mapping[str, int], replaces: bool
-) -> None:
-    if canary is None:
-        return
+def _refuse_trial(service: Service, split: Mapping[str, int], replaces: bool) -> None:
     if split:
         raise Conflict(
             f"the traffic of `{service.name}` is split: {_in_words(split)}",
-            hint="a candidate is tried beside one image: update without a canary first",
+            hint="a candidate is tried beside one image: update to one all at once first",
         )
     if not replaces:
         raise InvalidRequest(
             "a change of these settings replaces no replicas: there is no candidate to try",
-            hint="leave the canary away, or name another image",
+            hint="make it all at once, or name another image",
         )
 
 

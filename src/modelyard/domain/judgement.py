@@ -63,6 +63,7 @@ def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
         state=state,
         generation=reached,
         replicas=tuple(r for d in observed.deployments for r in d.replicas) if observed else (),
+        comparison=next((d.comparison for d in seen.values() if d and d.comparison), None),
         cause=cause,
         observed_at=observation.seen,
     )
@@ -70,16 +71,21 @@ def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
 
 
 def current(service: Service) -> Deployment | None:
-    """The newest deployment that is to have traffic: of a rollout, the candidate."""
-    return next((d for d in reversed(service.deployments) if d.weight > 0), None)
+    """The newest deployment that is to have replicas: of a rollout, the candidate."""
+    return next((d for d in reversed(_wanted(service))), None)
+
+
+def _wanted(service: Service) -> list[Deployment]:
+    candidate = None if service.rollout is None else service.rollout.candidate
+    return [d for d in service.deployments if d.weight > 0 or d.id == candidate]
 
 
 def _seen(
     service: Service, observed: ObservedService | None
 ) -> dict[UUID, ObservedDeployment | None]:
-    """What is seen of each deployment that is to have traffic."""
+    """What is seen of each deployment that is to have replicas."""
     known = {d.id: d for d in observed.deployments} if observed is not None else {}
-    return {d.id: known.get(d.id) for d in service.deployments if d.weight > 0}
+    return {d.id: known.get(d.id) for d in _wanted(service)}
 
 
 def _state(

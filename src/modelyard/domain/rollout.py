@@ -47,7 +47,10 @@ class Rollout(Value):
     """Id of its deployment."""
     generation: int
     """The service's generation that asked for it."""
-    canary: Canary
+    canary: Canary | None = None
+    """How it gets its traffic; null for a shadow."""
+    shadow: int = 0
+    """Percent of the requests of which it gets a copy, while its answers go to nobody."""
     step: int = 0
     """Which of the shares it is to have now, from 0."""
     since: datetime | None = None
@@ -55,20 +58,30 @@ class Rollout(Value):
 
     @property
     def share(self) -> int:
-        """What it is to get now, in percent."""
-        return self.canary.steps[self.step]
+        """What it is to get now of the traffic, in percent."""
+        return 0 if self.canary is None else self.canary.steps[self.step]
+
+    @property
+    def plan(self) -> str:
+        """How it is tried: `canary 10 %`, `shadow 10 %`."""
+        return f"shadow {self.shadow} %" if self.canary is None else str(self.canary)
+
+    @property
+    def stage(self) -> str:
+        """Where it stands: `10 %`, `a shadow of 10 %`."""
+        return f"a shadow of {self.shadow} %" if self.canary is None else f"{self.share} %"
 
     @property
     def ends_at(self) -> datetime | None:
         """When the present share is followed by the next one; None: not by itself."""
-        if self.since is None or self.canary.step_time is None:
+        if self.since is None or self.canary is None or self.canary.step_time is None:
             return None
         return self.since + timedelta(seconds=self.canary.step_time)
 
     @property
     def on_last_step(self) -> bool:
         """What follows is all of the traffic."""
-        return self.step + 1 == len(self.canary.steps)
+        return self.canary is None or self.step + 1 == len(self.canary.steps)
 
 
 class Move(StrEnum):
@@ -97,10 +110,12 @@ def next_move(rollout: Rollout, now: datetime) -> Move:
 
 def in_words(rollout: Rollout, image: str) -> str:
     """Where a rollout stands: `digits:4 gets 10 % since 12:00:05 UTC, 50 % from 12:10:05`."""
+    shadows = rollout.canary is None
+    share = f"copies of {rollout.shadow} %" if shadows else f"{rollout.share} %"
     if rollout.since is None:
-        return f"{image} gets {rollout.share} % when its replicas are ready"
-    words = f"{image} gets {rollout.share} % since {rollout.since:%Y-%m-%d %H:%M:%S} UTC"
-    if rollout.ends_at is None:
+        return f"{image} gets {share} when its replicas are ready"
+    words = f"{image} gets {share} since {rollout.since:%Y-%m-%d %H:%M:%S} UTC"
+    if rollout.canary is None or rollout.ends_at is None:
         return f"{words}, until it is promoted or taken back"
     following = "all" if rollout.on_last_step else f"{rollout.canary.steps[rollout.step + 1]} %"
     return f"{words}, {following} from {rollout.ends_at:%H:%M:%S}"

@@ -198,6 +198,23 @@ class ReplicaStatus(Value):
     cause: Cause | None = None
 
 
+class Comparison(Value):
+    """What the answers to the copies of a shadow were like, beside those to the originals."""
+
+    equal: int = 0
+    different: int = 0
+    failed: int = 0
+    """Those with a status of 5xx, and those that never came."""
+    left_out: int = 0
+    """Copies that were not made, because the candidate was busy."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.equal} equal, {self.different} different, {self.failed} failed, "
+            f"{self.left_out} left out"
+        )
+
+
 class ServiceStatus(Value):
     """What was last observed."""
 
@@ -205,6 +222,8 @@ class ServiceStatus(Value):
     generation: int = 0
     """Newest generation that the host has fully reached."""
     replicas: tuple[ReplicaStatus, ...] = ()
+    comparison: Comparison | None = None
+    """What the answers of a candidate that is a shadow are like, since it is; null: none is."""
     cause: Cause | None = None
     observed_at: datetime | None = None
 
@@ -311,13 +330,15 @@ class DesiredService(Value):
     deployments: tuple[DesiredDeployment, ...]
     candidate: UUID | None = None
     """The deployment that is tried beside what serves, until it is promoted or taken back."""
+    shadow: int = 0
+    """Percent of the requests of which the candidate gets a copy; it has no other share then."""
     sticky: str = ""
     """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
 
     @property
     def wanted(self) -> tuple[DesiredDeployment, ...]:
         """The deployments that are to have replicas; the others are on their way out."""
-        return tuple(d for d in self.deployments if d.weight > 0)
+        return tuple(d for d in self.deployments if d.weight > 0 or d.id == self.candidate)
 
     def replicas_of(self, deployment: DesiredDeployment) -> int:
         """How many replicas a wanted deployment needs: enough for its share, and at least one.
@@ -326,7 +347,7 @@ class DesiredService(Value):
         """
         if self.candidate is not None and deployment.id != self.candidate:
             return self.replicas
-        needed = -(-self.replicas * deployment.weight // 100)
+        needed = -(-self.replicas * (deployment.weight or self.shadow) // 100)
         return max(needed, min(self.replicas, 1))
 
     @property
@@ -359,6 +380,8 @@ class ObservedDeployment(Value):
     """All wanted replicas are ready and in the gateway."""
     failed: Cause | None = None
     """Why it cannot get ready; the agent keeps what served before."""
+    comparison: Comparison | None = None
+    """Of the answers to copies of requests, while it is a shadow."""
     replicas: tuple[ReplicaStatus, ...] = ()
 
 

@@ -241,6 +241,15 @@ class UpdateService(Spec):
     settings: SettingsChange = SettingsChange()
     canary: Canary | None = None
     """Try the change beside what serves, with a share of the traffic; null: all at once."""
+    shadow: Percent | None = None
+    """Try it with copies of so many percent of the requests, whose answers are compared with those
+    that callers get, and dropped."""
+
+    @model_validator(mode="after")
+    def _one_trial(self) -> Self:
+        if self.canary is not None and self.shadow is not None:
+            raise ValueError("give either `canary` or `shadow`: one after the other")
+        return self
 
 
 class SplitService(Spec):

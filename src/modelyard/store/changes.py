@@ -54,7 +54,7 @@ class Changes(Repository):
                 else self._reference(service.image),
                 settings=serving[0].settings if serving else service.settings,
                 traffic=shares if len(shares) > 1 else {},
-                rollout=str(rollout.canary) if rollout is not None and begins else "",
+                rollout=rollout.plan if rollout is not None and begins else "",
                 at=self._clock(),
                 by=by,
                 outcome=ChangeOutcome.PENDING,

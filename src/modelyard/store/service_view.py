@@ -189,6 +189,7 @@ def _to_desired(
         clients=settings.clients,
         keys=keys,
         candidate=None if row.rollout is None else row.rollout.candidate,
+        shadow=0 if row.rollout is None else row.rollout.shadow,
         sticky=settings.sticky,
         deployments=tuple(
             DesiredDeployment(

@@ -97,13 +97,15 @@ class Services(Repository):
         settings: ServiceSettings,
         by: str = "",
         canary: Canary | None = None,
+        shadow: int = 0,
     ) -> Service:
         """Want another image (None keeps what serves) and these settings, one generation on.
 
-        Another image or other replica settings make a new deployment with all the traffic, or with
-        the first share of a canary; what had it before stays until `retire` or `revert`. Wanting
-        what is wanted changes nothing, not even the generation. While a candidate is tried, only
-        settings can be changed that replace no replicas.
+        Another image or other replica settings make a new deployment with all the traffic, with the
+        first share of a canary, or with copies of `shadow` percent of the requests; what had the
+        traffic before stays until `retire` or `revert`. Wanting what is wanted changes nothing, not
+        even the generation. While a candidate is tried, only settings can be changed that replace
+        no replicas.
 
         Raises:
             NotFound: The service or the image is not there (any more).
@@ -114,7 +116,7 @@ class Services(Repository):
         if image is not None and row.rollout is None:
             shares = {self._built(image): FULL_WEIGHT}
         if row.rollout is None:
-            return self._want(row, shares, settings, by, canary)
+            return self._want(row, shares, settings, by, canary, shadow)
         if settings == row.settings:
             return self._one(row)
         row.settings = settings
@@ -151,6 +153,7 @@ class Services(Repository):
         settings: ServiceSettings,
         by: str,
         canary: Canary | None = None,
+        shadow: int = 0,
     ) -> Service:
         """Give these images their shares, in deployments that there are or new ones."""
         present = [one for one in self._deployments(row) if one.weight]
@@ -163,20 +166,30 @@ class Services(Repository):
         for image, weight in shares.items():
             if image in kept:
                 kept[image].weight, kept[image].settings = weight, settings
-            elif canary is None:
+            elif canary is None and not shadow:
                 self._deploy(row, image, weight)
             else:
-                self._try(row, image, present[-1], canary)
+                self._try(row, image, present[-1], canary, shadow)
         self._session.flush()
         serving = [one for one in self._deployments(row) if one.weight]
         self._changes.add(row, by, serving=serving if row.rollout is None else ())
         return self._one(row)
 
-    def _try(self, row: ServiceRow, image: int, incumbent: DeploymentRow, canary: Canary) -> None:
+    def _try(
+        self,
+        row: ServiceRow,
+        image: int,
+        incumbent: DeploymentRow,
+        canary: Canary | None,
+        shadow: int,
+    ) -> None:
         """Set a candidate beside what serves."""
-        candidate = self._deploy(row, image, canary.steps[0])
-        incumbent.weight = FULL_WEIGHT - canary.steps[0]
-        row.rollout = Rollout(candidate=candidate.id, generation=row.generation, canary=canary)
+        share = canary.steps[0] if canary is not None else 0
+        candidate = self._deploy(row, image, share)
+        incumbent.weight = FULL_WEIGHT - share
+        row.rollout = Rollout(
+            candidate=candidate.id, generation=row.generation, canary=canary, shadow=shadow
+        )
 
     def move_rollout(self, service: UUID, move: Move, reason: str = "") -> Service:
         """Take the next step of a rollout that has reached the one before; `reason` is noted.

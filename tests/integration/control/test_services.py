@@ -78,7 +78,7 @@ class Yard:
         desired = self.agents.desired(AGENT, "local")
         services = []
         for service in desired.services:
-            newest = next(d for d in reversed(service.deployments) if d.weight)
+            newest = service.wanted[-1]
             services.append(
                 ObservedService(
                     id=service.id,
@@ -356,6 +356,34 @@ class TestCanary:
         change = yard.services.history(OWNER, "iris")[1]
         assert (change.outcome, change.reason) == ("Superseded", "taken back at 10 % by owner")
 
+    def test_a_shadow_gets_no_traffic_until_it_is_promoted(
+        self, yard: Yard, images: list[Image]
+    ) -> None:
+        change = UpdateService(image=images[1].reference, shadow=20)
+        accepted = yard.services.update(OWNER, "iris", change)
+        [desired] = yard.agents.desired(AGENT, "local").services
+        assert desired.shadow == 20
+        assert len(desired.wanted) == 2
+        yard.report()
+        assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
+        assert self.traffic(yard) == [("iris:1", 100), ("iris:2", 0)]
+        yard.report()
+        assert yard.services.get(OWNER, "iris").rollout is not None
+        yard.services.promote(OWNER, "iris")
+        yard.report()
+        assert self.traffic(yard) == [("iris:2", 100)]
+        newest = yard.services.history(OWNER, "iris")[0]
+        assert newest.rollout == "shadow 20 %"
+        assert newest.reason == "promoted at a shadow of 20 % by owner"
+
+    def test_a_shadow_that_fails_goes_back(self, yard: Yard, images: list[Image]) -> None:
+        change = UpdateService(image=images[1].reference, shadow=20)
+        accepted = yard.services.update(OWNER, "iris", change)
+        yard.report(ready=False, failed=BROKEN)
+        assert yard.operation(accepted.operation).state is OperationState.FAILED
+        yard.report()
+        assert self.traffic(yard) == [("iris:1", 100)]
+
     def test_another_image_is_refused_meanwhile_and_scaling_is_not(
         self, yard: Yard, images: list[Image]
     ) -> None:
@@ -365,7 +393,7 @@ class TestCanary:
             UpdateService(settings=SettingsChange(cpu=2)),
             UpdateService(image=images[2].reference, canary=Canary(steps=(5,))),
         ):
-            with pytest.raises(Conflict, match="is trying iris:2 with 10 %") as refused:
+            with pytest.raises(Conflict, match="is trying iris:2 at 10 %") as refused:
                 yard.services.update(OWNER, "iris", change)
             assert "service promote iris" in refused.value.hint
         scaled = UpdateService(settings=SettingsChange(replicas=3))

@@ -292,6 +292,32 @@ class TestCanary:
         assert shares(steps) == {"a:1": 90, "b:1": 10}
 
 
+class TestShadow:
+    old = (make_replica(0), make_replica(1))
+    desired = make_desired(
+        make_service(make_deployment("a"), make_deployment("b", 0), candidate=an_id("b"), shadow=60)
+    )
+
+    def test_has_replicas_for_its_share_and_gets_only_copies(self) -> None:
+        steps = plan(self.desired, serving("a", *self.old), 0.0)
+        new = [make_replica(number, "b") for number in range(2)]
+        assert started(steps) == [replica.id for replica in new]
+        world = replace(serving("a", *self.old), replicas=(*self.old, *new))
+        steps = plan(self.desired, world, 0.0)
+        assert shares(steps) == {"a:1": 100, "b:1": 0}
+        assert isinstance(steps[0], ConfigureGateway)
+        [route] = steps[0].config.services
+        assert (route.shadow, route.candidate) == (60, str(an_id("b")))
+
+    def test_promoted_takes_over_with_all_its_replicas(self) -> None:
+        world = settled(self.desired, make_world(*self.old, make_replica(0, "b")))
+        promoted = make_desired(make_service(make_deployment("a", 0), make_deployment("b")))
+        assert shares(plan(promoted, world, 0.0)) == {"a:1": 100, "b:1": 0}
+        both = (make_replica(0, "b"), make_replica(1, "b"))
+        complete = replace(world, replicas=(*self.old, *both))
+        assert shares(plan(promoted, complete, 0.0)) == {"b:1": 100}
+
+
 class TestSplit:
     def test_replicas_follow_the_shares(self) -> None:
         desired = make_desired(

@@ -152,14 +152,19 @@ class DisturbedHost(RuleBasedStateMachine):
         names=st.lists(NAMES, min_size=2, max_size=3, unique=True),
         weight=st.integers(1, 98),
         replicas=st.integers(1, 4),
-        canary=st.booleans(),
+        kind=st.sampled_from(["split", "canary", "shadow"]),
     )
-    def share(self, names: list[str], weight: int, replicas: int, canary: bool) -> None:
+    def share(self, names: list[str], weight: int, replicas: int, kind: str) -> None:
         """Several at weights, the last of them a candidate or not, or the first on its way out."""
-        weights = [100 - weight, weight] if len(names) == 2 else [0, 100 - weight, weight]
-        candidate = an_id(names[-1]) if canary else None
+        given = [100, 0] if kind == "shadow" else [100 - weight, weight]
+        weights = given if len(names) == 2 else [0, *given]
         deployments = [make_deployment(*each) for each in zip(names, weights, strict=True)]
-        service = make_service(*deployments, replicas=replicas, candidate=candidate)
+        service = make_service(
+            *deployments,
+            replicas=replicas,
+            candidate=an_id(names[-1]) if kind != "split" else None,
+            shadow=weight if kind == "shadow" else 0,
+        )
         self.desired = make_desired(service)
 
     @rule()

@@ -87,6 +87,18 @@ def test_however_seldom_anybody_looks_each_share_lasts_its_time(
     assert had == sorted(steps)[: len(had)]
 
 
+def test_a_shadow_waits_for_somebody_to_decide() -> None:
+    shadow = Rollout(candidate=uuid4(), generation=2, shadow=10)
+    assert (shadow.share, shadow.plan, shadow.stage) == (0, "shadow 10 %", "a shadow of 10 %")
+    assert next_move(shadow, NOW) is Move.BEGIN
+    begun = shadow.model_copy(update={"since": NOW})
+    assert next_move(begun, NOW + timedelta(days=1000)) is Move.STAY
+    assert in_words(begun, "digits:4") == (
+        "digits:4 gets copies of 10 % since 2026-11-27 12:00:00 UTC, "
+        "until it is promoted or taken back"
+    )
+
+
 def test_in_words() -> None:
     waiting = a_rollout(10, 50)
     assert in_words(waiting, "digits:4") == "digits:4 gets 10 % when its replicas are ready"

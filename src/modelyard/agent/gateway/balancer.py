@@ -21,6 +21,7 @@ from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.loads import at_replica, first_waiting_for, waiting_for
 from modelyard.agent.gateway.pools import Pool, Shares, stuck_to
 from modelyard.agent.gateway.relaying import AnswerBody
+from modelyard.agent.gateway.shadow import Shadow
 from modelyard.agent.gateway.upstream import Exchange, Replica
 from modelyard.agent.gateway.waiting import WaitingLines
 from modelyard_runtime.http.server import Response
@@ -61,6 +62,7 @@ class Balancer:
         self._retired: list[Replica] = []
         self._pools: dict[str, Pool] = {}
         self._shares = Shares(())
+        self._shadow: Shadow | None = None
         self._waiting = WaitingLines()
         self._queued = seat.tally(waiting_for(route.name))
         self._firsts: dict[str, Tally] = {}
@@ -82,6 +84,7 @@ class Balancer:
             self._known[identity] = self._revive(identity) or self._meet(wanted[identity])
         self._active = [self._known[_identity(u)] for u in route.upstreams if u.weight]
         self._fill_pools(route)
+        self._follow_shadow(route)
         self._free_the_stuck()
         self._serve_waiting()
         if old.waking_time and not route.waking_time and not self._active:
@@ -92,7 +95,7 @@ class Balancer:
         while self._known:
             self._retire(self._known.popitem()[1])
         self._active = []
-        self._pools, self._shares = {}, Shares(())
+        self._pools, self._shares, self._shadow = {}, Shares(()), None
         for exchange in self._waiting:
             message = f"service `{self.route.name}` has been deleted"
             self.own.refused(404)
@@ -142,6 +145,8 @@ class Balancer:
         replica.series.answered(status, monotonic() - exchange.sent_at)
         encoded = _FIELDS % (fields, replica.field, exchange.request_id, exchange.prediction_id)
         self._end(exchange, Response(status, body, _NO_FIELDS, length, encoded))
+        if self._shadow is not None:
+            self._shadow.offer(exchange, status, body)
 
     def begun(
         self, exchange: Exchange, status: int, fields: bytes, body: AnswerBody, length: int | None
@@ -248,6 +253,14 @@ class Balancer:
             pool.replicas.append(self._known[_identity(upstream)])
         self._shares = Shares(self._pools.values())
         self._name_lines()
+
+    def _follow_shadow(self, route: ServiceRoute) -> None:
+        if not route.shadow:
+            self._shadow = None
+            return
+        if self._shadow is None or self._shadow.candidate != route.candidate:
+            self._shadow = Shadow(route, self._counters, self._loop, self._freed)
+        self._shadow.follow(route, self._pools.get(route.candidate))
 
     def _free_the_stuck(self) -> None:
         """Whose deployment has gone may go to any other, unless it was asked for by name."""

@@ -115,6 +115,8 @@ class ServiceRoute:
     """Those behind the service, oldest first."""
     candidate: str = ""
     """Id of the one that is tried beside the others; empty: none is."""
+    shadow: int = 0
+    """Percent of the requests of which the candidate gets a copy that nobody waits for."""
     sticky: str = ""
     """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
     capture: CaptureRoute | None = None
