@@ -1,18 +1,26 @@
-"""Brings in what needs packages that only some images have: gRPC.
+"""Brings in what needs packages that only some images have: gRPC, OpenTelemetry.
 
-It is imported before the workers are forked, so that they share it and a lack of it is a cause like
-any other.
+The first is imported before the workers are forked, so that they share it and a lack of it is a
+cause like any other.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import socket
+import sys
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from modelyard_runtime import causes
 from modelyard_runtime.causes import Scene, StartFailed
 from modelyard_runtime.config import Config, InvalidConfig
+from modelyard_runtime.otel import wanted
+from modelyard_runtime.slots import Slots
+
+if TYPE_CHECKING:
+    from modelyard_runtime.otel.sending import Telemetry
 
 _GRPC = "modelyard_runtime.grpc_server"
 
@@ -30,6 +38,26 @@ def load_grpc(config: Config, scene: Scene) -> ModuleType | None:
     except ImportError as error:
         cause = causes.package_missing(error, scene) or causes.import_failed(error, scene)
         raise StartFailed(cause) from error
+
+
+def load_otel(config: Config, slots: Slots, worker: int) -> Telemetry | None:
+    """What sends telemetry, if the environment has a receiver for it and the image the packages.
+
+    Scoring does not depend on it: a lack is told in the log, and all else goes on.
+    """
+    signals = wanted(os.environ)
+    if not signals:
+        return None
+    try:
+        sending = importlib.import_module("modelyard_runtime.otel.sending")
+        telemetry: Telemetry = sending.Telemetry(signals, config.service, slots, worker)
+    except ImportError as error:
+        sys.stderr.write(
+            f"modelyard: OpenTelemetry is asked for, and the image lacks a package of it: {error}; "
+            "add modelyard-runtime[otel] to its requirements\n"
+        )
+        return None
+    return telemetry
 
 
 def check_grpc(config: Config) -> None:

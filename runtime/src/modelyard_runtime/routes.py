@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,7 +14,7 @@ from modelyard_runtime.config import Config
 from modelyard_runtime.http.messages import Head
 from modelyard_runtime.http.server import JSON, Reply, Request, Response, error_response
 from modelyard_runtime.lanes.base import Lane
-from modelyard_runtime.memo import memo_of
+from modelyard_runtime.memo import Memo, memo_of
 from modelyard_runtime.openapi import describe, own_documents
 from modelyard_runtime.protocols.base import Page, Protocol, Surface
 from modelyard_runtime.scoring import Call, Scorer, asking
@@ -27,6 +28,18 @@ _NOT_FOUND = "The requested URL was not found on the server."
 _NOT_ALLOWED = "The method is not allowed for the requested URL."
 
 
+class Tracing(typing.Protocol):
+    """Makes calls that are traced: `modelyard_runtime.otel.calls`."""
+
+    def call(self, scorer: Scorer, request: Request, memo: Memo) -> Call:
+        """The request, as lanes take it."""
+
+    def submitting(
+        self, submit: Callable[[Call], Call | Response]
+    ) -> Callable[[Call], Call | Response]:
+        """A lane's `submit`, which may answer at once."""
+
+
 class Routes:
     """The handler of a worker's server.
 
@@ -36,6 +49,7 @@ class Routes:
         surfaces: The paths of each protocol.
         config: Of the replica.
         unready: Why the replica is not ready, or an empty string.
+        tracing: Has requests traced; None: they are not.
     """
 
     def __init__(
@@ -45,8 +59,10 @@ class Routes:
         surfaces: Sequence[Surface],
         config: Config,
         unready: Callable[[], str],
+        tracing: Tracing | None = None,
     ) -> None:
-        self._submit = lane.submit
+        self._submit = lane.submit if tracing is None else tracing.submitting(lane.submit)
+        self._call = Call if tracing is None else tracing.call
         self._scorer = scorer
         self._unready = unready
         pages: dict[str, Page] = {
@@ -67,7 +83,7 @@ class Routes:
         """Answer a request; a score is computed elsewhere, all else at once."""
         memo = request.head.memo or memo_of(request.head)
         if memo.protocol is not None:
-            return self._submit(Call(self._scorer, request, memo))
+            return self._submit(self._call(self._scorer, request, memo))
         page: Page | None = memo.page
         if page is not None:
             return page(request)

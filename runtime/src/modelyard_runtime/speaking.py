@@ -34,19 +34,25 @@ SPEAKER: ContextVar[Speaker | None] = ContextVar("speaker", default=None)
 """Whose request this thread or coroutine is answering."""
 
 
+Listener = Callable[[str, Speaker | None, str], None]
+"""Is told of a line: the name of the stream, whose it is, what it says."""
+
+
 class Output(TextIOWrapper):
     """A stream whose lines say which request they belong to."""
 
-    def __init__(self, stream: TextIOWrapper) -> None:
+    def __init__(self, stream: TextIOWrapper, title: str = "") -> None:
         encoding, errors = stream.encoding, stream.errors
         super().__init__(stream.detach(), encoding, errors, line_buffering=True)
-        self.unfinished: dict[Speaker, str] = {}
+        self._title = title
+        self.listener: Listener | None = None
+        self.unfinished: dict[Speaker | None, str] = {}
         """Beginnings of lines that have not ended."""
 
     def write(self, text: str) -> int:
         """Write whole lines; keep what has not ended until the rest of its line comes."""
         speaker = SPEAKER.get()
-        if speaker is None:
+        if speaker is None and self.listener is None:
             return super().write(text)
         *lines, rest = (self.unfinished.pop(speaker, "") + text).split("\n")
         if len(rest) > _LONGEST or len(self.unfinished) >= _MOST_UNFINISHED:
@@ -54,14 +60,21 @@ class Output(TextIOWrapper):
         elif rest:
             self.unfinished[speaker] = rest
         if lines:
-            super().write(prefixed(speaker, lines))
+            self.put(speaker, lines)
         return len(text)
 
     def finish(self, speaker: Speaker) -> None:
         """Write a last line that has not ended."""
         rest = self.unfinished.pop(speaker, None)
         if rest is not None:
-            super().write(prefixed(speaker, [rest]))
+            self.put(speaker, [rest])
+
+    def put(self, speaker: Speaker | None, lines: list[str]) -> None:
+        """Write whole lines of somebody's in one go."""
+        super().write(prefixed(speaker, lines))
+        if self.listener is not None:
+            for line in lines:
+                self.listener(self._title, speaker, line)
 
 
 _outputs: list[Output] = []
@@ -72,7 +85,7 @@ def begin() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, TextIOWrapper) and not isinstance(stream, Output):
-            output = Output(stream)
+            output = Output(stream, name)
             setattr(sys, name, output)
             setattr(sys, f"__{name}__", output)  # that one has lost its stream
             _outputs.append(output)
@@ -91,16 +104,22 @@ def finish(speaker: Speaker) -> None:
 
 def say(speaker: Speaker, text: str) -> None:
     """Write lines of ours about a request, in one go."""
-    token = SPEAKER.set(None)
-    try:
-        sys.stderr.write(prefixed(speaker, text.split("\n")))
-    finally:
-        SPEAKER.reset(token)
+    lines = text.split("\n")
+    if isinstance(sys.stderr, Output):
+        sys.stderr.put(speaker, lines)
+    else:
+        sys.stderr.write(prefixed(speaker, lines))
 
 
-def prefixed(speaker: Speaker, lines: list[str]) -> str:
+def listen(listener: Listener | None) -> None:
+    """Have every line told to somebody, too; None: no more."""
+    for output in _outputs:
+        output.listener = listener
+
+
+def prefixed(speaker: Speaker | None, lines: list[str]) -> str:
     """The lines with the request that they belong to."""
-    start = f"request {speaker.request_id}: "
+    start = f"request {speaker.request_id}: " if speaker is not None else ""
     return "".join(f"{start}{line}\n" for line in lines)
 
 

@@ -19,7 +19,7 @@ from modelyard_runtime.board import Board
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.config import Config
 from modelyard_runtime.entry import Entry
-from modelyard_runtime.extras import load_grpc
+from modelyard_runtime.extras import load_grpc, load_otel
 from modelyard_runtime.families import CONTENT_TYPE
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http.cors import Cors, across_origins
@@ -69,6 +69,7 @@ class Worker:
         self._entry = entry
         self._board = board
         self._slot = slot
+        self._slots = slots
         self._uplink = uplink
         self._share = Share(board, slot)
         self._recorder = (
@@ -95,8 +96,13 @@ class Worker:
         self._ended = asyncio.Event()
         Signals(loop, (signal.SIGTERM, signal.SIGINT), self._ended.set)
         lane = self._lane()
+        self._telemetry = load_otel(self._config, self._slots, self._slot)
+        self._tracing = self._telemetry.tracing if self._telemetry is not None else None
         try:
-            servers = await self._start_servers(lane, Scorer(self._entry, self._report))
+            scorer = Scorer(self._entry, self._report)
+            if self._tracing is not None:
+                self._tracing.running(scorer, is_async=self._entry.is_async)
+            servers = await self._start_servers(lane, scorer)
             beating = loop.create_task(self._beat())
             self._board.set_ready(self._slot, True)
             self._uplink.send(ready=True)
@@ -109,6 +115,8 @@ class Worker:
             if self._recorder is not None:
                 self._recorder.close()
             lane.close()
+            if self._telemetry is not None:
+                self._telemetry.close()
 
     def _leave(self) -> None:
         """End the process from whatever thread, whatever the others do."""
@@ -174,7 +182,7 @@ class Worker:
             protocol.routes(self._entry, self._config, self._unready) for protocol in protocols
         ]
         surfaces.append(Surface({"/metrics": {"GET": self._metrics_page}}))
-        return Routes(lane, scorer, surfaces, self._config, self._unready)
+        return Routes(lane, scorer, surfaces, self._config, self._unready, self._tracing)
 
     def _metrics_page(self, request: Request) -> Response:
         return Response(200, self._metrics.text(self._board), [CONTENT_TYPE])

@@ -105,6 +105,8 @@ class Collector:
         self._highest: dict[UUID, Figures] = {}
         self._sources: Sequence[Source] = ()
         self._here: Mapping[UUID, Name] = {}
+        self._follows = False
+        """It has been told what is here: before, nothing that is known may be forgotten."""
 
     def follow(self, desired: DesiredState, sources: Sequence[Source]) -> None:
         """What this host is to run, and the replicas that it has; from the loop, in every turn."""
@@ -113,7 +115,7 @@ class Collector:
         for identity in (source.replica.identity for source in sources):
             here.setdefault(identity.deployment, _name(identity))
         with self._lock:
-            self._here, self._sources = here, sources
+            self._here, self._sources, self._follows = here, sources, True
             gateway = {_gateway(deployment) for deployment in here}
             self._ledger.close_others({source.replica.id for source in sources} | gateway)
 
@@ -121,7 +123,7 @@ class Collector:
         """What has been counted until now; at the end of a minute, that is put aside too."""
         with self._lock:
             found = self._look()
-            if int(self._clock()) // MINUTE > self._kept.minute:
+            if self._follows and int(self._clock()) // MINUTE > self._kept.minute:
                 self._cut(found)
             return HostFigures(deployments=tuple(found.values()), agent=self._own())
 

@@ -172,6 +172,18 @@ def test_what_an_agent_missed_is_in_the_next_minute(host: Host) -> None:
     assert host.minutes() == [(0, 3), (60, 5)]
 
 
+def test_an_agent_that_was_just_started_forgets_nothing(host: Host) -> None:
+    host.look()
+    host.score(0, 3)
+    host.look()
+    host.remove(0)
+    host.now += 120
+    host.restart_agent()
+    host.collector.look()  # before the loop has had its first turn
+    assert host.answered() == 3
+    assert host.minutes() == [(1, 3)]
+
+
 def test_a_deployment_that_ended_is_in_its_last_minute_and_forgotten_then(host: Host) -> None:
     host.score(0, 3)
     host.look()
