@@ -1,57 +1,98 @@
-"""Warns of a gateway's certificate before it ends. Asked at every look at the gateway."""
+"""Warns before a certificate of the gateway, or what it knows clients by, ends.
+
+Asked at every look at the gateway; files are read when they change.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 
-from modelyard.agent.gateway.config import Certificate
+from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.expiry import Life
 
-WARNINGS = (timedelta(days=1), timedelta(days=7), timedelta(days=30))
-"""Before the end: the word changes at each, so that each is news."""
+Read = Callable[[bytes], Iterable[Life]]
 
-Version = tuple[int, int, int]
+_END_OF_LIST = b"-----END X509 CRL-----"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class ExpiryWatch:
-    """When one certificate ends; its file is read when it changes."""
+    """When the first of those in one PEM file ends.
 
-    def __init__(self, certificate: Certificate | None) -> None:
-        self._path = Path(certificate.chain) if certificate else None
-        self._seen: Version | None = None
-        self._ends: datetime | None = None
+    Args:
+        path: The file.
+        name: What it is, for the beginning of a sentence.
+        read: Finds the lives in it.
+        fix: What to do.
+    """
+
+    def __init__(self, path: Path, name: str, read: Read, fix: str) -> None:
+        self._path = path
+        self._name = name
+        self._read = read
+        self._fix = fix
+        self._seen: tuple[int, int, int] | None = None
+        self._life: Life | None = None
 
     def notice(self, now: datetime) -> Cause | None:
         """What callers should know at this time (UTC); None while there is time."""
-        ends = self._look()
-        if ends is None:
+        life = self._look()
+        told = life.told(now) if life is not None else ""
+        if not told:
             return None
-        within = next((left for left in WARNINGS if ends - now <= left), None)
-        if within is None:
-            return None
-        over = ends <= now
-        when = "has ended" if over else f"ends within {within.days} day{'s' * (within.days > 1)}"
         return Cause(
             code=CauseCode.CERTIFICATE_EXPIRES,
-            message=f"The gateway's certificate {when}: on {ends:%Y-%m-%d at %H:%M} UTC.",
-            evidence=(f"certificate: {self._path}",),
-            fix="Put a new one and its key in the place of the files: the gateway takes them "
-            "without a restart.",
+            message=f"{self._name} {told}.",
+            evidence=(f"file: {self._path}",),
+            fix=self._fix,
         )
 
-    def _look(self) -> datetime | None:
-        if self._path is None:
-            return None
+    def _look(self) -> Life | None:
         try:
             facts = self._path.stat()
             seen = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
             if seen != self._seen:
-                chain = x509.load_pem_x509_certificates(self._path.read_bytes())
-                self._ends = min(one.not_valid_after_utc for one in chain)
+                self._life = min(self._read(self._path.read_bytes()), key=lambda life: life.ends)
                 self._seen = seen
         except (OSError, ValueError):
-            return self._ends  # the gateway says what is wrong with it
-        return self._ends
+            return self._life  # the gateway says what is wrong with it
+        return self._life
+
+
+def watch_certificate(certificate: Certificate | None) -> tuple[ExpiryWatch, ...]:
+    """What is to be watched for all who come to a gateway."""
+    if certificate is None:
+        return ()
+    fix = "Put a new one and its key in the place of the files: the gateway takes them without a "
+    fix += "restart."
+    return (ExpiryWatch(Path(certificate.chain), "The gateway's certificate", lives, fix),)
+
+
+def watch_clients(files: ClientFiles | None) -> tuple[ExpiryWatch, ...]:
+    """What is to be watched for those who come with certificates."""
+    if files is None:
+        return ()
+    fix = "Put a new one in the file: the gateway takes it without a restart."
+    authorities = Path(files.authorities)
+    watches = [ExpiryWatch(authorities, "The certificate of an authority of clients", lives, fix)]
+    if files.revoked:
+        name = "A list of revoked client certificates"
+        watches.append(ExpiryWatch(Path(files.revoked), name, _lists, fix))
+    return tuple(watches)
+
+
+def lives(pem: bytes) -> list[Life]:
+    """Those of the certificates in a file."""
+    found = x509.load_pem_x509_certificates(pem)
+    return [Life(one.not_valid_before_utc, one.not_valid_after_utc) for one in found]
+
+
+def _lists(pem: bytes) -> list[Life]:
+    parts = pem.split(_END_OF_LIST)[:-1]
+    found = [x509.load_pem_x509_crl(part + _END_OF_LIST) for part in parts]
+    return [Life(one.last_update_utc, one.next_update_utc or _NEVER) for one in found]

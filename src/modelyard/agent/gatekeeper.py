@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.detached import start_detached
-from modelyard.agent.expiry import ExpiryWatch
+from modelyard.agent.expiry import watch_certificate, watch_clients
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.config import (
     Certificate,
@@ -81,7 +81,8 @@ class Gatekeeper:
         self._folder = folder
         self._figures = figures
         self._access = access
-        self._expiry = ExpiryWatch(access.certificate)
+        self._watches = watch_certificate(access.certificate)
+        self._client_watches = watch_clients(access.clients)
         self._clock = clock
         self._starts = Backoff(0.1, 10.0)
         self._child: subprocess.Popen[bytes] | None = None
@@ -144,8 +145,18 @@ class Gatekeeper:
         self._config = config
 
     def _expiry_notices(self) -> dict[str, Cause]:
-        notice = self._expiry.notice(datetime.now(UTC))
-        return {route.name: notice for route in self._config.services} if notice else {}
+        """What is about to end, by the services that it matters to."""
+        now = datetime.now(UTC)
+        routes = self._config.services
+        notices: dict[str, Cause] = {}
+        for watches, names in (
+            (self._client_watches, [route.name for route in routes if route.auth == "cert"]),
+            (self._watches, [route.name for route in routes]),
+        ):
+            told = next(filter(None, (watch.notice(now) for watch in watches)), None)
+            if told is not None:
+                notices |= dict.fromkeys(names, told)
+        return notices
 
     def _url(self, status: GatewayStatus) -> str | None:
         """How callers reach it."""

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from modelyard.control.authority import Authority, PublicKey
+from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.clients import ClientCertificate, IssuedCertificate, issued_name
+from modelyard.domain.expiry import Life
 from modelyard.domain.principal import Principal
 from modelyard.domain.service import Authentication, Service, ServiceSettings
 from modelyard.errors import Conflict, InvalidRequest, NotFound
@@ -19,6 +21,8 @@ from modelyard.schemas import AskCertificate
 from modelyard.store import Database
 
 _LEAST_RSA = 2048
+_REMEMBERED = timedelta(days=7)
+"""For so long it is said of a certificate that it has ended."""
 
 
 class Certificates:
@@ -83,6 +87,24 @@ class Certificates:
         revoked = authority.revocations()
         found = [_described(one, revoked) for one in authority.issued(str(service.id))]
         return tuple(sorted(found, key=lambda one: one.issued_at, reverse=True))
+
+    def ending(self, principal: Principal, service: Service) -> Cause | None:
+        """Which caller's certificate ends soon, or has lately and was not replaced; the first."""
+        if self._authority is None or service.settings.auth is not Authentication.CERT:
+            return None
+        now = datetime.now(UTC)
+        latest = {one.client: one for one in reversed(self.issued(principal, service.name))}
+        for one in sorted(latest.values(), key=lambda one: one.expires_at):
+            told = Life(one.issued_at, one.expires_at).told(now)
+            if told and one.revoked_at is None and now - one.expires_at < _REMEMBERED:
+                return Cause(
+                    code=CauseCode.CERTIFICATE_EXPIRES,
+                    message=f"The certificate of client `{one.client}` of `{service.name}` {told}.",
+                    evidence=(f"serial: {one.serial}",),
+                    fix=f"`modelyard service certificates issue {service.name} {one.client} --file "
+                    "FILE` makes the next one; revoke it when it is not needed any more.",
+                )
+        return None
 
     def revoke(self, principal: Principal, name: str, which: str) -> tuple[ClientCertificate, ...]:
         """Let certificates be good no more; the gateway knows within a second.

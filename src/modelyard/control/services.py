@@ -325,7 +325,13 @@ class Services:
             NotFound: There is none of this name.
         """
         with self._database.read() as tx:
-            return self._present(tx.services.get(principal.workspace, name))
+            service = self._present(tx.services.get(principal.workspace, name))
+        if service.status.cause is not None or service.status.state is not ServiceState.HEALTHY:
+            return service
+        cause = self._certificates.ending(principal, service)
+        return service.model_copy(
+            update={"status": service.status.model_copy(update={"cause": cause})}
+        )
 
     def search(self, principal: Principal, search: Search) -> Page[Service]:
         """Services that match, newest first."""

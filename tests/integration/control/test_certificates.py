@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from tests.integration.control.test_services import AGENT, OWNER, Yard
 
 from modelyard.client.certificates import make_key
@@ -159,3 +159,37 @@ def test_callers_that_could_never_come_are_refused(yard: Yard, tmp_path: Path) -
     others.refuse_unusable(ServiceSettings.model_validate({"auth": "cert", "clients": ["dns:a"]}))
     with pytest.raises(Conflict, match="issues no certificates"):
         others.issue(OWNER, "digits", ask())
+
+
+def test_an_end_that_is_near_is_told_until_there_is_another_one(
+    yard: Yard, authority: Authority, certificates: Certificates
+) -> None:
+    yard.report()
+    service = yard.services.get(OWNER, "digits")
+    assert service.status.cause is None
+    now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1()).public_key()
+
+    def issue(client: str, age: int, life: int) -> None:
+        authority.issue_client(
+            str(service.id),
+            client,
+            f"modelyard://{client}",
+            key,
+            timedelta(days=life),
+            now - timedelta(days=age),
+        )
+
+    issue("fresh", 1, 90)
+    issue("forgotten", 200, 90)
+    assert yard.services.why(OWNER, "digits") is None
+    issue("billing", 84, 90)
+    cause = yard.services.why(OWNER, "digits")
+    assert cause is not None
+    assert "client `billing` of `digits` ends within 7 days" in cause.message
+    issue("ended", 92, 90)
+    cause = yard.services.why(OWNER, "digits")
+    assert cause is not None
+    assert "`ended` of `digits` has ended" in cause.message
+    certificates.revoke(OWNER, "digits", "ended")
+    issue("billing", 0, 90)
+    assert yard.services.why(OWNER, "digits") is None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from modelyard.agent.doctor import Finding, Grade, folders, machine, reach
+from modelyard.agent.doctor import Finding, Grade, certificates, folders, machine, reach
+from modelyard.control.authority import Authority
 from modelyard.images.sandbox import choosing
 from modelyard.images.sandbox.cell import Sandbox, SandboxKind
 from modelyard.settings import SandboxMode, Settings
@@ -110,3 +112,17 @@ def test_a_home_that_cannot_be_written_is_needed(
     found = folders.durability(tmp_path)
     assert (found.grade, found.required) == (Grade.MISSING, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_certificates_of_ones_own_are_looked_at(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    now = datetime.now(UTC)
+    authority.renew(("localhost",), now)
+    path = authority.gateway_certificate
+    own = Settings(home=tmp_path, server_certificate="own", gateway_certificate=path)
+    assert [one.name for one in certificates.findings(own)] == ["gateway certificate"]
+    for days, grade in ((0, Grade.OK), (85, Grade.WARN), (95, Grade.WARN)):
+        assert certificates.end("server", path, now + timedelta(days=days)).grade is grade
+    path.write_text("nothing")
+    assert certificates.end("server", path, now).grade is Grade.MISSING
+    assert certificates.end("server", tmp_path / "none", now).grade is Grade.MISSING

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.agent.expiry import ExpiryWatch
-from modelyard.agent.gateway.config import Certificate
+from modelyard.agent.expiry import ExpiryWatch, watch_certificate, watch_clients
+from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.control.authority import LIFE, Authority
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
@@ -22,11 +22,13 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def watch(authority: Authority) -> ExpiryWatch:
     chain, key = authority.gateway_certificate, authority.gateway_key
-    return ExpiryWatch(Certificate(str(chain), str(key)))
+    (watch,) = watch_certificate(Certificate(str(chain), str(key)))
+    return watch
 
 
 def test_there_is_nothing_to_say_without_a_certificate() -> None:
-    assert ExpiryWatch(None).notice(NOW) is None
+    assert watch_certificate(None) == ()
+    assert watch_clients(None) == ()
 
 
 @pytest.mark.parametrize(
@@ -60,3 +62,17 @@ def test_a_file_that_is_gone_or_damaged_changes_nothing(
     assert watch.notice(later) == before
     authority.gateway_certificate.unlink()
     assert watch.notice(later) == before
+
+
+def test_lists_of_revoked_ones_and_authorities_end_too(authority: Authority) -> None:
+    files = ClientFiles(str(authority.certificate), str(authority.revoked))
+    own, revoked = watch_clients(files)
+    later = NOW + LIFE - timedelta(days=5)
+    notice = revoked.notice(later)
+    assert notice is not None
+    assert "A list of revoked client certificates ends within 7 days" in notice.message
+    assert own.notice(later) is None
+    authority.ensure(later)
+    assert revoked.notice(later) is None
+    assert own.notice(NOW + timedelta(days=3645)) is not None
+    assert len(watch_clients(ClientFiles(files.authorities))) == 1

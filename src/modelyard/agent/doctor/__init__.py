@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelyard.agent.doctor import folders, machine, reach
+from modelyard.agent.doctor import certificates, folders, machine, reach
 from modelyard.agent.doctor.finding import Finding, Grade
 from modelyard.settings import Settings
 
@@ -19,4 +19,5 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """
     yield from machine.findings(settings)
     yield from folders.findings(settings)
+    yield from certificates.findings(settings)
     yield from reach.findings(settings)
