@@ -94,6 +94,7 @@ def test_figures_are_sums_and_histograms_with_units() -> None:
     assert tuple(point.explicit_bounds) == SECONDS
     assert (point.count, sum(point.bucket_counts), point.bucket_counts[-1]) == (3, 3, 1)
     assert point.sum == pytest.approx(70.04)
+    assert (point.min, point.max) == (0.01, 60)
     (in_flight,) = found["modelyard_requests_in_flight"].data.data_points
     assert in_flight.value == 3
     assert "modelyard_requests_refused" not in found

@@ -59,9 +59,19 @@ def _histogram(
 ) -> HistogramDataPoint:
     *counts, total = values
     whole = [int(count) for count in counts]
-    # How small and how large values were is not kept.
-    nan = float("nan")
-    return HistogramDataPoint(labels, began, now, sum(whole), total, whole, family.bounds, nan, nan)
+    least, most = _range(family.bounds, whole)
+    return HistogramDataPoint(
+        labels, began, now, sum(whole), total, whole, family.bounds, least, most
+    )
+
+
+def _range(bounds: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
+    """Between what all values lie, as far as buckets tell: the values themselves are not kept."""
+    filled = [bucket for bucket, count in enumerate(counts) if count]
+    if not filled:
+        return 0.0, 0.0
+    first, last = filled[0], min(filled[-1], len(bounds) - 1)
+    return (bounds[first - 1] if first else 0.0), bounds[last]
 
 
 def _series(
