@@ -2,7 +2,8 @@
 
 Between the two stand two pipes. On one the child reports, and its end says that the child is gone.
 The other, the lifeline, is never written: the kernel signals the child when the parent's end of it
-closes, however the parent died, and even if the child is deep in C code.
+closes, however the parent died, and even if the child is deep in C code. A child that is to outlive
+its parent sees the same, and decides for itself.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Uplink:
     """A child's way to tell its parent something."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, lifeline: int) -> None:
         self._fd = fd
+        self.lifeline = lifeline
+        """Descriptor that becomes readable when the parent ends."""
 
     def send(self, **message: Any) -> None:
         """Send one message; nobody listening is no error, for then this process is about to end."""
@@ -72,17 +75,18 @@ class Child:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def close(self) -> None:
-        """Let go of the pipes; a child that still lives is ended by that."""
+        """Let go of the pipes, which ends a child that still lives, unless it is to outlive."""
         os.close(self._lifeline)
         os.close(self.news)
 
 
-def fork(siblings: Iterable[Child] = ()) -> Child | Uplink:
+def fork(siblings: Iterable[Child] = (), *, outliving: bool = False) -> Child | Uplink:
     """Fork: the parent gets the child, the child its way up.
 
     Args:
         siblings: The parent's other children; their pipes are closed in the new one, which would
             otherwise keep their lifelines.
+        outliving: The child is not ended by the end of its parent.
     """
     lifeline_read, lifeline_write = os.pipe()
     news_read, news_write = os.pipe()
@@ -101,8 +105,9 @@ def fork(siblings: Iterable[Child] = ()) -> Child | Uplink:
     for sibling in siblings:
         sibling.close()
     _forget_signals()
-    _die_with(lifeline_read)
-    return Uplink(news_write)
+    if not outliving:
+        _die_with(lifeline_read)
+    return Uplink(news_write, lifeline_read)
 
 
 def reap_orphans(children: Iterable[Child]) -> None:

@@ -16,10 +16,11 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+import modelyard
 from modelyard.agent.backoff import Backoff
 from modelyard.agent.detached import start_detached
 from modelyard.agent.expiry import watch_certificate, watch_clients
-from modelyard.agent.gateway import files
+from modelyard.agent.gateway import REPLACE, files
 from modelyard.agent.gateway.config import (
     Certificate,
     ClientFiles,
@@ -89,13 +90,18 @@ class Gatekeeper:
         self._config = self._read_config()
 
     def ensure(self) -> None:
-        """Start the gateway when none runs; returns at once, safe to repeat."""
-        if self.running:
+        """Start the gateway when none runs, or when the one that does is not the wanted one.
+
+        That hands over to the new one, so that callers notice nothing; where the new one cannot
+        serve as well, the old one stays. Returns at once, safe to repeat.
+        """
+        runs = self.running
+        if self._starting or (runs and not self._outdated):
             return
         now = self._clock()
         if self._starts.due(now):
             self._starts.failed(now)
-            self._start()
+            self._start(*(REPLACE,) if runs else ())
 
     @property
     def running(self) -> bool:
@@ -104,14 +110,30 @@ class Gatekeeper:
             return True
         return is_locked(self._folder / files.LOCK)
 
+    @property
+    def _starting(self) -> bool:
+        """Whether the one that was started last is not the gateway yet."""
+        child = self._child
+        if child is None or child.poll() is not None:
+            return False
+        status = self._status()
+        return status is None or status.pid != child.pid
+
+    @property
+    def _outdated(self) -> bool:
+        """Whether the gateway is of another version, or was started with other settings."""
+        status = self._status()
+        told = status and (status.version, status.arguments)
+        return told is not None and told != (modelyard.__version__, self._arguments())
+
     def look(self) -> tuple[GatewayView, ObservedGateway, dict[str, Cause]]:
         """What it serves, where it listens, and what callers of services should know, by name."""
-        status = read_status(self._folder / files.STATUS) if self.running else None
+        status = self._status() if self.running else None
         certificate, clients = self._access.certificate, self._access.clients
         if status is None:
             view = GatewayView(self._config, None, certificate, self._figures, clients)
             return view, ObservedGateway(), {}
-        if status.url is not None:
+        if status.url is not None and not self._outdated:
             self._starts.succeeded()
         view = GatewayView(self._config, status.config_version, certificate, self._figures, clients)
         routes = {route.name: route for route in self._config.services}
@@ -165,10 +187,16 @@ class Gatekeeper:
         scheme, _, place = status.url.partition("://")
         return f"{scheme}://{self._access.name}:{place.rpartition(':')[2]}"
 
-    def _start(self) -> None:
-        command = [sys.executable, "-P", "-m", MODULE, "--dir", str(self._folder)]
-        command += ["--host", self._access.host, "--port", str(self._access.port)]
-        command += ["--processes", str(self._access.processes)]
+    def _status(self) -> GatewayStatus | None:
+        return read_status(self._folder / files.STATUS)
+
+    def _arguments(self) -> tuple[str, ...]:
+        access = self._access
+        where = ("--dir", str(self._folder), "--host", access.host, "--port", str(access.port))
+        return (*where, "--processes", str(access.processes))
+
+    def _start(self, *options: str) -> None:
+        command = [sys.executable, "-P", "-m", MODULE, *self._arguments(), *options]
         self._child = start_detached(command, self._folder, self._folder / LOG)
         log.info("gateway started as process %d", self._child.pid)
 

@@ -18,7 +18,7 @@ from tests.integration.agent.host import Host, scoring
 from tests.unit.agent.making import make_service
 
 from modelyard.agent.drivers.base import Replica
-from modelyard.agent.gateway.status import read_status
+from modelyard.agent.gateway.status import GatewayStatus, read_status
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.service import ObservedDeployment, ReplicaSettings
 
@@ -186,10 +186,38 @@ class TestGateway:
         host.start_agent()
         host.serve(host.deployment("a"))
         url = host.url
-        gateway = read_status(host.home.gateway / "status.json")
-        assert gateway is not None
-        os.kill(gateway.pid, signal.SIGKILL)
+        before = gateway(host)
+        for pid in (before.pid, *before.processes):
+            os.kill(pid, signal.SIGKILL)
         wait_for(lambda: answers(f"{url}/score"))
+
+    def test_killed_parent_costs_no_request_and_its_successor_takes_over(self, host: Host) -> None:
+        host.start_agent()
+        host.serve(host.deployment("a"))
+        before = gateway(host)
+        with scoring(host) as answers:
+            os.kill(before.pid, signal.SIGKILL)
+            wait_for(lambda: gateway(host).pid != before.pid)
+            wait_for(lambda: all(map(gone, before.processes)))
+        assert set(answers) == {"a"}
+
+    def test_another_setting_replaces_it_without_a_failed_request(self, host: Host) -> None:
+        host.start_agent()
+        host.serve(host.deployment("a"))
+        before = gateway(host)
+        with scoring(host) as answers:
+            host.kill_agent()
+            host.start_agent("--gateway-processes", "1")
+            wait_for(lambda: len(gateway(host).processes) == 1)
+            wait_for(lambda: all(map(gone, (before.pid, *before.processes))))
+        assert set(answers) == {"a"}
+        assert gateway(host).url == before.url
+
+
+def gateway(host: Host) -> GatewayStatus:
+    """What it tells, once it serves."""
+    path = host.home.gateway / "status.json"
+    return wait_for(lambda: (told := read_status(path)) and told.processes and told)
 
 
 def answers(url: str) -> bool:

@@ -61,11 +61,11 @@ class Host:
         engine = ("--engine", str(self.engine)) if self.engine else ()
         return ["--home", str(self.folder), "--url", self.server.url, *gateway, *outside, *engine]
 
-    def start_agent(self) -> subprocess.Popen[bytes]:
+    def start_agent(self, *options: str) -> subprocess.Popen[bytes]:
         """Start an agent and wait until it is at work."""
         with (self.folder / "agent.log").open("ab") as output:
             agent = subprocess.Popen(
-                [sys.executable, "-m", "modelyard.agent", *self.arguments],
+                [sys.executable, "-m", "modelyard.agent", *self.arguments, *options],
                 stdout=output,
                 stderr=output,
             )

@@ -28,9 +28,10 @@ class GatewayProcess:
 
     def __init__(self, folder: Path, port: int = 0, processes: int = 2) -> None:
         self.folder = folder
-        self._port = port
+        self.port = port
         self._processes = processes
         self._process: subprocess.Popen[bytes] | None = None
+        self._started: list[subprocess.Popen[bytes]] = []
         self._version = 0
 
     def __enter__(self) -> GatewayProcess:
@@ -40,19 +41,35 @@ class GatewayProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         with (self.folder / "gateway.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
                     *("-m", "modelyard.agent.gateway"),
                     *("--dir", str(self.folder)),
-                    *("--port", str(self._port), "--processes", str(self._processes)),
+                    *("--port", str(self.port), "--processes", str(self._processes)),
+                    *options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
+        self._started.append(self._process)
+
+    def replace(self) -> None:
+        """Have another one take over; returns once the one before has left it to its processes."""
+        before = self.process
+        self.start("--replace")
+        self.wait_for(lambda status: True)
+        assert before.wait(30) == 0
+
+    def refuse(self) -> int:
+        """Start another one that cannot take over; its exit status."""
+        serving = self.process
+        self.start("--replace")
+        refused, self._process = self.process, serving
+        return refused.wait(30)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -104,13 +121,15 @@ class GatewayProcess:
         for process in own:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        self.process.wait()
-        while any(map(_lives, own)):
+        for started in self._started:
+            started.wait()
+        while any(lives(process.pid) for process in own):
             time.sleep(0.01)
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process has not ended, be it buried or not."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

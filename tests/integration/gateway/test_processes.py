@@ -6,13 +6,14 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import psutil
 import pytest
 from tests.integration.gateway.kit import Client, Held, Stage, route
-from tests.integration.gateway.process import GatewayProcess
+from tests.integration.gateway.process import GatewayProcess, lives
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ def lasting() -> Iterator[GatewayProcess]:
 
 @pytest.fixture
 def gateway(request: pytest.FixtureRequest) -> Iterator[GatewayProcess]:
-    if request.cls is not TestKilled:
+    if request.cls is None:
         yield request.getfixturevalue("lasting")
         return
     stage: Stage = request.getfixturevalue("stage")
@@ -197,3 +198,79 @@ class TestKilled:
                 os.kill(pid, signal.SIGKILL)
             gateway.wait_for(lambda status, pid=pid: pid not in status.processes)
         gateway.wait_for(lambda status: len(status.processes) == 2)
+
+
+class TestReplaced:
+    async def test_a_kept_connection_is_told_with_its_next_answer(
+        self, stage: Stage, gateway: GatewayProcess
+    ) -> None:
+        gateway.configure(route(await stage.replica("a")))
+        client = gateway.client()
+        assert "connection" not in (await client.request(PATH, b"x")).headers
+        await asyncio.to_thread(gateway.replace)
+        assert (await client.request(PATH, b"x")).headers["connection"] == "close"
+        assert "connection" not in (await client.request(PATH, b"x")).headers
+        client.close()
+
+    async def test_the_one_before_stays_ready_and_answers_what_it_has(
+        self, stage: Stage, gateway: GatewayProcess
+    ) -> None:
+        held = Held()
+        gateway.configure(route(await stage.replica("a", held), max_concurrent_requests=1))
+        busy, idle = gateway.client(), gateway.client()
+        running = asyncio.ensure_future(busy.request(PATH, b"1"))
+        await held.until(1)
+        assert (await idle.request("/readyz", method="GET")).status == 200
+        await asyncio.to_thread(gateway.replace)
+        assert (await idle.request("/readyz", method="GET")).status == 200
+        waiting = asyncio.ensure_future(idle.request(PATH, b"2"))  # at the new one by now
+        await asyncio.sleep(0.1)
+        assert len(held.waiting) == 1  # the limit holds for both
+        held.release()
+        assert (await running).body == b"1"
+        await held.until(1)
+        held.release()
+        assert (await waiting).body == b"2"
+        busy.close()
+        idle.close()
+
+    async def test_the_new_one_tells_what_drains_at_the_one_before(
+        self, stage: Stage, gateway: GatewayProcess
+    ) -> None:
+        held = Held()
+        gateway.configure(route(await stage.replica("a", held)))
+        client = gateway.client()
+        running = asyncio.ensure_future(client.request(PATH, b"1"))
+        await held.until(1)
+        await asyncio.to_thread(gateway.replace)
+        gateway.configure(route(await stage.replica("b")))
+        assert gateway.wait_for(lambda status: bool(status.draining)).draining == {"a": 1}
+        held.release()
+        await running
+        gateway.wait_for(lambda status: not status.draining)
+        client.close()
+
+    async def test_it_takes_another_address_when_that_is_free(
+        self, stage: Stage, gateway: GatewayProcess
+    ) -> None:
+        before = gateway.url()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            gateway.port = other.getsockname()[1]
+            assert await asyncio.to_thread(gateway.refuse) == 1
+            assert "in use by another program" in gateway.log
+            assert gateway.url() == before
+        await asyncio.to_thread(gateway.replace)
+        assert gateway.url() == f"http://127.0.0.1:{gateway.port}"
+
+    async def test_its_end_ends_it_soon(self, stage: Stage, gateway: GatewayProcess) -> None:
+        """Though it would wait for 30 s for this client to ask once more."""
+        client = gateway.client()
+        await client.request("/livez", method="GET", headers={})
+        [*old] = gateway.wait_for(lambda status: True).processes
+        await asyncio.to_thread(gateway.replace)
+        for pid in old:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        while any(map(lives, old)):
+            await asyncio.sleep(0.01)
+        client.close()

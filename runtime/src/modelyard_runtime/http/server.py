@@ -137,14 +137,17 @@ class Server:
         self._tick()
         self._accept_again()
 
-    async def drain(self, deadline_seconds: float) -> None:
-        """Stop accepting, finish what is in flight, close; what is left at the deadline is cut."""
+    async def drain(self, deadline_seconds: float, idle_seconds: float = _IDLE_GRACE) -> None:
+        """Stop accepting, finish what is in flight, close; what is left at the deadline is cut.
+
+        A connection without a request has `idle_seconds` for its next one, whose answer says that
+        it is the last, but no more than half of the deadline.
+        """
         self.draining = True
         self._stop_accepting()
         began = self.loop.time()
-        grace = min(_IDLE_GRACE, deadline_seconds / 2)
-        for connection in list(self._connections):
-            connection.expire_when_idle(began + grace)
+        grace = min(idle_seconds, deadline_seconds / 2)
+        self.expire_idle(grace)
         if self._adopting:
             _, in_handshake = await asyncio.wait(self._adopting, timeout=grace)
             for adopting in in_handshake:
@@ -157,6 +160,11 @@ class Server:
             connection.abort()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
+
+    def expire_idle(self, seconds: float) -> None:
+        """Close the connections that have no request until then; `drain` calls this, too."""
+        for connection in list(self._connections):
+            connection.expire_when_idle(self.loop.time() + seconds)
 
     def opened(self, connection: Connection) -> None:
         """A connection begins; called by itself."""

@@ -1,6 +1,7 @@
 """`python -m modelyard.agent.gateway --dir <folder> …`: the gateway of one host.
 
-Started by the agent, detached. Exit status: 0 after SIGTERM, 1 when one already runs there.
+Started by the agent, detached. Exit status: 0 after SIGTERM, or when another one has taken over; 1
+when one runs there, and is not to be replaced, or cannot be.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import logging
 import sys
 from pathlib import Path
 
+from modelyard.agent.gateway import REPLACE
 from modelyard.agent.gateway.files import PORT
+from modelyard.agent.gateway.handover import take
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.log import log_to_stderr
 from modelyard.agent.gateway.parent import Parent, lock_folder
@@ -23,14 +26,23 @@ def main() -> int:
     arguments = _arguments()
     log_to_stderr()
     try:
-        lock = lock_folder(arguments.dir)
+        return _run(arguments)
     except Conflict as error:
         logging.getLogger("modelyard.gateway").error("%s", error.message)
         return 1
-    address = Address(arguments.host, arguments.port, arguments.dir / PORT)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.dir.absolute()
+    taken = take(folder) if arguments.replace else None
+    lock = (taken.lock if taken else None) or lock_folder(folder)
+    if taken is None:
+        taken = take(folder)  # from processes whose parent was killed
+    address = Address(arguments.host, arguments.port, folder / PORT)
+    told = tuple(word for word in sys.argv[1:] if word != REPLACE)
     gc.freeze()  # what is here now stays: the collector need not look at it again
     with lock:
-        return Parent(arguments.dir, address, arguments.processes, lock).run()
+        return Parent(folder, address, arguments.processes, lock, told, taken).run()
 
 
 def _arguments() -> argparse.Namespace:
@@ -39,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0: a free one")
     parser.add_argument("--processes", type=int, default=2, help="how many share the port")
+    parser.add_argument(REPLACE, action="store_true", help="take over from the one that runs")
     return parser.parse_args()
 
 

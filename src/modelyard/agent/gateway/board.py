@@ -27,14 +27,17 @@ _LABEL = 64
 _FACTS = 4  # words about each column: its process, its gateway's generation, and two more
 _PID, _GENERATION, _VERSION, _CONNECTIONS = range(_FACTS)
 
-_HEAD = 2 * _WORD
-_CURRENT, _ROWS_USED = range(2)
+_HEAD = 3 * _WORD
+_CURRENT, _RESERVED, _ROWS_USED = range(3)
 _FACTS_AT = _HEAD
 _CELLS_AT = _FACTS_AT + COLUMNS * _FACTS * _WORD
 _KEYS_AT = _CELLS_AT + ROWS * COLUMNS * _WORD
 _LABELS_AT = _KEYS_AT + ROWS * _KEY
 _USES_AT = _LABELS_AT + ROWS * _LABEL
 _SIZE = _USES_AT + ROWS * COLUMNS
+
+LAYOUT = f"1 {COLUMNS} {ROWS} {_FACTS} {_LABEL}"
+"""Of the table; processes of another version read it only if it is the same."""
 
 _UNUSED = bytes(COLUMNS)
 _NO_MORE = 1 << 40  # more connections than anybody has: not to be waited for
@@ -69,9 +72,18 @@ class Board:
         """Of the gateway that serves; those before it drain."""
         return self._head[_CURRENT]
 
-    @generation.setter
-    def generation(self, generation: int) -> None:
-        self._head[_CURRENT] = generation
+    def reserve(self) -> int:
+        """A generation for a gateway that is to come."""
+        with self._locked():
+            self._head[_RESERVED] += 1
+            return self._head[_RESERVED]
+
+    def supersede(self, generation: int) -> None:
+        """That generation serves now; those before it see that they are to drain."""
+        with self._locked():
+            self._head[_CURRENT] = max(self._head[_CURRENT], generation)
+            self._head[_RESERVED] = max(self._head[_RESERVED], generation)
+        self.ring()
 
     def sit(self, generation: int, version: int) -> Seat | None:
         """A column for this process, which serves that version; None when all are taken."""

@@ -28,6 +28,11 @@ class Address:
         """The port to listen on; 0 when any free one will do."""
         return self._wanted or self._remembered()
 
+    @property
+    def wanted(self) -> tuple[str, int]:
+        """Host and port, as they were asked for."""
+        return self.host, self._wanted
+
     def url(self, port: int, *, secure: bool = False) -> str:
         """How callers on this host reach it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104

@@ -17,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+import modelyard
 from modelyard.agent.gateway import files
 from modelyard.agent.gateway.admission import Refusals
 from modelyard.agent.gateway.board import Board
 from modelyard.agent.gateway.following import Follower
+from modelyard.agent.gateway.handover import Door, Giver, Taken
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.loads import LoadFile, draining, loads
 from modelyard.agent.gateway.process import TICK, Process
@@ -58,15 +60,30 @@ class Parent:
         address: Where it listens.
         count: How many processes serve.
         lock: The lock of the folder, which only this process is to hold.
+        arguments: Of the command, for its status.
+        taken: What the gateway before has given, which serves until this one does; None: there is
+            none before.
     """
 
-    def __init__(self, folder: Path, address: Address, count: int, lock: IO[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: Address,
+        count: int,
+        lock: IO[str],
+        arguments: tuple[str, ...],
+        taken: Taken | None = None,
+    ) -> None:
         self._folder = folder
         self._address = address
         self._count = count
         self._lock = lock
+        self._arguments = arguments
         self._follower = Follower(folder / files.CONFIG)
-        self._board = Board.make()
+        self._door = Door(folder)
+        self._taken = taken
+        self._board = (taken.board if taken else None) or Board.make()
+        self._generation = self._board.reserve()
         self._status = StatusFile(folder / files.STATUS)
         self._loads = LoadFile(folder / files.LOADS)
         self._pid = os.getpid()
@@ -82,23 +99,37 @@ class Parent:
         self._failures = 0
         self._fork_at = 0.0
         self._signals = _Signals()
+        self._giver: Giver | None = None
+        if taken is not None and taken.is_for(address):
+            self._use(taken.listener)
+        if taken is None:
+            self._take_charge()
 
     def run(self) -> int:
         """Have requests served until SIGTERM, then finish what is in flight; returns 0.
 
-        A second SIGTERM cuts that short. In the processes that serve it returns, too, with their
-        exit status.
+        A second SIGTERM cuts that short. It returns at once when another gateway has taken over;
+        and in the processes that serve with their exit status.
+
+        Raises:
+            Conflict: The gateway before knows or can what this one does not: it serves on.
         """
         while not self._signals.ends:
             now = time.monotonic()
             self._follower.look(now)
             self._listen(now)
+            if self._taken is not None:
+                self._check(self._taken)
             self._reap(now)
             status = self._fork_missing(now)
             if status is not None:
                 return status
-            self._tell(now)
-            self._wait()
+            if self._taken is None:
+                self._tell(now)
+            elif len(self._ready) == self._count:
+                self._take_over(self._taken)
+            if self._wait():
+                return 0
         self._end()
         return 0
 
@@ -111,15 +142,51 @@ class Parent:
         if self._cause is not None:
             return  # lest keys are sent in the clear
         try:
-            self._listener = self._address.listen()
-            self._port = self._listener.getsockname()[1]
+            self._use(self._address.listen())
         except OSError as error:
             self._cause = self._address.explain(error)
+
+    def _use(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._port = listener.getsockname()[1]
+        if self._door.socket is not None:
+            self._giver = Giver(
+                self._door.socket,
+                self._address.wanted,
+                listener,
+                self._board,
+                self._generation,
+                self._lock,
+            )
+
+    def _check(self, taken: Taken) -> None:
+        """See that nothing gets worse.
+
+        Raises:
+            Conflict: It would.
+        """
+        reason = self._follower.error or (self._cause and self._cause["message"])
+        if not reason and self._follower.config.version < taken.version:
+            reason = f"it has no configuration of version {taken.version}"
+        if reason:
+            raise Conflict(
+                f"the gateway that runs serves on, because another one cannot: {reason}",
+                hint="put that right; it is tried again",
+            )
+
+    def _take_over(self, taken: Taken) -> None:
+        self._take_charge()
+        taken.go()
+        self._taken = None
+
+    def _take_charge(self) -> None:
+        self._board.supersede(self._generation)
+        self._door.open()
 
     def _fork_missing(self, now: float) -> int | None:
         """Start the processes that are missing; in such a process, serve: its exit status."""
         while self._listener and len(self._children) < self._count and now >= self._fork_at:
-            forked = fork(self._children)
+            forked = fork(self._children, outliving=True)
             if isinstance(forked, Uplink):
                 return self._serve(self._listener, forked)
             self._children[forked] = now
@@ -128,7 +195,17 @@ class Parent:
     def _serve(self, listener: socket.socket, uplink: Uplink) -> int:
         self._lock.close()
         self._signals.close()
-        return Process(self._folder, listener, self._follower, self._board, uplink).run()
+        if self._taken is not None:
+            self._taken.giver.close()
+        return Process(
+            self._folder,
+            listener,
+            self._follower,
+            self._board,
+            uplink,
+            self._generation,
+            self._giver and self._giver.without_lock(),
+        ).run()
 
     def _reap(self, now: float) -> None:
         """Note what the processes tell, and bury those that have ended."""
@@ -168,10 +245,14 @@ class Parent:
         self._publish(now)
 
     def _publish(self, now: float) -> None:
+        if self._taken is not None:
+            return  # there is another one, still
         version = min(self._board.versions(), default=self._follower.config.version)
         # Only now: who serves that version sends nothing more to replicas that are not in it.
         status = GatewayStatus(
             pid=self._pid,
+            version=modelyard.__version__,
+            arguments=self._arguments,
             started_at=self._started_at,
             processes=tuple(sorted(child.pid for child in self._ready)),
             url=self._url(),
@@ -197,13 +278,21 @@ class Parent:
             return None
         return self._address.url(self._port, secure=self._follower.config.certificate is not None)
 
-    def _wait(self) -> None:
-        if self._signals.wait([child.news for child in self._children], TICK):
+    def _wait(self) -> bool:
+        """Sleep until there is something to do; whether another gateway has taken over."""
+        asked = [self._giver.watched] if self._giver and self._taken is None else []
+        news = [child.news for child in self._children]
+        ready = self._signals.wait([*asked, *news], TICK)
+        if self._signals.hurries():
             self._signal(signal.SIGHUP)
+        return any(fd in ready for fd in asked) and self._giver is not None and self._giver.turn()
 
     def _end(self) -> None:
         if self._listener is not None:
             self._listener.close()  # once all have, callers are told at once that nobody listens
+        if self._giver is not None:
+            self._giver.close()
+            self._giver = None
         self._signal(signal.SIGTERM)
         is_cut = False
         while self._children:
@@ -238,10 +327,15 @@ class _Signals:
         signal.signal(signal.SIGHUP, self._hurry)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
-    def wait(self, news: list[int], timeout: float) -> bool:
-        """Sleep until a signal, news, or the end of the timeout (seconds); whether SIGHUP came."""
-        if self._fd in select.select([self._fd, *news], [], [], timeout)[0]:
+    def wait(self, watched: list[int], timeout: float) -> list[int]:
+        """Sleep until a signal, something to read, or the end of the timeout (seconds)."""
+        ready = select.select([self._fd, *watched], [], [], timeout)[0]
+        if self._fd in ready:
             os.read(self._fd, 4096)
+        return ready
+
+    def hurries(self) -> bool:
+        """Whether SIGHUP has come since the last call."""
         hurries, self._hurries = self._hurries, False
         return hurries
 

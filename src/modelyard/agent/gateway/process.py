@@ -17,6 +17,7 @@ from modelyard.agent.gateway.board import Board, Seat
 from modelyard.agent.gateway.counters import open_counters
 from modelyard.agent.gateway.following import Follower
 from modelyard.agent.gateway.handler import Gateway, serve
+from modelyard.agent.gateway.handover import Giver
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http.server import Limits
 
@@ -26,12 +27,16 @@ TICK = 0.05
 EXIT_CROWDED = 2
 """Exit status of a process that found no place on the board."""
 
+_FAREWELL = 30.0  # seconds that a connection without a request gets for its last one
+_HURRIED_FAREWELL = 0.5  # the same when nobody takes over
 _CONNECTIONS = 8192  # most connections of callers; each may need one to a replica as well
 _OTHER_FILES = 128
 
 
 class Process:
-    """Serves on an inherited socket until SIGTERM, then finishes what is in flight.
+    """Serves on an inherited socket until SIGTERM, or until another gateway has taken over.
+
+    Then it finishes what is in flight. It outlives its parent, and hands over in its place.
 
     Args:
         folder: Of the gateway.
@@ -39,6 +44,8 @@ class Process:
         follower: What the parent knew of the configuration at the fork.
         board: What all processes share.
         uplink: The way to the parent.
+        generation: Of the gateway it belongs to.
+        giver: Hands over to the next gateway, once the parent is gone; None: that is not possible.
     """
 
     def __init__(
@@ -48,12 +55,16 @@ class Process:
         follower: Follower,
         board: Board,
         uplink: Uplink,
+        generation: int,
+        giver: Giver | None,
     ) -> None:
         self._folder = folder
         self._listener = listener
         self._follower = follower
         self._board = board
         self._uplink = uplink
+        self._generation = generation
+        self._giver = giver
 
     def run(self) -> int:
         """Serve. Returns the exit status of the process."""
@@ -63,10 +74,12 @@ class Process:
     async def _run(self) -> int:
         loop = self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, self._ending.set)
+        self._hurry = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, self._end_soon)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the parent's to act on
         loop.add_signal_handler(signal.SIGHUP, self._follow)
-        seat = self._board.sit(self._board.generation, self._follower.config.version)
+        loop.add_reader(self._uplink.lifeline, self._orphaned)
+        seat = self._board.sit(self._generation, self._follower.config.version)
         if seat is None:
             return EXIT_CROWDED
         await self._serve(seat)
@@ -80,7 +93,7 @@ class Process:
         self._obey()
         self._follow()
         if seat.bell is not None:
-            self._loop.add_reader(seat.bell, self._gateway.look)
+            self._loop.add_reader(seat.bell, self._look)
         ticking = self._loop.create_task(self._tick())
         await self._server.start(self._listener, self._follower.tls)
         seat.accepts(more=True)
@@ -93,19 +106,59 @@ class Process:
         self._report()
 
     async def _drain(self) -> None:
-        self._gateway.draining = True
-        draining = self._loop.create_task(self._server.drain(self._gateway.longest_request))
+        """Let callers go over to others, or to the next gateway, without noticing.
+
+        A caller that keeps its connection learns with its next answer that it was the last.
+        """
+        self._gateway.draining = self._hurry.is_set()  # else there is another one, which is ready
+        longest = self._gateway.longest_request
+        drain = self._server.drain(longest + _FAREWELL, _FAREWELL)
+        draining = self._loop.create_task(drain)
         await asyncio.sleep(0)  # the server has let go of the listener
         self._listener.close()
-        await draining
+        if self._giver is not None:
+            self._loop.remove_reader(self._giver.watched)
+            self._giver.close()
+        hurry = self._loop.create_task(self._hurry.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        self._server.expire_idle(_HURRIED_FAREWELL)
+        await asyncio.wait([draining], timeout=longest + _HURRIED_FAREWELL)
+        hurry.cancel()
+        draining.cancel()
+
+    def _end_soon(self) -> None:
+        self._hurry.set()
+        self._ending.set()
+
+    def _orphaned(self) -> None:
+        """The parent is gone: serve on until there is another gateway, and hand over to it."""
+        self._loop.remove_reader(self._uplink.lifeline)
+        if self._board.generation < self._generation:  # it never became the gateway
+            self._end_soon()
+        elif self._giver is not None and not self._ending.is_set():
+            self._offer(self._giver)
+
+    def _offer(self, giver: Giver) -> None:
+        self._offered = giver.watched
+        self._loop.add_reader(self._offered, self._give, giver)
+
+    def _give(self, giver: Giver) -> None:
+        self._loop.remove_reader(self._offered)
+        if not giver.turn() and not self._ending.is_set():
+            self._offer(giver)
 
     async def _tick(self) -> None:
         while True:
             self._follow()
-            self._gateway.look()
+            self._look()
             self._gateway.close_segments()
             self._report()
             await asyncio.sleep(TICK)
+
+    def _look(self) -> None:
+        if self._board.generation > self._generation:  # another gateway serves
+            self._ending.set()
+        self._gateway.look()
 
     def _follow(self) -> None:
         if self._follower.look(self._loop.time()):

@@ -33,6 +33,10 @@ class GatewayStatus:
     pid: int
     started_at: str
     """ISO 8601, UTC."""
+    version: str = ""
+    """Of Modelyard."""
+    arguments: tuple[str, ...] = ()
+    """Of its command line."""
     processes: tuple[int, ...] = ()
     """Ids of the processes that serve; `pid` is their parent's."""
     url: str | None = None
@@ -60,9 +64,8 @@ def read_status(path: Path) -> GatewayStatus | None:
     try:
         body = json.loads(path.read_bytes())
         refused = {name: RefusedRequests(**entry) for name, entry in body["refused"].items()}
-        return GatewayStatus(
-            **{**body, "refused": refused, "processes": tuple(body.get("processes", ()))}
-        )
+        lists = {name: tuple(body.get(name, ())) for name in ("arguments", "processes")}
+        return GatewayStatus(**{**body, "refused": refused, **lists})
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
