@@ -190,8 +190,6 @@ class CaptureShipper:
         )
         if not segments:
             return
-        for left in self._outbox.glob(".*"):
-            left.unlink(missing_ok=True)
         job = Job(outbox=self._outbox, deployments=self._known, segments=segments)
         done = subprocess.run(
             [sys.executable, "-P", "-m", "modelyard.capture.sealing"],
@@ -205,11 +203,18 @@ class CaptureShipper:
             raise Unavailable(f"sealing captured records ended with {done.returncode}: {said}")
 
     def _send_all(self) -> None:
-        for manifest in sorted(self._outbox.glob("[!.]*.json")):
+        for manifest in sorted(self._outgoing(), key=self._is_not_pending):
             segment = Segment.model_validate_json(manifest.read_bytes())
             self._send(segment)
+            manifest.unlink()  # first: it stands for both
             (self._outbox / f"{segment.name}.parquet").unlink(missing_ok=True)
-            manifest.unlink()
+
+    def _outgoing(self) -> list[Path]:
+        return list(self._outbox.glob("[!.]*.json"))
+
+    def _is_not_pending(self, manifest: Path) -> tuple[bool, str]:
+        """Sorts files by name, but for the one whose number is taken: that one is sent first."""
+        return manifest.stem != self._position.pending, manifest.name
 
     def _send(self, segment: Segment) -> None:
         position = replace(self._position, pending=segment.name)
@@ -250,6 +255,8 @@ class CaptureShipper:
         ended = tuple(self._ended_sources())
         for folder in ended:
             _count(folder, counted, waiting)
+        for manifest in self._outgoing():  # of a sealer that has outlived the agent before
+            waiting[Segment.model_validate_json(manifest.read_bytes()).service] += 1
         report = CaptureReport(
             epoch=self._position.epoch, tallies=tuple(counted.values()), waiting=waiting
         )

@@ -134,18 +134,20 @@ class CaptureSender(Conversation):
     def __init__(self, shipper: CaptureShipper) -> None:
         super().__init__("capture sender")
         self._shipper = shipper
-        self.sources: Sequence[RecordFolder] = ()
-        """Where replicas record; replaced whole by the loop."""
+        self.sources: Sequence[RecordFolder] | None = None
+        """Where replicas record; replaced whole by the loop. None before its first look, when what
+        is told home would leave them out."""
 
     def keep(self, replica: str) -> None:
         """Take over the records of a replica that has ended, before its folder goes."""
-        for source in self.sources:
+        for source in self.sources or ():
             if source.replica == replica:
                 self._shipper.keep(source)
 
     def exchange(self) -> None:
         """Send what is there."""
-        self._shipper.pump(self.sources)
+        if self.sources is not None:
+            self._shipper.pump(self.sources)
         self._closed.wait(_CAPTURE_EVERY)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelyard.domain.captured import Segment
-from modelyard.errors import InsufficientStorage, IntegrityError
+from modelyard.errors import InsufficientStorage, IntegrityError, ModelyardError, Unavailable
 
 LARGEST = 1 << 30
 """Bytes of one file."""
@@ -42,7 +43,7 @@ class Arrival:
         try:
             self._file.write(chunk)
         except OSError as error:
-            raise _full(error) from error
+            raise _unwritable(error) from error
 
     def finish(self) -> str:
         """Have everything on the disk; the digest of it."""
@@ -50,7 +51,7 @@ class Arrival:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise _full(error) from error
+            raise _unwritable(error) from error
         return f"sha256:{self._hash.hexdigest()}"
 
     def close(self) -> None:
@@ -73,8 +74,11 @@ class CapturedFiles:
     @contextmanager
     def receive(self) -> Iterator[Arrival]:
         """Take a file in; it is gone afterwards, unless it was placed."""
-        self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=self._arriving)
+        try:
+            self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self._arriving)
+        except OSError as error:
+            raise _unwritable(error) from error
         arrival = Arrival(descriptor, Path(name))
         try:
             yield arrival
@@ -96,10 +100,13 @@ class CapturedFiles:
                 hint="the agent sends it again",
             )
         path = self.path(segment)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        arrival.path.replace(path)
-        for folder in (path.parent, *list(path.parents)[1:5]):
-            _sync(folder)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            arrival.path.replace(path)
+            for folder in (path.parent, *list(path.parents)[1:5]):
+                _sync(folder)
+        except OSError as error:
+            raise _unwritable(error) from error
 
     def path(self, segment: Segment) -> Path:
         """Where a segment is."""
@@ -121,9 +128,14 @@ class CapturedFiles:
                 folder.rmdir()
 
 
-def _full(error: OSError) -> InsufficientStorage:
-    return InsufficientStorage(
-        f"a captured segment cannot be written: {error.strerror}", hint="free some space"
+def _unwritable(error: OSError) -> ModelyardError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InsufficientStorage(
+            f"captured records cannot be written: {error.strerror}", hint="free some space"
+        )
+    return Unavailable(
+        f"captured records cannot be written: {error.strerror}",
+        hint="see to `captured` in the server's home folder; agents send them again",
     )
 
 

@@ -8,6 +8,7 @@ segment goes. Killed anywhere and started again, it writes the same files again.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 import sys
@@ -56,6 +57,7 @@ RECORD_COLUMNS = {
 }
 """The columns of a file, and their types."""
 
+_LOCK = ".lock"
 _READ_AS = {"JSON": "VARCHAR", "BLOB": "VARCHAR", "TIMESTAMPTZ": "BIGINT"}
 _CONVERT = {
     "JSON": "{0}::JSON",
@@ -65,7 +67,23 @@ _CONVERT = {
 
 
 def seal_all(job: Job) -> None:
-    """Seal every segment that is closed."""
+    """Seal every segment that is closed, once no other process does."""
+    with (job.outbox / _LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one that has outlived its agent may still be at work
+        _sweep(job.outbox)
+        _seal_each(job)
+
+
+def _sweep(outbox: Path) -> None:
+    """Remove what a killed one has left, and files whose manifest was sent."""
+    for path in outbox.iterdir():
+        is_partial = path.name.startswith(".") and path.name != _LOCK
+        is_stray = path.suffix == ".parquet" and not path.with_suffix(".json").exists()
+        if is_partial or is_stray:
+            path.unlink(missing_ok=True)
+
+
+def _seal_each(job: Job) -> None:
     for segment in job.segments:
         fd = open_closed(segment.path)
         if fd is None:

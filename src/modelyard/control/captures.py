@@ -17,7 +17,7 @@ from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Question
 from modelyard.domain.captured import Account, Segment
 from modelyard.domain.principal import Principal
-from modelyard.errors import InvalidRequest, NotFound, Unavailable
+from modelyard.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport
 from modelyard.store import Database
 
@@ -63,13 +63,16 @@ class Captures:
 
         Raises:
             IntegrityError: It is not what the segment says.
-            Conflict: The epoch is older than one that was seen.
+            Conflict: The epoch is older than one that was seen, or another number was expected
+                and the segment is not here.
         """
         with self._database.write() as tx:
             expected = tx.captured.expected(agent, epoch)
-            if sequence != expected:
-                return CaptureReceipt(next=expected)
             is_new = not tx.captured.has(principal.workspace, segment.name)
+            if sequence != expected:
+                if is_new:  # to acknowledge it by the number alone would lose it
+                    raise _out_of_step(agent, sequence, expected)
+                return CaptureReceipt(next=expected)
         if is_new:
             self._files.place(segment, arrival)  # first: a row without a file would be a lie
         with self._database.write() as tx:
@@ -184,6 +187,14 @@ def _run(question: Question) -> None:
         f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
         hint="ask with one SELECT from `requests`; `SELECT * FROM requests LIMIT 1` shows what "
         "there is",
+    )
+
+
+def _out_of_step(agent: str, sequence: int, expected: int) -> Conflict:
+    return Conflict(
+        f"captured records of agent `{agent}` came as number {sequence}, and {expected} was "
+        "expected",
+        hint="the agent begins a new epoch by itself",
     )
 
 

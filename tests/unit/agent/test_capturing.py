@@ -1,0 +1,173 @@
+"""How captured records go home: whatever answer is lost, each file is stored once."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from modelyard.agent.capturing import CaptureShipper, RecordFolder
+from modelyard.agent.desired import DesiredStore
+from modelyard.domain.captured import Segment
+from modelyard.domain.values import digest_of
+from modelyard.errors import Conflict, Unavailable
+from modelyard.schemas import CaptureReceipt, CaptureReport
+from modelyard_runtime.capture.tallies import Tally
+
+SERVICE = UUID(int=1)
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+class Server:
+    """Stores what comes, by its rules; an answer may be lost."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.numbers: dict[int, int] = {}
+        self.reports: list[CaptureReport] = []
+        self.loses_answers = False
+        self.is_away = False
+
+    def send_captured(
+        self, epoch: int, sequence: int, segment: Segment, path: Path
+    ) -> CaptureReceipt:
+        if self.is_away:
+            raise Unavailable("it is away")
+        assert path.read_bytes() == segment.name.encode()
+        expected = self.numbers.get(epoch, 0)
+        if sequence != expected and segment.name not in self.stored:
+            raise Conflict("out of step")
+        if sequence == expected:
+            self.numbers[epoch] = expected + 1
+            if segment.name not in self.stored:
+                self.stored.append(segment.name)
+        if self.loses_answers:
+            raise Unavailable("the answer was lost")
+        return CaptureReceipt(next=self.numbers[epoch])
+
+    def report_captured(self, report: CaptureReport) -> None:
+        self.reports.append(report)
+
+
+class Host:
+    """One host, whose agent may be killed: then there is another shipper on the same files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.server = Server()
+        self.spool = folder / "spool"
+        self.spool.mkdir()
+        self.again()
+
+    def again(self) -> None:
+        desired = DesiredStore(self.folder / "desired.json")
+        captured = self.folder / "captured"
+        captured.mkdir(exist_ok=True)
+        self.shipper = CaptureShipper(self.server, captured, self.folder / "gateway", desired)
+
+    def sealed(self, name: str) -> None:
+        """A file is there to be sent."""
+        content = name.encode()
+        segment = Segment(
+            name=name,
+            service=SERVICE,
+            service_name="digits",
+            model="m",
+            version=1,
+            image="digits:1",
+            date=date(2026, 1, 2),
+            rows=1,
+            first=NOON,
+            last=NOON,
+            size=len(content),
+            digest=digest_of(content),
+        )
+        outbox = self.folder / "captured" / "outbox"
+        (outbox / f"{name}.parquet").write_bytes(content)
+        (outbox / f"{name}.json").write_text(segment.model_dump_json())
+
+    def pump(self) -> None:
+        self.shipper.pump([RecordFolder(self.spool, "r0", SERVICE, "digits", "d", "r0")])
+
+    @property
+    def outbox(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "captured" / "outbox").iterdir())
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_what_was_stored_is_deleted(host: Host) -> None:
+    host.sealed("00001-a")
+    host.sealed("00002-b")
+    host.pump()
+    assert host.server.stored == ["00001-a", "00002-b"]
+    assert host.outbox == []
+
+
+def test_a_lost_answer_costs_neither_that_file_nor_one_that_sorts_before_it(host: Host) -> None:
+    host.sealed("00002-b")
+    host.server.loses_answers = True
+    with pytest.raises(Unavailable):
+        host.pump()
+    host.server.loses_answers = False
+    host.sealed("00001-a")
+    host.again()
+    host.pump()
+    assert host.server.stored == ["00002-b", "00001-a"]
+    assert host.outbox == []
+
+
+def test_what_one_of_the_two_forgot_is_sent_in_a_new_epoch(host: Host) -> None:
+    host.sealed("00001-a")
+    host.pump()
+    host.server.numbers.clear()  # a backup was restored
+    host.server.stored.clear()
+    host.sealed("00002-b")
+    with pytest.raises(Conflict):
+        host.pump()
+    host.pump()
+    assert host.server.stored == ["00002-b"]
+    (host.folder / "captured" / "position.json").unlink()
+    host.sealed("00003-c")
+    host.again()
+    for _ in range(2):
+        try:
+            host.pump()
+        except (Conflict, Unavailable):
+            continue
+    assert host.server.stored == ["00002-b", "00003-c"]
+
+
+def test_nothing_is_deleted_while_the_server_is_away(host: Host) -> None:
+    host.sealed("00001-a")
+    host.server.is_away = True
+    with pytest.raises(Unavailable):
+        host.pump()
+    assert host.outbox == ["00001-a.json", "00001-a.parquet"]
+
+
+def test_what_is_counted_and_what_waits_is_told(host: Host) -> None:
+    host.pump()
+    assert host.server.reports == []  # nothing was ever captured
+    Tally(host.spool / "worker-0.tally").add(captured=3)
+    (host.spool / "00001-worker-0.segment").symlink_to("/nowhere")  # as if it were written
+    host.pump()
+    (report,) = host.server.reports
+    assert [(tally.captured, tally.service_name) for tally in report.tallies] == [(3, "digits")]
+    assert report.waiting == {SERVICE: 1}
+
+
+def test_the_records_of_a_replica_that_goes_are_kept(host: Host) -> None:
+    Tally(host.spool / "worker-0.tally").add(captured=3)
+    folder = RecordFolder(host.spool, "r0", SERVICE, "digits", "d", "r0")
+    host.shipper.keep(folder)
+    assert not host.spool.exists()
+    host.shipper.keep(folder)  # said twice
+    host.shipper.pump([])
+    assert host.server.reports[0].tallies[0].captured == 3
+    assert list((host.folder / "captured" / "ended").iterdir()) == []
