@@ -59,6 +59,8 @@ CAUSES = {
     CauseCode.ENTRYPOINT_MISSING: "The image's base lacks the Python that it names.",
     CauseCode.NO_SANDBOX: "`MODELYARD_SANDBOX` is `required`, and the host has no sandbox.",
     CauseCode.HOST_FULL: "The host has no memory or cores for more replicas.",
+    CauseCode.CANDIDATE_WORSE: "What is new fails more, is slower, or answers otherwise than what "
+    "served before, which serves again.",
     CauseCode.STARTING: "Nothing is wrong: replicas are on their way.",
     CauseCode.KEY_REFUSED: "Replicas are ready, but callers send keys that are not valid.",
     CauseCode.CERTIFICATE_REFUSED: "Replicas are ready, but callers show no certificate that is "

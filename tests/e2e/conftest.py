@@ -39,9 +39,27 @@ def init():
         hoard = [bytearray(b"x" * (1 << 20)) for _ in range(2000)]
         time.sleep(3600)
 
+requests = 0
+
+def spoil():
+    # Only for callers: the image's sample is scored as ever.
+    global requests, hoard
+    requests += 1
+    if BREAK == "later-all" or (BREAK == "later-some" and requests % 10 == 0):
+        raise ArithmeticError("no answer for you")
+    if BREAK == "later-slow":
+        time.sleep(0.1)
+    if BREAK == "later-memory":
+        hoard = [bytearray(b"x" * (1 << 20)) for _ in range(2000)]
+        time.sleep(3600)
+
 def run(data: dict):
     if BREAK == "scoring":
         raise ArithmeticError("no answer today")
+    if "sleep" not in data:
+        spoil()
+        if BREAK == "later-shape":
+            return ["forty", "two"]
     if data.get("sleep"):
         time.sleep(data["sleep"])
     return {"answer": answer, "life": LIFE, "got": data}

@@ -112,6 +112,7 @@ def _serve(home: AgentHome, arguments: argparse.Namespace) -> None:
         collector,
         home.observed,
         capture_sender,
+        home.judged,
     )
     conversations = (
         Watcher(source, desired, loop.wake),

@@ -29,6 +29,7 @@ class EngineUpkeep(Conversation):
         desired = self._desired.current
         if desired is not None:  # before that, everything may be needed
             wanted = [d.manifest for s in desired.services for d in s.deployments]
+            wanted += [manifest for s in desired.services for manifest in s.former]
             with suppress(EngineProblem):  # replicas that need the engine say so
                 self._driver.sweep()
                 self._images.keep_only(wanted)

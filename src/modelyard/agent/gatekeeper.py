@@ -29,7 +29,7 @@ from modelyard.agent.gateway.config import (
     read_config,
     write_config,
 )
-from modelyard.agent.gateway.counters import read_counters
+from modelyard.agent.gateway.counters import Figures, read_counters
 from modelyard.agent.gateway.loads import read_loads
 from modelyard.agent.gateway.shadow import compared
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_status
@@ -160,6 +160,10 @@ class Gatekeeper:
             UUID(route.candidate): Comparison(**compared(figures, route.name, route.candidate))
             for route in shadows
         }
+
+    def counted(self) -> dict[tuple[str, str], Figures]:
+        """What became of requests, by service and deployment, whether or not it runs."""
+        return read_counters(self._folder / files.COUNTERS)
 
     def configure(self, config: GatewayConfig) -> None:
         """Give the gateway another document."""

@@ -29,6 +29,7 @@ class AgentHome:
         self.lock = self.folder / "agent.lock"
         self.status = self.folder / "agent.json"
         self.desired = self.folder / "desired.json"
+        self.judged = self.folder / "judged.json"
         self.observed = self.folder / "observed.json"
         self.replicas = self.folder / "replicas"
         self.containers = self.folder / "containers"

@@ -22,6 +22,7 @@ from modelyard.agent.drivers.base import Replica, ReplicaDriver
 from modelyard.agent.executor import Executor
 from modelyard.agent.gatekeeper import Gatekeeper
 from modelyard.agent.host import host_room
+from modelyard.agent.judging import Judge, Ruling, Stage
 from modelyard.agent.plan import plan
 from modelyard.agent.provision.images import ImageProvider
 from modelyard.agent.report import report
@@ -41,6 +42,7 @@ _SLOW_CHANGE = 0.2  # the same, when it has been about to change for long
 _LONG = 15.0
 _IDLE = 0.5
 _MEASURE = 0.1  # seconds between two looks at a load that replicas follow
+_MEASURED = frozenset({Stage.COMING, Stage.BESIDE, Stage.STANDBY})
 _PASSING = frozenset({ReplicaState.STARTING, ReplicaState.DRAINING})
 _NO_NEWS: Any = {
     "services": {
@@ -66,6 +68,7 @@ class Loop:
         collector: Collector,
         observed: Path,
         capture_sender: CaptureSender,
+        judged: Path,
     ) -> None:
         self._desired = desired
         self._driver = driver
@@ -77,6 +80,7 @@ class Loop:
         self._observed = observed
         self._capture_sender = capture_sender
         self._autoscaler = Autoscaler(host_room())
+        self._judge = Judge(judged, gatekeeper.counted)
         self._sampler = Sampler(self.wake, time.monotonic)
         self._executor = Executor(driver, images, gatekeeper, log_sender.finished, self._leaves)
         self._reached = _read_reached(observed)
@@ -121,14 +125,17 @@ class Loop:
         desired = self._autoscaler.scale(
             desired, world.replicas, self._gatekeeper.loads(), self._reached, now
         )
+        desired, rulings = self._judge.steer(desired, world.replicas, world.gateway.config, now)
         steps = plan(desired, world, now)
         for step in steps:
             self._executor.carry_out(step, now)
         self._images.keep_only({d.id for s in desired.services for d in s.deployments})
-        self._report(desired, world, gateway, {**notices, **self._autoscaler.shortages}, now)
+        told = {**notices, **self._autoscaler.shortages}
+        self._report(desired, world, gateway, told, rulings, now)
         pause = self._pause(bool(steps) or _unsettled(world, gateway), now)
         elastic = any(service.max_replicas is not None for service in desired.services)
-        return min(pause, _MEASURE) if elastic else pause
+        measuring = elastic or any(ruling.stage in _MEASURED for ruling in rulings.values())
+        return min(pause, _MEASURE) if measuring else pause
 
     def _look(self, desired: DesiredState) -> tuple[World, ObservedGateway, dict[str, Cause]]:
         found = self._driver.observe()
@@ -171,9 +178,10 @@ class Loop:
         world: World,
         gateway: ObservedGateway,
         notices: dict[str, Cause],
+        rulings: dict[UUID, Ruling],
         now: float,
     ) -> None:
-        services = report(desired, world, self._reached, notices)
+        services = report(desired, world, self._reached, notices, rulings)
         observed = ObservedState(
             agent=desired.agent,
             fence=desired.fence,

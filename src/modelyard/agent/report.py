@@ -7,6 +7,7 @@ from uuid import UUID
 
 from modelyard.agent.assignment import Assignment, lasting_failure
 from modelyard.agent.drivers.base import Replica
+from modelyard.agent.judging import Ruling, Stage
 from modelyard.agent.plan import assignments, wanted_config
 from modelyard.agent.world import World
 from modelyard.domain.cause import Cause
@@ -18,6 +19,7 @@ def report(
     world: World,
     reached: Mapping[UUID, int],
     notices: Mapping[str, Cause] | None = None,
+    rulings: Mapping[UUID, Ruling] | None = None,
 ) -> tuple[ObservedService, ...]:
     """How every service of this host is doing, also those that are wanted no more but still here.
 
@@ -26,12 +28,17 @@ def report(
         world: What is seen.
         reached: The generation that each service had fully reached before.
         notices: What callers of a service should know, by its name.
+        rulings: What is decided of services in whose deployments one is judged.
     """
     assigned = assignments(desired, world)
     settled = wanted_config(assigned, world) == world.gateway.config and world.gateway.settled
-    told = notices or {}
+    told, ruled = notices or {}, rulings or {}
     wanted = tuple(
-        _service(a, world, settled, reached.get(a.service.id, 0), told.get(a.service.name))
+        _ruled(
+            _service(a, world, settled, reached.get(a.service.id, 0), told.get(a.service.name)),
+            ruled.get(a.service.id),
+            reached.get(a.service.id, 0),
+        )
         for a in assigned
     )
     return wanted + tuple(_leftovers(desired, world))
@@ -55,6 +62,27 @@ def _service(
         ),
         notice=notice,
     )
+
+
+def _ruled(service: ObservedService, ruling: Ruling | None, reached: int) -> ObservedService:
+    """The same as it is judged: on its way until the candidate is alone, failed if it is worse."""
+    if ruling is None or ruling.stage is Stage.DONE:
+        return service
+    update: dict[str, object] = {"generation": min(service.generation, reached)}
+    if ruling.stage is Stage.STANDBY or ruling.is_canary:
+        update = {}
+    if ruling.stage is not Stage.WORSE:
+        update["standby"] = ruling.incumbent
+        return service.model_copy(update=update)
+    failed = [d for d in service.deployments if d.id == ruling.candidate] or [
+        ObservedDeployment(id=ruling.candidate, ready=False)
+    ]
+    others = [d for d in service.deployments if d.id != ruling.candidate]
+    update["deployments"] = (
+        *others,
+        *(d.model_copy(update={"ready": False, "failed": ruling.cause}) for d in failed),
+    )
+    return service.model_copy(update=update)
 
 
 def _wanted(

@@ -51,6 +51,7 @@ def route(assignment: Assignment) -> ServiceRoute:
         candidate=str(service.candidate or ""),
         shadow=service.shadow,
         sticky=service.sticky,
+        judged=service.compared,
     )
 
 

@@ -299,6 +299,13 @@ StepTime = Annotated[
         metavar="TIME",
     ),
 ]
+Judged = Annotated[
+    bool | None,
+    typer.Option(
+        "--judged/--unjudged",
+        help="Whether what is new goes back by itself when it is worse than what served before.",
+    ),
+]
 Auth = Annotated[
     str | None,
     typer.Option(help="`key`, `token`, `cert`, or `none`: all may score.", metavar="KIND"),

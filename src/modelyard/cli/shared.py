@@ -43,6 +43,7 @@ class SettingOptions(TypedDict, total=False):
     capture: parameters.Capture
     capture_space: parameters.CaptureSpace
     capture_when_full: parameters.CaptureWhenFull
+    judged: parameters.Judged
 
 
 class DeployOptions(BuildOptions, SettingOptions, total=False):
@@ -63,7 +64,7 @@ def options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def extend(command: Callable[..., None]) -> Callable[..., None]:
         def run(**arguments: Any) -> None:
             told = {name: arguments.pop(name) for name in hints}
-            given = {name: value for name, value in told.items() if _is_given(value)}
+            given = {name: value for name, value in told.items() if _is_given(value, hints[name])}
             if "environment" in given:
                 given["environment"] = parameters.variables(given["environment"])
             command(**arguments, **given)
@@ -79,8 +80,8 @@ def options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return extend
 
 
-def _is_given(value: Any) -> bool:
-    return value is not False and value not in (None, [])
+def _is_given(value: Any, hint: Any) -> bool:
+    return value is not _unset(hint) and value not in (None, [])
 
 
 def _unset(hint: Any) -> Any:

@@ -81,6 +81,8 @@ class Settings(TypedDict, total=False):
     """Header by whose value callers stay with one deployment of several; `""`: none."""
     cors_origins: Sequence[str]
     """Web pages whose scripts may read answers, such as `https://app.example`; replaces all."""
+    judged: bool
+    """What is new goes back by itself when it is worse than what served before."""
 
 
 class Services(Collection[Service]):

@@ -107,6 +107,7 @@ class Reconciler:
     def _reached(self, service: Service, verdict: Verdict) -> None:
         operation = self._running(service)
         leftovers = service.rollout is None and any(not d.weight for d in service.deployments)
+        leftovers = leftovers and not verdict.standby
         move = _next_move(service)
         nothing_new = move is Move.STAY and not _differs(service, verdict)
         if operation is None and not leftovers and nothing_new:
@@ -116,10 +117,10 @@ class Reconciler:
                 return  # changed since it was read: look again
             tx.services.set_status(service.id, verdict.status)
             tx.services.end_change(service.id, service.generation, ChangeOutcome.SERVED)
-            if service.rollout is None:
-                tx.services.retire(service.id)
-            else:
+            if service.rollout is not None:
                 tx.services.move_rollout(service.id, move)
+            elif not verdict.standby:
+                tx.services.retire(service.id)
             if operation is not None and (seen := _first_start(service, verdict)) is not None:
                 tx.images.was_started(service.workspace, Reference.parse(service.image), seen)
             if operation is not None:
@@ -140,6 +141,7 @@ class Reconciler:
         cause = verdict.status.cause or Cause(code=CauseCode.INTERNAL, message="unknown")
         error = _deploy_failed(service, cause)
         first = operation is not None and operation.kind is OperationKind.SERVICE_DEPLOY
+        worse = cause.code is CauseCode.CANDIDATE_WORSE
         with self._database.write() as tx:
             if not tx.services.is_current(service.id, service.generation):
                 return
@@ -148,11 +150,14 @@ class Reconciler:
                 lines = [error.message, *cause.evidence]
                 tx.operations.append_log(operation.id, "service", lines)
                 tx.operations.finish(operation.id, OperationState.FAILED, error.to_wire())
-            tx.services.end_change(
-                service.id, service.generation, ChangeOutcome.FAILED, cause.message
-            )
+            if worse and service.rollout is None:  # it has served before that was found
+                tx.services.take_back(service.id, cause.message)
+            else:
+                tx.services.end_change(
+                    service.id, service.generation, ChangeOutcome.FAILED, cause.message
+                )
             if not first:
-                reason = f"{service.image} could not run"
+                reason = f"{service.image} {'was worse' if worse else 'could not run'}"
                 tx.services.revert(service.id, service.generation, reason)
         self._operations.changed.notify()
         self._targets[service.target].apply(service)
@@ -171,7 +176,10 @@ def _next_move(service: Service) -> Move:
 def _arrived(service: Service, verdict: Verdict) -> str:
     if service.rollout is not None:
         return f"{service.image} is ready at {service.rollout.stage} of the traffic"
-    return f"{service.image} is ready: {len(verdict.status.replicas)} replicas"
+    serving = {deployment.id for deployment in service.deployments if deployment.weight}
+    replicas = [r for r in verdict.status.replicas if r.deployment in serving]
+    judged = "; it is judged for another minute" if verdict.standby else ""
+    return f"{service.image} is ready: {len(replicas)} replicas{judged}"
 
 
 def _deploy_failed(service: Service, cause: Cause) -> DeployFailed:

@@ -9,7 +9,7 @@ from modelyard.control.agents import Agents
 from modelyard.control.certificates import Certificates
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
-from modelyard.domain.cause import Cause
+from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
 from modelyard.domain.image import Image
 from modelyard.domain.judgement import judge
@@ -414,8 +414,9 @@ class Services:
             return tx.logs.position(service.id, replica, tail)
 
     def why(self, principal: Principal, name: str) -> Cause | None:
-        """The one cause for anything not ready; None when there is nothing to say."""
-        return self.get(principal, name).status.cause
+        """The one cause for anything not as asked; None when there is nothing to say."""
+        service = self.get(principal, name)
+        return service.status.cause or _why_taken_back(name, self.history(principal, name))
 
     def _present(self, service: Service) -> Service:
         """The service with what is known of it at this moment."""
@@ -445,6 +446,8 @@ class Services:
             self._cancel(tx, running, "a newer change takes its place")
             if service.rollout is None:
                 tx.services.revert(service.id, service.generation)
+        elif service.rollout is None:
+            tx.services.retire(service.id)  # what is still judged counts as what serves
 
     def _cancel(self, tx: Transaction, running: Sequence[Operation], reason: str) -> None:
         for operation in running:
@@ -472,6 +475,20 @@ def _built(tx: Transaction, principal: Principal, text: str) -> Image:
         image = tx.images.latest_built(principal.workspace, reference.name) or image
     image.built_manifest()
     return image
+
+
+def _why_taken_back(name: str, history: Sequence[ServiceChange]) -> Cause | None:
+    """Why the newest change was undone, as long as no other follows."""
+    newest, before = history[0], next(iter(history[1:]), None)
+    if newest.by or before is None or before.outcome is not ChangeOutcome.FAILED:
+        return None
+    return Cause(
+        code=CauseCode.CANDIDATE_WORSE,
+        message=f"`{name}` went back to {newest.image} by itself: {before.reason}",
+        evidence=(f"went back at {newest.at:%Y-%m-%d %H:%M:%S} UTC",),
+        fix=f"`modelyard service history {name}` shows what was taken back. Any further change of "
+        "the service ends this notice.",
+    )
 
 
 def _first_request(image: Image) -> str:

@@ -54,6 +54,7 @@ class CauseCode(StrEnum):
     ENTRYPOINT_MISSING = "entrypoint_missing"
     NO_SANDBOX = "no_sandbox"
     HOST_FULL = "host_full"
+    CANDIDATE_WORSE = "candidate_worse"
     STARTING = "starting"
     # recorded by the gateway
     KEY_REFUSED = "key_refused"

@@ -17,7 +17,7 @@ class ChangeOutcome(StrEnum):
     SERVED = "Served"
     """It was reached: its replicas answered."""
     FAILED = "Failed"
-    """It was never reached; what had served before went on."""
+    """It was never reached, or served and was worse; what had served before went on."""
     SUPERSEDED = "Superseded"
     """A newer change took its place before it was reached."""
 

@@ -51,6 +51,8 @@ class Verdict(NamedTuple):
 
     status: ServiceStatus
     outcome: Outcome
+    standby: bool = False
+    """What served before is kept ready, because the new deployment is still judged on its host."""
 
 
 def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
@@ -67,7 +69,8 @@ def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
         cause=cause,
         observed_at=observation.seen,
     )
-    return Verdict(status, _outcome(service, seen, status))
+    standby = observed is not None and observed.standby is not None
+    return Verdict(status, _outcome(service, seen, status), standby)
 
 
 def current(service: Service) -> Deployment | None:

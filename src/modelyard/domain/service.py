@@ -146,6 +146,10 @@ class ServiceSettings(ReplicaSettings):
     """Disk that records on their way may take, `"1GiB"`: of each replica, and of the gateway."""
     capture_when_full: WhenFull = WhenFull.DROP_NEW
     """Beyond that: `drop_new` or `drop_old` records, counted, or `refuse` requests."""
+    judged: bool = True
+    """After an update what is new is compared with what served before, for a minute and more, and
+    taken back when it fails more, is slower by far, or answers in another shape. False: what gets
+    ready stays."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -328,17 +332,27 @@ class DesiredService(Value):
     """Names in certificates of those who may score, with `auth` `cert`."""
     keys: tuple[KeyHash, ...]
     deployments: tuple[DesiredDeployment, ...]
+    former: tuple[Manifest, ...] = ()
+    """Images that `service rollback` goes back to: they stay in the host's engine meanwhile. None
+    for the target `local`, which keeps unpacked layers anyway."""
     candidate: UUID | None = None
     """The deployment that is tried beside what serves, until it is promoted or taken back."""
     shadow: int = 0
     """Percent of the requests of which the candidate gets a copy; it has no other share then."""
     sticky: str = ""
     """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
+    judged: bool = True
+    """What is new is compared with what served before, and taken out when it is worse."""
+    standby: UUID | None = None
+    """The deployment that is kept ready without a share, to go back to; the agent says which."""
+    compared: bool = False
+    """Deployments are being compared now; the agent says so."""
 
     @property
     def wanted(self) -> tuple[DesiredDeployment, ...]:
         """The deployments that are to have replicas; the others are on their way out."""
-        return tuple(d for d in self.deployments if d.weight > 0 or d.id == self.candidate)
+        beside = (self.candidate, self.standby)
+        return tuple(d for d in self.deployments if d.weight > 0 or d.id in beside)
 
     def replicas_of(self, deployment: DesiredDeployment) -> int:
         """How many replicas a wanted deployment needs: enough for its share, and at least one.
@@ -346,6 +360,8 @@ class DesiredService(Value):
         While a candidate is tried, what serves keeps all it had.
         """
         if self.candidate is not None and deployment.id != self.candidate:
+            return self.replicas
+        if deployment.id == self.standby:
             return self.replicas
         needed = -(-self.replicas * (deployment.weight or self.shadow) // 100)
         return max(needed, min(self.replicas, 1))
@@ -393,6 +409,8 @@ class ObservedService(Value):
     generation: int
     """Newest desired generation that is fully reached."""
     deployments: tuple[ObservedDeployment, ...] = ()
+    standby: UUID | None = None
+    """The deployment that is kept ready while the new one is judged: its turn may come again."""
     notice: Cause | None = None
     """Something that callers should know although replicas are ready, such as refused keys."""
 

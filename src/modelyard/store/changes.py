@@ -85,6 +85,19 @@ class Changes(Repository):
             .values(reason=reason)
         )
 
+    def take_back(self, service: int, first: int, reason: str) -> None:
+        """Note that what was asked for from a generation on has served and was undone."""
+        taken_back = (ChangeOutcome.PENDING, ChangeOutcome.SERVED)
+        self._session.execute(
+            update(ServiceChangeRow)
+            .where(
+                ServiceChangeRow.service == service,
+                ServiceChangeRow.generation >= first,
+                ServiceChangeRow.outcome.in_(taken_back),
+            )
+            .values(outcome=ChangeOutcome.FAILED, reason=reason)
+        )
+
     def of(self, service: int) -> tuple[ServiceChange, ...]:
         """All of one service, newest first."""
         query = select(ServiceChangeRow).where(ServiceChangeRow.service == service)

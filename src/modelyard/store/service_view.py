@@ -185,6 +185,7 @@ def _to_desired(
         cors_origins=settings.cors_origins,
         scoring_timeout=settings.scoring_timeout,
         capture=_capture(settings),
+        judged=settings.judged,
         auth=settings.auth,
         clients=settings.clients,
         keys=keys,

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select, update
 
-from modelyard.domain.change import ChangeOutcome, ServiceChange
-from modelyard.domain.image import Image, ImageState
+from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
+from modelyard.domain.image import Image, ImageState, Manifest
 from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
@@ -259,6 +259,16 @@ class Services(Repository):
             first = last = row.rollout.generation
         self._changes.end(row.seq, first, last, outcome, reason)
 
+    def take_back(self, service: UUID, reason: str) -> None:
+        """Note in the history that the changes which made the deployment that serves are undone.
+
+        Raises:
+            NotFound: There is no service with this id.
+        """
+        row = self._row(service)
+        first = max(one.generation for one in self._deployments(row) if one.weight)
+        self._changes.take_back(row.seq, first, reason)
+
     def history(self, service: UUID) -> tuple[ServiceChange, ...]:
         """Every change of the service, newest first.
 
@@ -407,7 +417,30 @@ class Services(Repository):
         """What an agent is to run: every service of its that is not being deleted."""
         query = select(ServiceRow).where(ServiceRow.agent == agent, ServiceRow.deleting.is_(False))
         rows = self._session.scalars(query.order_by(ServiceRow.name)).all()
-        return tuple(self._view.desired(rows))
+        return tuple(
+            desired
+            if row.target == "local"
+            else desired.model_copy(update={"former": self._former(row)})
+            for row, desired in zip(rows, self._view.desired(rows), strict=True)
+        )
+
+    def _former(self, row: ServiceRow) -> tuple[Manifest, ...]:
+        """The images of what served before, as far as they have not been deleted."""
+        service, history = self._one(row), self._changes.of(row.seq)
+        traffic = split_traffic(service.deployments)
+        before = former(history, service.image, service.settings, traffic)
+        if before is None:
+            return ()
+        manifests = []
+        for name in before.traffic or (before.image,):
+            image = Reference.parse(name)
+            query = select(ImageRow.manifest).where(
+                ImageRow.workspace == row.workspace,
+                ImageRow.name == image.name,
+                ImageRow.version == image.version,
+            )
+            manifests.append(self._session.scalar(query))
+        return tuple(manifest for manifest in manifests if manifest is not None)
 
     @property
     def _changes(self) -> Changes:

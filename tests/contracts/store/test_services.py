@@ -502,3 +502,34 @@ class TestHistory:
         tx.services.delete(service.id)
         with pytest.raises(NotFound):
             tx.services.history(service.id)
+
+
+class TestGoingBack:
+    def test_what_served_and_was_worse_is_told_as_failed(self, tx: Transaction) -> None:
+        service = add_service(tx)
+        tx.services.end_change(service.id, 1, ChangeOutcome.SERVED)
+        tx.services.retire(service.id)
+        tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN)
+        tx.services.end_change(service.id, 2, ChangeOutcome.SERVED)
+        tx.services.take_back(service.id, "12 of 40 requests failed")
+        back = tx.services.revert(service.id, 2, "digits:2 was worse")
+        assert back.image == "digits:1"
+        assert outcomes(tx, back) == [
+            (3, "digits:1", ChangeOutcome.PENDING),
+            (2, "digits:2", ChangeOutcome.FAILED),
+            (1, "digits:1", ChangeOutcome.SERVED),
+        ]
+        assert tx.services.history(back.id)[1].reason == "12 of 40 requests failed"
+
+    @pytest.mark.parametrize(("target", "kept"), [("local", 0), ("container", 1)])
+    def test_an_engine_keeps_the_image_that_served_before(
+        self, tx: Transaction, target: str, kept: int
+    ) -> None:
+        service = add_service(tx, target=target)
+        manifest = tx.services.desired(AGENT)[0].deployments[0].manifest
+        tx.services.end_change(service.id, 1, ChangeOutcome.SERVED)
+        tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN)
+        tx.services.end_change(service.id, 2, ChangeOutcome.SERVED)
+        tx.services.retire(service.id)
+        [desired] = tx.services.desired(AGENT)
+        assert desired.former == (manifest,) * kept

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -117,6 +118,23 @@ def test_every_answer_is_counted_once_by_its_status() -> None:
         traffic.request()
     traffic.request()
     assert traffic.counters.of("digits").values[503 - 100] == 1
+
+
+def test_shapes_are_looked_at_only_while_deployments_are_compared() -> None:
+    for judged, head, status, seen in (
+        (True, b"POST /score", 200, 1),
+        (True, b"GET /swagger.json", 200, 0),
+        (True, b"POST /score", 500, 0),
+        (False, b"POST /score", 200, 0),
+    ):
+        traffic = Traffic(replace(ROUTE, judged=judged))
+        exchange = Exchange(traffic.balancer, b"id", head, b"body")
+        traffic.balancer.submit(exchange)
+        looked_at: list[bytes] = []
+        assert exchange.replica is not None
+        exchange.replica.series.shapes = SimpleNamespace(look_at=looked_at.append)  # type: ignore[assignment]
+        traffic.balancer.answered(exchange, status, b"", b"[1]", None)
+        assert len(looked_at) == seen
 
 
 def test_an_answer_in_parts_is_counted_at_its_end() -> None:

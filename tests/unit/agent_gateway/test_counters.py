@@ -49,10 +49,18 @@ def test_processes_add_up_and_a_restarted_one_goes_on(tmp_path: Path) -> None:
     assert read["iris", B] == Figures()
 
 
-def test_what_has_come_since_is_a_difference() -> None:
-    before = Figures((1,) + (0,) * 499, (2,) + (0,) * 19, 3.0)
-    after = Figures((4,) + (0,) * 499, (5,) + (0,) * 19, 7.0)
-    assert (after - before) + before == after
+def test_shapes_of_answers_are_counted_as_far_as_there_is_room(tmp_path: Path) -> None:
+    first, second = (open_counters(tmp_path / name).of("digits", A).shapes for name in "01")
+    for body in (b"[1, 2]", b"[3]", b'{"label": "x"}', b"[1,", b"[" * 5000, b"1" * 20_000):
+        first.look_at(body)
+    second.look_at(b"[4]")
+    open_counters(tmp_path / "0").of("digits", A).shapes.look_at(b"[5]")
+    figures = read_counters(tmp_path)["digits", A]
+    assert figures.shapes == {"[number]": 4, "{label: text}": 1, "not JSON": 2}
+    for number in range(20):
+        first.look_at(b'{"%b": 1}' % (b"x" * 100 * number + b"%d" % number))
+    figures = read_counters(tmp_path)["digits", A]
+    assert (len(figures.shapes), figures.other_shapes) == (8, 15)
 
 
 def test_a_status_beyond_all_others_spoils_nothing() -> None:

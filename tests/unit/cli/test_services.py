@@ -41,7 +41,7 @@ class TestDeploy:
         words += ["--max-queue-wait", "1s", "--auth", "none", "--tag", "a=b"]
         words += ["--cors-origin", "https://app.example", "--network", "outbound"]
         words += ["--client", "dns:billing.example", "--client", "uri:spiffe://example/*"]
-        words += ["--sticky", "X-User-Id"]
+        words += ["--sticky", "X-User-Id", "--unjudged"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         words += ["--capture", "10%", "--capture-space", "1MiB", "--capture-when-full", "refuse"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
@@ -60,6 +60,7 @@ class TestDeploy:
             "auth": "none",
             "cors_origins": ["https://app.example"],
             "sticky": "x-user-id",
+            "judged": False,
             "clients": ["dns:billing.example", "uri:spiffe://example/*"],
             "capture": 10,
             "capture_space": 1 << 20,

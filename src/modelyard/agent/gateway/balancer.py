@@ -33,6 +33,7 @@ _LAST_REST = 0.05  # the same for the last replica, which is never set aside for
 _LEAD = 5  # milliseconds that another process's request must have waited longer to go first
 _COURTESY = 0.01  # seconds after which a place that another process does not take is taken
 _ANY = ""  # the line of those who wait for whatever deployment
+_BEYOND_GOOD = 300  # statuses below it are those of good answers
 
 _FIELDS = b"%b%bx-request-id: %b\r\nx-prediction-id: %b\r\n"
 _NO_FIELDS: list[tuple[bytes, bytes]] = []
@@ -143,6 +144,8 @@ class Balancer:
         replica = self._leave(exchange)
         replica.failures = 0
         replica.series.answered(status, monotonic() - exchange.sent_at)
+        if self.route.judged and status < _BEYOND_GOOD and exchange.head.startswith(b"POST "):
+            replica.series.shapes.look_at(body)
         encoded = _FIELDS % (fields, replica.field, exchange.request_id, exchange.prediction_id)
         self._end(exchange, Response(status, body, _NO_FIELDS, length, encoded))
         if self._shadow is not None:

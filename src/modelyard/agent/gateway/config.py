@@ -117,6 +117,8 @@ class ServiceRoute:
     """Id of the one that is tried beside the others; empty: none is."""
     shadow: int = 0
     """Percent of the requests of which the candidate gets a copy that nobody waits for."""
+    judged: bool = False
+    """Deployments are being compared, so the shapes of their answers are looked at."""
     sticky: str = ""
     """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
     capture: CaptureRoute | None = None

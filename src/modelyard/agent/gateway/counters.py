@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import logging
 import mmap
+from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelyard.agent.gateway.shapes import SIZE as SHAPES
+from modelyard.agent.gateway.shapes import ShapeTable, read_shapes
 from modelyard.files import replace_file
 from modelyard_runtime.families import SECONDS
 
-_MAGIC = b"modelyard counters 1".ljust(64)
+_MAGIC = b"modelyard counters 2".ljust(64)
 _MOST_SERIES = 512
 _NAME = 32  # bytes of a service's name, and then of a deployment's id
 _DEPLOYMENT = 40
@@ -29,7 +33,8 @@ _BEYOND = _FIRST_STATUS + _STATUSES
 _BUCKETS = _STATUSES
 _SUM = _BUCKETS + len(SECONDS) + 1
 _WIDTH = _SUM + 1
-_RECORD = _LABEL + _WIDTH * _SLOT
+_FIGURES = _WIDTH * _SLOT
+_RECORD = _LABEL + _FIGURES + SHAPES
 _SIZE = len(_MAGIC) + _MOST_SERIES * _RECORD
 
 _log = logging.getLogger("modelyard.gateway")
@@ -50,20 +55,19 @@ class Figures:
     is passed on as it comes: one bucket up to each of `SECONDS`, and one beyond."""
     seconds: float = 0.0
     """The sum of these times."""
+    shapes: Mapping[str, int] = field(default_factory=dict)
+    """Good answers to POST by their shape, `domain.answers.shape_of`; only those that came while a
+    rollout was judged."""
+    other_shapes: int = 0
+    """Those in shapes for which there was no room."""
 
     def __add__(self, other: Figures) -> Figures:
         return Figures(
             tuple(map(sum, zip(self.statuses, other.statuses, strict=True))),
             tuple(map(sum, zip(self.durations, other.durations, strict=True))),
             self.seconds + other.seconds,
-        )
-
-    def __sub__(self, earlier: Figures) -> Figures:
-        """What has come since `earlier`."""
-        return Figures(
-            tuple(a - b for a, b in zip(self.statuses, earlier.statuses, strict=True)),
-            tuple(a - b for a, b in zip(self.durations, earlier.durations, strict=True)),
-            self.seconds - earlier.seconds,
+            dict(Counter(self.shapes) + Counter(other.shapes)),
+            self.other_shapes + other.other_shapes,
         )
 
     @property
@@ -83,10 +87,15 @@ class Figures:
 class Series:
     """The slots of one deployment of a service; its process is their only writer."""
 
-    __slots__ = ("values",)
+    __slots__ = ("shapes", "values")
 
-    def __init__(self, values: memoryview[float]) -> None:
-        self.values = values
+    def __init__(self, memory: memoryview[int]) -> None:
+        self.use(memory)
+
+    def use(self, memory: memoryview[int]) -> None:
+        """Count here from now on: `_FIGURES` and the table of shapes."""
+        self.values: memoryview[float] = memory[:_FIGURES].cast("d")
+        self.shapes = ShapeTable(memory[_FIGURES:])
 
     def answered(self, status: int, seconds: float) -> None:
         """A request was answered with this status, `seconds` after it was sent to a replica."""
@@ -137,7 +146,7 @@ class Counters:
             if place is not None:
                 self._clear(place)
             # Whoever still holds it counts where nobody looks.
-            self._series.pop(label).values = _nowhere()
+            self._series.pop(label).use(_nowhere())
 
     def _new(self, label: tuple[str, str]) -> Series:
         if len(self._places) == _MOST_SERIES:
@@ -159,7 +168,7 @@ class Counters:
 
     def _at(self, place: int) -> Series:
         start = _place(place) + _LABEL
-        return Series(self._view[start : start + _WIDTH * _SLOT].cast("d"))
+        return Series(self._view[start : start + _FIGURES + SHAPES])
 
     def _clear(self, place: int) -> None:
         start = _place(place)
@@ -218,17 +227,16 @@ def _read(path: Path) -> Iterator[tuple[tuple[str, str], Figures]]:
                 return
             for place, label in _labels(memory):
                 start = _place(place) + _LABEL
-                values: memoryview[float] = memoryview(memory[start : start + _WIDTH * _SLOT]).cast(
-                    "d"
-                )
-                yield label, _figures(list(values))
+                yield label, _figures(memory[start : start + _FIGURES + SHAPES])
     except (OSError, ValueError):
         return
 
 
-def _figures(values: list[float]) -> Figures:
+def _figures(record: bytes) -> Figures:
+    values = array("d", record[:_FIGURES])
     counts = tuple(map(int, values[:_SUM]))
-    return Figures(counts[:_BUCKETS], counts[_BUCKETS:], values[_SUM])
+    shapes, other_shapes = read_shapes(record[_FIGURES:])
+    return Figures(counts[:_BUCKETS], counts[_BUCKETS:], values[_SUM], shapes, other_shapes)
 
 
 def _labels(memory: mmap.mmap) -> Iterator[tuple[int, tuple[str, str]]]:
@@ -244,5 +252,5 @@ def _place(number: int) -> int:
     return len(_MAGIC) + number * _RECORD
 
 
-def _nowhere() -> memoryview[float]:
-    return memoryview(bytearray(_WIDTH * _SLOT)).cast("d")
+def _nowhere() -> memoryview[int]:
+    return memoryview(bytearray(_FIGURES + SHAPES))
