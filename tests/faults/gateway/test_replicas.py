@@ -199,6 +199,19 @@ async def test_only_requests_at_the_killed_replica_suffer(
         assert await waiting == (200, b"1")
 
 
+async def test_what_may_run_twice_is_answered_by_another_replica(
+    stage: Stage, supervised: Supervised
+) -> None:
+    async with Serving(route(supervised)) as gateway:
+        hanging = asyncio.ensure_future(
+            score(gateway.client(), b"hang", **{"idempotency-key": "one"})
+        )
+        await until(supervised.hanging.exists)
+        gateway.change(route(supervised, await stage.replica("other")))
+        supervised.kill()
+        assert await hanging == (200, b"hang")
+
+
 async def test_requests_wait_while_a_runtime_restarts_behind_its_socket(
     supervised: Supervised,
 ) -> None:

@@ -437,6 +437,82 @@ def test_a_new_replica_serves_those_who_wait() -> None:
     assert where(waiting) == "c"
 
 
+def repeatable(traffic: Traffic) -> Exchange:
+    exchange = Exchange(traffic.balancer, b"id", b"head", b"body")
+    exchange.repeatable = True
+    traffic.balancer.submit(exchange)
+    return exchange
+
+
+def lose(traffic: Traffic, exchange: Exchange) -> None:
+    traffic.balancer.lost(exchange, "replica_lost", "it ended")
+
+
+def test_a_lost_request_that_may_run_twice_goes_to_another_replica() -> None:
+    traffic = Traffic()
+    exchange = repeatable(traffic)
+    first = where(exchange)
+    lose(traffic, exchange)
+    assert where(exchange) != first
+    traffic.answer(exchange)
+    assert status(exchange) == 200
+    assert traffic.counted() == {502: 1, 200: 1}
+
+
+def test_it_is_lost_at_the_third_replica_for_good() -> None:
+    traffic = Traffic()
+    exchange = repeatable(traffic)
+    for _ in range(3):
+        assert not exchange.settled
+        lose(traffic, exchange)
+    assert (status(exchange), exchange.attempts) == (502, 3)
+
+
+def test_what_is_passed_on_or_answered_or_given_up_is_not_sent_again() -> None:
+    traffic = Traffic()
+    passed_on, begun, gone = (repeatable(traffic) for _ in range(3))
+    passed_on.passed_on = True
+    begin(traffic, begun)
+    gone.forsake()
+    for exchange in (passed_on, begun, gone):
+        lose(traffic, exchange)
+    assert [exchange.attempts for exchange in (passed_on, begun, gone)] == [1, 1, 1]
+    assert status(passed_on) == 502
+
+
+def test_an_outage_is_not_multiplied() -> None:
+    traffic = Traffic(replace(ROUTE, max_concurrent_requests=1000))
+    lost = [repeatable(traffic) for _ in range(100)]
+    for exchange in lost:
+        lose(traffic, exchange)
+    assert sum(not exchange.settled for exchange in lost) == 20
+
+
+def test_a_replica_that_loses_all_is_set_aside_for_ever_longer() -> None:
+    traffic = Traffic()
+    loser = traffic.replica("a")
+    for rest in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0):
+        while not loser.resting:
+            exchange = traffic.request()
+            (lose if exchange.replica is loser else Traffic.answer)(traffic, exchange)
+        traffic.loop.advance(rest - 0.01)
+        assert loser.resting
+        traffic.loop.advance(0.01)
+        assert not loser.resting
+    assert len(loser.got) == 3 + 8
+    for _ in range(2):
+        traffic.answer(traffic.request())
+    assert (loser.losses, loser.failures) == (0, 0)
+
+
+def test_the_last_replica_is_not_set_aside_for_long() -> None:
+    traffic = Traffic(replace(ROUTE, upstreams=ROUTE.upstreams[:1]))
+    for _ in range(10):
+        lose(traffic, traffic.request())
+        traffic.loop.advance(0.05)
+        assert not traffic.replica("a").resting
+
+
 def test_a_removed_replica_gets_nothing_new_and_is_reported_until_it_is_idle() -> None:
     traffic = Traffic()
     running = [traffic.request() for _ in range(4)]

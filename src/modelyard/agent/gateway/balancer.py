@@ -21,6 +21,7 @@ from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.loads import at_replica, first_waiting_for, waiting_for
 from modelyard.agent.gateway.pools import Pool, Shares, stuck_to
 from modelyard.agent.gateway.relaying import AnswerBody
+from modelyard.agent.gateway.retrying import RetryBudget
 from modelyard.agent.gateway.shadow import Shadow
 from modelyard.agent.gateway.upstream import Exchange, Replica
 from modelyard.agent.gateway.waiting import WaitingLines
@@ -29,6 +30,9 @@ from modelyard_runtime.http.server import Response
 _ATTEMPTS = 3  # how often a request is sent to replicas that end the connection without reading it
 _FIRST_REST = 0.1  # seconds that a replica is set aside when it cannot be reached; then doubled
 _LONGEST_REST = 1.0
+_DOUBLINGS = 10
+_LOSSES = 3  # requests in a row that a replica loses before it is set aside, too
+_LONGEST_REST_OF_A_LOSER = 10.0
 _LAST_REST = 0.05  # the same for the last replica, which is never set aside for long
 _LEAD = 5  # milliseconds that another process's request must have waited longer to go first
 _COURTESY = 0.01  # seconds after which a place that another process does not take is taken
@@ -68,6 +72,7 @@ class Balancer:
         self._queued = seat.tally(waiting_for(route.name))
         self._firsts: dict[str, Tally] = {}
         """For each line, since when the first one waits."""
+        self._budget = RetryBudget()
         self._yields_to: tuple[int, int] | None = None
         self._stalled: tuple[int, int] | None = None
         self._change_clocks()
@@ -104,6 +109,7 @@ class Balancer:
 
     def look(self) -> None:
         """Look again whether what waits can go, and forget replicas that have drained."""
+        self._budget.look(self._loop.time())
         self._serve_waiting()
         for replica in [replica for replica in self._retired if not replica.in_flight]:
             self._retired.remove(replica)
@@ -125,6 +131,7 @@ class Balancer:
 
     def submit(self, exchange: Exchange) -> None:
         """See to it that a request is answered: by a replica, perhaps after a wait, or by us."""
+        self._budget.asked += 1
         replica = self._take(exchange)
         if replica is not None:
             self._send(exchange, replica)
@@ -142,7 +149,7 @@ class Balancer:
     ) -> None:
         """Pass the replica's answer on."""
         replica = self._leave(exchange)
-        replica.failures = 0
+        replica.failures = replica.losses = 0
         replica.series.answered(status, monotonic() - exchange.sent_at)
         if self.route.judged and status < _BEYOND_GOOD and exchange.head.startswith(b"POST "):
             replica.series.shapes.look_at(body)
@@ -156,7 +163,7 @@ class Balancer:
     ) -> None:
         """Pass the answer on while it comes; the request stays at its replica until the end."""
         assert exchange.replica is not None
-        exchange.replica.failures = 0
+        exchange.replica.failures = exchange.replica.losses = 0
         exchange.status, exchange.took = status, monotonic() - exchange.sent_at
         encoded = _FIELDS % (
             fields,
@@ -193,7 +200,7 @@ class Balancer:
         if not replica.failures:  # the first in a row
             self._report(exchange, replica, f"it cannot be reached: {reason}")
         if not replica.resting:
-            self._set_aside(replica)
+            self._set_aside(replica, _LONGEST_REST)
         self._send_again(exchange, self._take(exchange))
 
     def unread(self, exchange: Exchange) -> None:
@@ -205,12 +212,28 @@ class Balancer:
             self.refuse(exchange, "unavailable", "its replicas close their connections")
 
     def lost(self, exchange: Exchange, code: str, reason: str) -> None:
-        """Answer 502: it may have run, so it is not sent again."""
+        """Answer 502: it may have run, so it is not sent again, unless that does no harm."""
         replica = self._leave(exchange)
         replica.series.answered(502, monotonic() - exchange.sent_at)
         self._report(exchange, replica, reason)
+        replica.losses += 1
+        if replica.losses >= _LOSSES and not replica.resting:
+            self._set_aside(replica, _LONGEST_REST_OF_A_LOSER)
+        if self._may_repeat(exchange):
+            self._send_again(exchange, self._take(exchange, replica) or self._take(exchange))
+            return
         message = f"a replica of service `{self.route.name}` failed: {reason}"
         self._end(exchange, own_answer(502, code, message, exchange.request_id))
+
+    def _may_repeat(self, exchange: Exchange) -> bool:
+        """Whether it may be sent once more: all of it is here, and nothing of an answer is out."""
+        return (
+            exchange.repeatable
+            and not exchange.passed_on
+            and not exchange.settled
+            and exchange.attempts < _ATTEMPTS
+            and self._budget.spend()
+        )
 
     def abandoned(self, exchange: Exchange) -> None:
         """Free its place in the queue; what is at a replica ends there as it would have.
@@ -435,9 +458,10 @@ class Balancer:
         )
         self._end(exchange, own_answer(504, "scoring_timeout", message, exchange.request_id))
 
-    def _set_aside(self, replica: Replica) -> None:
+    def _set_aside(self, replica: Replica, longest: float) -> None:
+        """Send it nothing for a while, which is longer the more often this was done in a row."""
         if any(not other.resting and other is not replica for other in self._active):
-            rest = min(_FIRST_REST * 2**replica.failures, _LONGEST_REST)
+            rest = min(_FIRST_REST * 2.0 ** min(replica.failures, _DOUBLINGS), longest)
         else:
             rest = _LAST_REST
         replica.failures += 1

@@ -26,6 +26,7 @@ from modelyard.agent.gateway.forwarding import (
     length_field,
     split_path,
 )
+from modelyard.agent.gateway.retrying import is_repeatable
 from modelyard.agent.gateway.upstream import Exchange
 from modelyard_runtime.http.cors import Origins
 from modelyard_runtime.http.server import (
@@ -141,6 +142,7 @@ class Passage:
         "is_framed",
         "named",
         "origins",
+        "repeatable",
         "request_id",
         "until",
     )
@@ -158,6 +160,7 @@ class Passage:
         """What is recorded of it; None where nothing is."""
         self.origins = service.origins
         self.bodyless = head.method == "HEAD"
+        self.repeatable = is_repeatable(head)
         self.request_id = head.headers.get(b"x-request-id")
         self.is_framed = head.length is not None
         self.deployment, self.named = service.deployment_for(head)
@@ -348,6 +351,7 @@ class Gateway:
             prediction_id,
             recording,
         )
+        exchange.repeatable = passage.repeatable
         if passage.deployment:
             exchange.deployment, exchange.named = passage.deployment, passage.named
         if recording is not None and recording.is_blocked:

@@ -84,6 +84,7 @@ class Exchange(Reply):
         clock: What ends it when its present stage, waiting or running, takes too long.
         waits_since: When its wait for a replica began, however often it waits; 0 before the first.
         patience_ends: When that wait ends.
+        repeatable: It may be sent again though a replica may have run it.
         over: Its owner has ended it, whatever still comes from the replica.
         sent_at: When it was last sent to a replica, monotonic seconds.
         status: Of its answer, which has begun and is passed on as it comes; 0 before.
@@ -106,6 +107,7 @@ class Exchange(Reply):
         "patience_ends",
         "prediction_id",
         "recording",
+        "repeatable",
         "replica",
         "request_id",
         "rest",
@@ -141,7 +143,7 @@ class Exchange(Reply):
         self.connection: Connection | None = None
         self.clock: Deadlines[Exchange] | None = None
         self.waits_since = self.patience_ends = self.sent_at = self.took = 0.0
-        self.over = False
+        self.over = self.repeatable = False
         self.status = 0
 
     def abandon(self) -> None:
@@ -158,6 +160,7 @@ class Replica:
         "failures",
         "field",
         "known_answers",
+        "losses",
         "requests",
         "resting",
         "retired",
@@ -177,9 +180,11 @@ class Replica:
         self.retired = False
         """Gets no new request; its connections close as they fall idle."""
         self.failures = 0
-        """How often in a row it could not be reached."""
+        """How often in a row it was set aside."""
+        self.losses = 0
+        """How many requests in a row it has lost, or answered with what is no HTTP."""
         self.resting = False
-        """Set aside for a short time after such a failure."""
+        """Set aside, because it could not be reached, or for its losses."""
         self.known_answers = KnownAnswers()
         self._idle: list[Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
