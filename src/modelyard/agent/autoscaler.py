@@ -67,10 +67,11 @@ class Autoscaler:
         demands = {
             service.id: self._demand(service, there, loads, reached, now)
             if service.elastic
-            else _demand(service, there, service.replicas, service.replicas)
+            else _fixed(service, there)
             for service in desired.services
         }
-        used = sum(replica.memory for replica in there if replica.ready)
+        following = {service.id for service in elastic}
+        used = sum(r.memory for r in there if r.ready and r.identity.service not in following)
         grants = grant(replace(self._room, memory=self._room.memory - used), demands)
         self.shortages = {
             service.name: cause
@@ -108,7 +109,8 @@ class Autoscaler:
         arriving = reached.get(service.id, 0) < service.generation
         least = max(service.replicas, 1) if arriving else service.replicas
         number = min(max(number, least), service.most_replicas)
-        return _demand(service, replicas, min(number, max(current, service.replicas, 1)), number)
+        granted = min(number, max(current, service.replicas, 1))
+        return Demand(0, granted, number, *_needs(service))
 
     def _shortage(self, service: DesiredService, demand: Demand, granted: Grant) -> Cause | None:
         """What to say of a service for which this host has too little."""
@@ -143,12 +145,16 @@ class Autoscaler:
             self._wanted.pop(service, None)
 
 
-def _demand(service: DesiredService, replicas: list[Replica], granted: int, wanted: int) -> Demand:
-    ready = sum(r.ready and _serves(r, service) for r in replicas)
+def _fixed(service: DesiredService, replicas: list[Replica]) -> Demand:
+    ready = sum(r.ready and r.identity.service == service.id for r in replicas)
+    return Demand(ready, service.replicas, service.replicas, *_needs(service))
+
+
+def _needs(service: DesiredService) -> tuple[int, float]:
+    """Memory and cores of one replica."""
     settings = [deployment.settings for deployment in service.wanted]
     memory = max((one.memory for one in settings), default=0)
-    cores = max((one.cpu for one in settings), default=0.0)
-    return Demand(ready, granted, wanted, memory, cores)
+    return memory, max((one.cpu for one in settings), default=0.0)
 
 
 def _serves(replica: Replica, service: DesiredService) -> bool:

@@ -5,9 +5,9 @@ as the last half second needs for `TARGET`. Down: to the most that any moment of
 needed, so that a load which goes up and down moves nothing. To zero: after a time without requests.
 
 What a host has is respected: further replicas are granted only where they fit. Those there are,
-those asked for by number, and the first of a service that has requests are granted anyway. A ready
-one takes the memory that it uses, one that starts what it may use. Cores are only counted within a
-service: replicas of which no request waits take none.
+those asked for by number, and the first of a service that has requests are granted anyway. Replicas
+take the memory that they may use; ready ones of services that keep their number, what they do use.
+Cores are only counted within a service: replicas without requests take none.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Demand:
     """What one service would have."""
 
     ready: int
-    """Replicas whose memory is in use already."""
+    """Replicas whose memory the room is without already."""
     granted: int
     """Replicas that it has in any case."""
     wanted: int
@@ -145,7 +145,7 @@ def grant(room: Room, demands: Mapping[Key, Demand]) -> dict[Key, Grant]:
     """Share out a host, one replica after the other, to whom has the least part of what it wants.
 
     Args:
-        room: What is left beside the memory that ready replicas use.
+        room: What is left beside replicas whose use of memory is known and stays.
         demands: Those of all services of the host.
     """
     starting = (max(one.granted - one.ready, 0) * one.memory for one in demands.values())

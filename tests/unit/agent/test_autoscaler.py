@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from uuid import UUID
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 import pytest
 from tests.unit.agent.making import make_deployment, make_desired, make_replica, make_service
@@ -24,11 +25,12 @@ class Host:
         self.now = 0.0
         self.reached: dict[UUID, int] = {service.id: service.generation}
         self.replicas: tuple[Replica, ...] = ()
+        self.others: tuple[DesiredService, ...] = ()
 
     def number(self, load: int | None, seconds: float = 1.0) -> int:
         """Replicas wanted after this load for so long; None: the gateway tells nothing."""
         loads: Mapping[str, int] = {} if load is None else {self.service.name: load}
-        desired = make_desired(self.service)
+        desired = make_desired(self.service, *self.others)
         scaled: DesiredState = desired
         for _ in range(int(seconds * 10)):
             self.now += 0.1
@@ -120,3 +122,21 @@ def test_the_first_replica_of_a_sleeping_service_starts_on_a_full_host() -> None
     host = Host(elastic(replicas=0, sleeps=True, idle_time=30.0), Room(memory=0, cores=0))
     host.number(0, 31)
     assert host.number(1000) == 1
+
+
+def test_services_of_a_fixed_number_take_what_they_use() -> None:
+    host = Host(elastic(), Room(memory=5 << 30, cores=100))
+    other = make_service(make_deployment("b"), name="other", replicas=2, id=uuid4())
+    host.others = (other,)
+    assert host.number(1000) == 3  # the two of the other one are not ready yet
+    identity = replace(make_replica(0).identity, service=other.id)
+    host.replicas = tuple(
+        replace(make_replica(number), identity=identity, memory=100 << 20) for number in (7, 8)
+    )
+    assert host.number(1000) == 4
+
+
+def test_services_that_follow_the_load_take_what_they_may_use() -> None:
+    host = Host(elastic(), Room(memory=5 << 29, cores=100))
+    host.replicas = tuple(replace(make_replica(number), memory=1) for number in range(2))
+    assert host.number(1000) == 2
