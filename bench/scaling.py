@@ -44,6 +44,8 @@ class Run:
     had: list[int] = field(default_factory=list)
     capacity: float = SCALE.capacity
     """Requests that one replica has in flight at most."""
+    step: float = STEP
+    """Seconds."""
 
     @property
     def changes(self) -> list[int]:
@@ -57,7 +59,7 @@ class Run:
 
     def at(self, seconds: float) -> int:
         """Replicas that were wanted at a time."""
-        return self.wanted[int(seconds / STEP)]
+        return self.wanted[int(seconds / self.step)]
 
 
 def simulate(load: Load, seconds: float, scale: Scale = SCALE, current: int = 1) -> Run:
@@ -130,7 +132,7 @@ def _legend() -> Iterator[str]:
 def _panel(name: str, one: Run, top: int) -> Iterator[str]:
     load = [value / one.capacity for value in one.loads]
     most = max(*one.wanted, *load)
-    seconds = len(one.wanted) * STEP
+    seconds = len(one.wanted) * one.step
     yield f'<text x="{_LEFT}" y="{top + 4}" font-weight="bold">{name}, {seconds:.0f} s</text>'
     for value in range(0, math.ceil(most) + 1, 2):
         y = _y(value, most, top)

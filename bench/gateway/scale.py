@@ -43,7 +43,7 @@ def run() -> Iterator[dict[str, Any]]:
         little, more = Steady(port, slow, _LITTLE, 2), Steady(port, slow, _MUCH - _LITTLE, 40)
         with _watched(running) as (seen, wait):
             wait(0)
-            began = len(seen.had)
+            began, at = len(seen.had), time.monotonic()
             with little.asking():
                 awake = wait(1)
                 time.sleep(_PAUSE)
@@ -53,7 +53,8 @@ def run() -> Iterator[dict[str, Any]]:
                 shrunk = wait(1)
                 time.sleep(_PAUSE)
             asleep = wait(0)
-    seen = Run(seen.loads[began:], seen.wanted[began:], seen.had[began:], capacity=_CAPACITY)
+            step = (time.monotonic() - at) / (len(seen.had) - began)
+    seen = Run(seen.loads[began:], seen.wanted[began:], seen.had[began:], _CAPACITY, step)
     _PICTURE.write_text(draw({"measured": seen}))
     yield figure("from 0 to 1 replica, ready after", awake, "s")
     yield figure("from 1 to 4 replicas, ready after", grown, "s")

@@ -1,4 +1,4 @@
-"""Rolling updates of a service, and restarts of the gateway, while clients go on asking."""
+"""Rolling updates of a service, and gateways that take over, while clients go on asking."""
 
 from __future__ import annotations
 

@@ -31,11 +31,20 @@ local file = io.open(%(body)s, "rb")
 wrk.body = file:read("*a")
 file:close()
 %(headers)s
+%(numbering)s
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("RESULT %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99),
     e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+_NUMBERING = """
+local number = 0
+function request()
+  number = number + 1
+  wrk.headers[%s] = string.format("%%d", number)
+  return wrk.format()
 end
 """
 _RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
@@ -48,6 +57,8 @@ class Wire:
     path: str
     body: bytes
     headers: dict[str, str]
+    numbered: str = ""
+    """Name of one header more, which has another value in each request."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,9 @@ def _wrk(port: int, wire: Wire, connections: int, seconds: float) -> Load:
             f"wrk.headers[{json.dumps(key)}] = {json.dumps(value)}"
             for key, value in wire.headers.items()
         )
+        numbering = _NUMBERING % json.dumps(wire.numbered) if wire.numbered else ""
         values = {"path": json.dumps(wire.path), "body": json.dumps(str(body)), "headers": headers}
+        values["numbering"] = numbering
         script.write_text(_SCRIPT % values)
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
         command += [f"--timeout={PATIENCE}s", f"--script={script}"]
@@ -117,7 +130,10 @@ class _Loop:
         self._address = (PORT_HOST, port)
         fields = {"Host": PORT_HOST, "Content-Length": str(len(wire.body)), **wire.headers}
         lines = [f"POST {wire.path} HTTP/1.1", *(f"{key}: {fields[key]}" for key in fields)]
-        self._request = "\r\n".join([*lines, "", ""]).encode() + wire.body
+        self._head = "\r\n".join([*lines, ""]).encode()
+        self._body = b"\r\n" + wire.body
+        self._numbered = wire.numbered
+        self._number = 0
         self._poll = select.epoll()
         self._latencies: list[float] = []
         self._errors = 0
@@ -150,7 +166,9 @@ class _Loop:
         connection, began, answer = self._open[descriptor]
         answer.clear()
         began[0] = time.perf_counter()
-        connection.sendall(self._request)
+        self._number += 1
+        number = f"{self._numbered}: {self._number}\r\n".encode() if self._numbered else b""
+        connection.sendall(self._head + number + self._body)
 
     def _receive(self, descriptor: int) -> None:
         connection, began, answer = self._open[descriptor]
