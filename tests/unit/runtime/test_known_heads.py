@@ -24,13 +24,20 @@ class TestKnownHeads:
         assert head.headers.pairs == fields
         assert head.keep_alive
 
-    def test_gives_the_same_object_for_the_same_bytes(self) -> None:
+    def test_gives_the_same_object_for_bytes_that_came_twice(self) -> None:
         known = KnownHeads(LIMITS)
+        assert known.find(PLAIN) is not None
         head = known.find(PLAIN)
         assert head is not None
         head.memo = "remembered"
         assert known.find(PLAIN) is head
         assert known.find(PLAIN.replace(b"1", b"2")) is not head
+
+    def test_keeps_no_head_with_a_line_that_came_once(self) -> None:
+        known = KnownHeads(LIMITS)
+        for number in range(1000):
+            assert known.find(PLAIN + b"\r\nTrace: %d" % number) is not None
+        assert not known.heads.recent
 
     @pytest.mark.parametrize(
         "line",

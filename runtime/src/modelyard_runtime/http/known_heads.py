@@ -102,7 +102,7 @@ class KnownHeads:
         start = self._starts.find(lines[0]) or self._read_start(lines[0])
         if start is None:
             return None
-        fields = self._read_fields(lines[1:])
+        fields, are_known = self._read_fields(lines[1:])
         length = self._read_framing(fields) if fields else None
         if length is None:
             return None
@@ -110,7 +110,8 @@ class KnownHeads:
         head = Head(*start, Headers(fields), length=length, usual=usual)
         if self._wants_stream is not None and self._wants_stream(head):
             return None
-        self.heads.keep(raw, head)
+        if are_known:  # otherwise it may be one of many that no other is like, as with a trace's id
+            self.heads.keep(raw, head)
         return head
 
     def _read_start(self, line: bytes) -> tuple[str, str, str] | None:
@@ -125,18 +126,22 @@ class KnownHeads:
         self._starts.keep(line, start)
         return start
 
-    def _read_fields(self, lines: list[bytes]) -> list[Field]:
-        """The fields; none when one of them is not plain."""
+    def _read_fields(self, lines: list[bytes]) -> tuple[list[Field], bool]:
+        """The fields, none when one of them is not plain; and whether all were known."""
         if len(lines) > self._limits.header_count:
-            return []
+            return [], False
         fields = []
+        are_known = True
         recent = self._lines.recent
         for line in lines:
-            field = recent.get(line) or self._lines.find(line) or self._read_line(line)
+            field = recent.get(line) or self._lines.find(line)
             if field is None:
-                return []
+                are_known = False
+                field = self._read_line(line)
+                if field is None:
+                    return [], False
             fields.append(field)
-        return fields
+        return fields, are_known
 
     def _read_line(self, line: bytes) -> Field | None:
         match = _LINE.fullmatch(line)
@@ -155,9 +160,15 @@ class KnownHeads:
 
     def _read_framing(self, fields: list[Field]) -> int | None:
         """The length of the body; None when it is not plain, or too long."""
-        framing = [field for field in fields if field[0] in _FRAMING]
-        single = dict(framing)
-        if len(single) != len(framing) or b"host" not in single:
+        single = dict(fields)
+        if len(single) < len(fields) and _repeats_framing(fields):
+            return None
+        if b"host" not in single:
             return None
         length = int(single.get(b"content-length", b"0"))
         return length if length <= self._limits.body_bytes else None
+
+
+def _repeats_framing(fields: list[Field]) -> bool:
+    names = [name for name, _ in fields]
+    return any(names.count(name) > 1 for name in _FRAMING)

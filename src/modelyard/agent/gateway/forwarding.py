@@ -50,8 +50,7 @@ def encode_head(head: Head, place: Place) -> bytes:
     pairs = head.headers.pairs
     fields = dict(pairs)
     dropped = _NOT_PASSED_ON | _nominated(head) if b"connection" in fields else _NOT_PASSED_ON
-    query = b"?" + head.query.encode() if head.query else b""
-    lines = [b"%b %b%b HTTP/1.1" % (head.method.encode(), place.path, query)]
+    lines = [_request_line(head.method, place.path, head.query)]
     lines += [b": ".join(pair) for pair in pairs if pair[0] not in dropped]
     if b"host" not in fields:  # HTTP/1.0
         lines.append(b"host: modelyard")
@@ -67,6 +66,12 @@ def length_field(length: int) -> bytes:
 def end_of_head(request_id: bytes) -> bytes:
     """The last field, and the empty line."""
     return b"x-request-id: %b\r\n\r\n" % request_id
+
+
+@lru_cache(maxsize=256)
+def _request_line(method: str, path: bytes, query: str) -> bytes:
+    asked = b"?" + query.encode() if query else b""
+    return b"%b %b%b HTTP/1.1" % (method.encode(), path, asked)
 
 
 def _escape(path: str) -> bytes:
