@@ -311,19 +311,19 @@ class TestAdmission:
         ],
     )
     def test_is_asked_for_before_the_body(self, framing: bytes) -> None:
-        reader = RequestReader(Rules(Limits(), lambda head: Response(401)))
+        reader = RequestReader(Rules(Limits(), lambda head, peer: Response(401)))
         with pytest.raises(NotAdmitted) as refused:
             reader.feed(POST + framing + b"\r\n")
         assert refused.value.response() == Response(401)
         assert not reader.expects_continue
 
     def test_of_a_small_body_is_left_to_the_server(self) -> None:
-        reader = RequestReader(Rules(Limits(), lambda head: Response(401)))
+        reader = RequestReader(Rules(Limits(), lambda head, peer: Response(401)))
         reader.feed(POST + b"Content-Length: 1\r\n\r\na")
         assert len(reader.ready) == 1
 
     def test_lets_the_expected_happen(self) -> None:
-        reader = RequestReader(Rules(Limits(), lambda head: None))
+        reader = RequestReader(Rules(Limits(), lambda head, peer: None))
         reader.feed(self.LARGE + b"Expect: 100-continue\r\n\r\n")
         assert reader.expects_continue
 
