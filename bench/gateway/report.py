@@ -22,7 +22,7 @@ _TITLES = {
     "slow_clients": "Slow clients",
     "credentials": "Keys and certificates",
     "tls": "TLS",
-    "updates": "Updates",
+    "updates": "Updates and restarts",
     "kills": "Kills",
     "scale": "Scaling",
 }
