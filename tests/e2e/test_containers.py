@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import joblib
 import pytest
 from sklearn.datasets import load_digits
@@ -17,7 +18,7 @@ from tests.containers.server import a_server, containers
 from tests.e2e.conftest import ROOT, build_breakable
 
 import modelyard
-from modelyard.domain.service import ServiceState
+from modelyard.domain.service import Service, ServiceState
 
 SERVICE_FILE = """
 name: digits
@@ -63,6 +64,18 @@ def inspect(podman: Podman, service: str) -> dict[str, Any]:
     return found
 
 
+def see_figures(yard: modelyard.Client, service: Service) -> None:
+    """A replica's figures, which are in a file that its container shares, are told."""
+    headers = {"authorization": f"Bearer {yard.services.keys(service.name).primary}"}
+    page = str(service.scoring_uri).removesuffix("score") + "metrics"
+    deadline = time.monotonic() + 60
+    while 'protocol="score",status="200"' not in (
+        text := httpx2.get(page, headers=headers, trust_env=False).text
+    ):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+
+
 def test_one_word_chooses_the_target_and_answers_are_equal(
     yard: modelyard.Client, podman: Podman, tmp_path: Path
 ) -> None:
@@ -84,6 +97,7 @@ def test_one_word_chooses_the_target_and_answers_are_equal(
         assert service.target == target
         assert service.status.state is ServiceState.HEALTHY
         answers[target] = yard.services.score("digits", sample)
+        see_figures(yard, service)
         assert bool(containers(podman)) is (target == "container")
         yard.services.delete("digits")
     assert answers["container"] == answers["local"]
