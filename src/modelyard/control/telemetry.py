@@ -59,8 +59,12 @@ class Telemetry:
         self._told: dict[str, deque[_Told]] = {}
 
     def tell(self, principal: Principal, agent: str, figures: HostFigures) -> None:
-        """An agent tells what has been counted until now."""
+        """An agent tells what has been counted until now; of services of others it says nothing."""
         del principal
+        with self._database.read() as tx:
+            names = tx.services.of_agent(agent)
+        own = tuple(d for d in figures.deployments if names.get(d.service) == d.service_name)
+        figures = figures.model_copy(update={"deployments": own})
         now = self._clock()
         told = self._told.setdefault(agent, deque())
         told.append(_Told(now, figures))

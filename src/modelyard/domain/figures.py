@@ -41,6 +41,12 @@ GATEWAY = (
         "Time from sending a request to a replica to its answer.",
         bounds=SECONDS,
     ),
+    Family(
+        "modelyard_gateway_queue_wait_seconds",
+        "histogram",
+        "Time that requests waited at the gateway for a replica, of those that did.",
+        bounds=SECONDS,
+    ),
 )
 """What the gateway tells of a deployment; without one, of what no replica had a part in."""
 AGENT = (

@@ -312,6 +312,11 @@ class Services(Repository):
         query = select(ServiceRow.name, ServiceRow.id).where(ServiceRow.workspace == workspace)
         return {name: service for name, service in self._session.execute(query)}
 
+    def of_agent(self, agent: str) -> dict[UUID, str]:
+        """Names of all services that an agent runs, by id."""
+        query = select(ServiceRow.id, ServiceRow.name).where(ServiceRow.agent == agent)
+        return {service: name for service, name in self._session.execute(query)}
+
     def search(self, workspace: str, wanted: Search) -> Page[Service]:
         """Services that pass every filter, newest first; by the image that is wanted of them."""
         search.refuse("services", wanted, "framework", "version")

@@ -120,6 +120,15 @@ def test_figures_that_are_none_are_refused(agent: TestClient, service: Service) 
     assert agent.post(MINUTES, json=[minute(n) for n in range(101)]).status_code == 400
 
 
+def test_an_agent_tells_nothing_of_services_of_others(
+    agent: TestClient, owner: TestClient, service: Service
+) -> None:
+    wrong_id = told(service, 5) | {"service": str(uuid4())}
+    wrong_name = told(service, 5) | {"service_name": "silent"}
+    agent.put(FIGURES, json={"deployments": [wrong_id, wrong_name]})
+    assert "modelyard_gateway" not in owner.get("/metrics").text
+
+
 def test_the_page_for_prometheus(agent: TestClient, owner: TestClient, service: Service) -> None:
     agent.put("/api/v1/agents/local/observed", json={})  # refused, and counted
     body = {"deployments": [told(service, 7)], "agent": {"modelyard_agent_memory_bytes": {"": [5]}}}

@@ -13,6 +13,7 @@ from tests.unit.agent_gateway.clock import ManualLoop
 from tests.unit.runtime.replies import outcome
 
 from modelyard.agent.gateway import balancer as balancer_module
+from modelyard.agent.gateway import counters as counters_module
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.board import Board, Tally
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
@@ -20,6 +21,7 @@ from modelyard.agent.gateway.counters import Series, counters_in_memory
 from modelyard.agent.gateway.loads import draining
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
+from modelyard_runtime.families import SECONDS
 
 ROUTE = ServiceRoute(
     name="digits",
@@ -205,6 +207,23 @@ def test_who_waits_too_long_is_refused_and_not_served_later() -> None:
     assert (status(waiting), code(waiting)) == (503, "overloaded")
     traffic.answer(running[0])
     assert waiting.attempts == 0
+
+
+def test_waits_are_measured_in_vain_or_not() -> None:
+    traffic = Traffic()
+    running = [traffic.request() for _ in range(4)]
+    served, refused = traffic.request(), traffic.request()
+    traffic.loop.advance(0.3)
+    traffic.answer(running[0])
+    assert served.replica is not None
+    traffic.loop.advance(9.7)
+    assert status(refused) == 503
+    values = list(traffic.counters.of("digits").values)
+    waits, waited = values[counters_module._WAITS : counters_module._WAITED], values[-1]
+    assert waited == pytest.approx(10.3)
+    assert [bound for bound, count in zip(SECONDS, waits, strict=False) if count] == [
+        *(0.5, 10.0),
+    ]
 
 
 def test_a_client_that_leaves_the_queue_is_not_served() -> None:

@@ -24,6 +24,7 @@ def test_what_is_counted_is_read_at_once(tmp_path: Path) -> None:
     series.answered(200, 0.004)
     series.answered(500, 120.0)
     counters.of("digits").refused(401)
+    counters.of("digits").left_queue(0.3)
     read = read_counters(tmp_path / "counters")
     assert set(read) == {("digits", A), ("digits", OWN)}
     figures = read["digits", A]
@@ -34,6 +35,9 @@ def test_what_is_counted_is_read_at_once(tmp_path: Path) -> None:
     assert figures.seconds == pytest.approx(120.007)
     assert read["digits", OWN].by_status() == {401: 1}
     assert sum(read["digits", OWN].durations) == 0
+    assert read["digits", OWN].waits[SECONDS.index(0.5)] == sum(read["digits", OWN].waits) == 1
+    assert read["digits", OWN].waited == 0.3
+    assert sum(figures.waits) == 0
 
 
 def test_processes_add_up_and_a_restarted_one_goes_on(tmp_path: Path) -> None:

@@ -379,6 +379,7 @@ class Balancer:
             return False
         assert exchange.clock is not None
         exchange.clock.discard(exchange)
+        self.own.left_queue(self._loop.time() - exchange.waits_since)
         self._tell_line(exchange.deployment)
         return True
 

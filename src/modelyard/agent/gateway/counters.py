@@ -22,7 +22,7 @@ from modelyard.agent.gateway.shapes import ShapeTable, read_shapes
 from modelyard.files import replace_file
 from modelyard_runtime.families import SECONDS
 
-_MAGIC = b"modelyard counters 2".ljust(64)
+_MAGIC = b"modelyard counters 3".ljust(64)
 _MOST_SERIES = 512
 _NAME = 32  # bytes of a service's name, and then of a deployment's id
 _DEPLOYMENT = 40
@@ -32,7 +32,9 @@ _FIRST_STATUS, _STATUSES = 100, 500
 _BEYOND = _FIRST_STATUS + _STATUSES
 _BUCKETS = _STATUSES
 _SUM = _BUCKETS + len(SECONDS) + 1
-_WIDTH = _SUM + 1
+_WAITS = _SUM + 1
+_WAITED = _WAITS + len(SECONDS) + 1
+_WIDTH = _WAITED + 1
 _FIGURES = _WIDTH * _SLOT
 _RECORD = _LABEL + _FIGURES + SHAPES
 _SIZE = len(_MAGIC) + _MOST_SERIES * _RECORD
@@ -60,6 +62,10 @@ class Figures:
     rollout was judged."""
     other_shapes: int = 0
     """Those in shapes for which there was no room."""
+    waits: tuple[int, ...] = (0,) * (len(SECONDS) + 1)
+    """Requests that waited at the gateway, by how long, in the same buckets; of a service only."""
+    waited: float = 0.0
+    """The sum of these times."""
 
     def __add__(self, other: Figures) -> Figures:
         return Figures(
@@ -68,6 +74,8 @@ class Figures:
             self.seconds + other.seconds,
             dict(Counter(self.shapes) + Counter(other.shapes)),
             self.other_shapes + other.other_shapes,
+            tuple(map(sum, zip(self.waits, other.waits, strict=True))),
+            self.waited + other.waited,
         )
 
     @property
@@ -103,6 +111,11 @@ class Series:
         values[(status if status < _BEYOND else _BEYOND - 1) - _FIRST_STATUS] += 1
         values[_BUCKETS + bisect_left(SECONDS, seconds)] += 1
         values[_SUM] += seconds
+
+    def left_queue(self, seconds: float) -> None:
+        """A request has waited so long for a replica, in vain or not."""
+        self.values[_WAITS + bisect_left(SECONDS, seconds)] += 1
+        self.values[_WAITED] += seconds
 
     def refused(self, status: int) -> None:
         """A request was answered with this status without a replica."""
@@ -234,9 +247,15 @@ def _read(path: Path) -> Iterator[tuple[tuple[str, str], Figures]]:
 
 def _figures(record: bytes) -> Figures:
     values = array("d", record[:_FIGURES])
-    counts = tuple(map(int, values[:_SUM]))
-    shapes, other_shapes = read_shapes(record[_FIGURES:])
-    return Figures(counts[:_BUCKETS], counts[_BUCKETS:], values[_SUM], shapes, other_shapes)
+    counts = tuple(map(int, values))
+    return Figures(
+        counts[:_BUCKETS],
+        counts[_BUCKETS:_SUM],
+        values[_SUM],
+        *read_shapes(record[_FIGURES:]),
+        counts[_WAITS:_WAITED],
+        values[_WAITED],
+    )
 
 
 def _labels(memory: mmap.mmap) -> Iterator[tuple[int, tuple[str, str]]]:

@@ -268,6 +268,9 @@ def _gateway_figures(counts: Counts) -> Figures:
     if any(counts.durations):
         durations = [*map(float, counts.durations), counts.seconds]
         figures["modelyard_gateway_request_duration_seconds"] = {"": durations}
+    if any(counts.waits):
+        waits = [*map(float, counts.waits), counts.waited]
+        figures["modelyard_gateway_queue_wait_seconds"] = {"": waits}
     return figures
 
 

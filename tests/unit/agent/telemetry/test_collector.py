@@ -205,12 +205,14 @@ def test_what_the_gateway_counted_is_told_by_deployment(host: Host) -> None:
     for status, seconds in ((200, 0.02), (502, 0.3)):
         series.answered(status, seconds)
     own.refused(401)
+    own.left_queue(0.3)
     counters.of("other").refused(401)
     found = host.look()["a:1"].figures
     assert found["modelyard_gateway_requests_total"] == {'status="200"': [1], 'status="502"': [1]}
     assert total(found, "modelyard_gateway_request_duration_seconds") == 2
     service = next(one for one in host.collector.look().deployments if one.deployment is None)
-    assert service.figures == {"modelyard_gateway_requests_total": {'status="401"': [1]}}
+    assert service.figures["modelyard_gateway_requests_total"] == {'status="401"': [1]}
+    assert total(service.figures, "modelyard_gateway_queue_wait_seconds") == 1
     assert ask(host, "/services/digits/metrics").body.count(b'digits",status="401"} 1') == 1
 
 
