@@ -264,12 +264,11 @@ def _worse(view: _View, found: Finding, replicas: list[Replica]) -> Cause:
 
 def _gone(view: _View, replicas: list[Replica]) -> Cause:
     cause = next((replica.cause for replica in replicas if replica.cause is not None), None)
-    told = (cause.message, *cause.evidence) if cause is not None else ()
+    why = f": {cause.message}" if cause is not None else "."
     return Cause(
         code=CauseCode.CANDIDATE_WORSE,
-        message=f"{_names(view)}: none of its replicas is ready any more, after "
-        f"{view.of(view.candidate).requests} requests.",
-        evidence=told,
+        message=f"{_names(view)}: none of its replicas is ready any more{why}",
+        evidence=cause.evidence if cause is not None else (),
         fix=cause.fix
         if cause is not None
         else "Its log says more. What served before serves again, as it did.",

@@ -175,8 +175,8 @@ def test_one_without_a_ready_replica_is_taken_out(bench: Bench) -> None:
     ruling = bench.look()
     assert ruling is not None
     assert ruling.cause is not None
-    assert "none of its replicas is ready any more" in ruling.cause.message
-    assert ruling.cause.evidence[0] == cause.message
+    told = "`b:1` is worse than `a:1`: none of its replicas is ready any more: "
+    assert ruling.cause.message == told + cause.message
 
 
 def test_a_service_that_may_sleep_has_no_replica_and_is_not_worse(bench: Bench) -> None:
