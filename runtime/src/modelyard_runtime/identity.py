@@ -68,6 +68,11 @@ class Identity:
         self._aliased = not (legacy or client)
         self._lines = encode_fields(_known(request_id, client, legacy, found.get(b"traceid")))
 
+    @property
+    def prediction_id(self) -> bytes:
+        """The id of the answer, where a gateway has given one."""
+        return self.prediction or self.request_id
+
     def lines(self, ids: Ids) -> bytes:
         """Its fields as they are written, the first of them `x-request-id`."""
         lines = self._lines

@@ -13,6 +13,8 @@ from time import perf_counter
 from typing import Any
 
 from modelyard_runtime import causes
+from modelyard_runtime.capture.collecting import Answering
+from modelyard_runtime.capture.wanted import parse
 from modelyard_runtime.causes import Cause
 from modelyard_runtime.entry import Entry
 from modelyard_runtime.http.server import JSON, Head, HttpError, Reply, Request, Response
@@ -152,6 +154,13 @@ class Call(Reply):
 
     def execute(self) -> Response:
         """Decode if that is still to do, call `run`, encode; in whatever thread."""
+        identity = self.memo.identity
+        if identity.capture is None:
+            return self._execute()
+        with Answering(identity.prediction_id, parse(identity.capture)):
+            return self._execute()
+
+    def _execute(self) -> Response:
         if self.arguments is UNDECODED:
             refusal = self.decode()
             if refusal is not None:
@@ -171,6 +180,13 @@ class Call(Reply):
 
     async def execute_async(self) -> Response:
         """As `execute`, for a `run` that is asynchronous. Raises only if cancelled."""
+        identity = self.memo.identity
+        if identity.capture is None:
+            return await self._execute_async()
+        with Answering(identity.prediction_id, parse(identity.capture)):
+            return await self._execute_async()
+
+    async def _execute_async(self) -> Response:
         if self.arguments is UNDECODED:
             refusal = self.decode()
             if refusal is not None:

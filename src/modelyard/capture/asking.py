@@ -2,7 +2,7 @@
 
 It reads a `Question` from stdin, writes the answer into a file and ends with status 0; or, with
 status 1, says in one line of stderr why not. The SQL is a stranger's: it may read the view
-`requests` and nothing else of this host, and can change nothing.
+`requests` and `collected`, and nothing else of this host, and can change nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def ask(question: Question) -> None:
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
-    """`requests`: a row for each answered request.
+    """`requests`: a row for each answered request. `collected`: a row for each of a script's.
 
     A worker may have recorded an answer that it could not send any more; what the gateway then has
     answered counts.
@@ -57,7 +57,12 @@ def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) 
     ).create_view("records")
     connection.execute(
         "CREATE VIEW requests AS SELECT * FROM records WHERE recorded_by = 'gateway' OR "
+        "recorded_by = 'worker' AND "
         "prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway')"
+    )
+    connection.execute(
+        "CREATE VIEW collected AS SELECT time, prediction_id, service, deployment, image, model, "
+        "version, replica, code AS name, inputs AS data FROM records WHERE recorded_by = 'script'"
     )
 
 

@@ -27,9 +27,11 @@ from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import UNKNOWN_MODEL, Segment
 from modelyard.domain.values import Reference
 from modelyard.files import replace_file
-from modelyard_runtime.capture.records import Answered, decode
+from modelyard_runtime.capture.records import Answered, Collected, decode
 from modelyard_runtime.capture.segments import ENDING, open_closed, read_records
 
+SCRIPT = "script"
+"""What `recorded_by` says of rows that a script has collected: `code` is their name."""
 RECORD_COLUMNS = {
     "time": "TIMESTAMPTZ",
     "prediction_id": "VARCHAR",
@@ -101,15 +103,26 @@ def _seal_each(job: Job) -> None:
 
 
 def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) -> None:
-    groups: dict[tuple[str, date], list[Answered]] = defaultdict(list)
-    for record in _answered(fd):
+    groups: dict[tuple[str, date], list[Answered | Collected]] = defaultdict(list)
+    for record in _records(fd):
         day = datetime.fromtimestamp(record.at / 1e6, UTC).date()
-        groups[segment.deployment or record.deployment, day].append(record)
+        told = record.deployment if isinstance(record, Answered) else ""
+        groups[segment.deployment or told, day].append(record)
     name = segment.path.name.removesuffix(ENDING)
     for number, ((deployment, day), records) in enumerate(sorted(groups.items())):
         known = job.deployments.get(deployment) or _latest(job, segment.service)
         common = _common(segment, deployment, known)
-        rows = ({**common, **_row(segment, record, as_bytes)} for record in records)
+        rows = [
+            {**common, **row}
+            for record in records
+            for row in (
+                _collected(segment, record)
+                if isinstance(record, Collected)
+                else [_row(segment, record, as_bytes)]
+            )
+        ]
+        if not rows:
+            continue
         target = f"{name}-{segment.source}-{number}"
         size, digest = _write_parquet(job.outbox, target, rows)
         times = [record.at for record in records]
@@ -121,7 +134,7 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
             version=common["version"],
             image=common["image"] or "",
             date=day,
-            rows=len(records),
+            rows=len(rows),
             first=datetime.fromtimestamp(min(times) / 1e6, UTC),
             last=datetime.fromtimestamp(max(times) / 1e6, UTC),
             size=size,
@@ -130,13 +143,13 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
         replace_file(job.outbox / f"{target}.json", sealed.model_dump_json())
 
 
-def _answered(fd: int) -> Iterator[Answered]:
+def _records(fd: int) -> Iterator[Answered | Collected]:
     for payload in read_records(fd):
         try:
             record = decode(payload)
         except ValueError:
             continue  # whole, and yet no record: a script can write here, too
-        if isinstance(record, Answered):
+        if isinstance(record, Answered | Collected):
             yield record
 
 
@@ -173,6 +186,24 @@ def _row(segment: OpenSegment, record: Answered, as_bytes: bool) -> dict[str, An
         **_body("input", record.input, record.input_type, record.input_size, as_bytes),
         **_body("output", record.output, record.output_type, record.output_size, as_bytes),
     }
+
+
+def _collected(segment: OpenSegment, record: Collected) -> Iterator[dict[str, Any]]:
+    """What a script has collected: a row each."""
+    try:
+        rows = orjson.loads(record.rows)
+    except ValueError:
+        return
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict):
+            yield {
+                "time": record.at,
+                "prediction_id": record.prediction or None,
+                "replica": segment.replica or None,
+                "recorded_by": SCRIPT,
+                "code": record.name,
+                "inputs": orjson.dumps(row).decode(),
+            }
 
 
 def _body(name: str, body: bytes | None, kind: str, size: int, as_bytes: bool) -> dict[str, Any]:

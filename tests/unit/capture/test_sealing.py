@@ -17,7 +17,7 @@ from modelyard.capture.sealing import seal_all
 from modelyard.domain.captured import Segment
 from modelyard.domain.values import digest_of
 from modelyard.schemas import AnswerForm
-from modelyard_runtime.capture.records import Answered, encode
+from modelyard_runtime.capture.records import Answered, Collected, encode
 from modelyard_runtime.capture.segments import Segment as Open
 from modelyard_runtime.capture.segments import frame, segments_in
 
@@ -178,6 +178,28 @@ class TestSeal:
         assert rows(
             tmp_path, "SELECT prediction_id, status FROM requests ORDER BY prediction_id"
         ) == [["a", 502], ["b", 200]]
+
+    def test_what_a_script_collects_is_a_row_each(self, tmp_path: Path) -> None:
+        at = int(NOON.timestamp() * 1e6)
+        path = write(
+            tmp_path / "spool",
+            "00001-worker-0",
+            answered("a"),
+            Collected(at, "a", "inputs", b'[{"age": 1}, {"age": 2}]'),
+            Collected(at, "", "signals", b'[{"heat": 0.5}]'),
+            Collected(at, "b", "broken", b"[1, "),
+        )
+        (sealed,) = seal(tmp_path, path)
+        assert sealed.rows == 4
+        assert rows(tmp_path, "SELECT count(*) FROM requests") == [[1]]
+        assert rows(
+            tmp_path,
+            "SELECT name, prediction_id, data, model, version FROM collected ORDER BY name, data",
+        ) == [
+            ["inputs", "a", {"age": 1}, "m", 1],
+            ["inputs", "a", {"age": 2}, "m", 1],
+            ["signals", None, {"heat": 0.5}, "m", 1],
+        ]
 
 
 class TestAsk:

@@ -65,8 +65,8 @@ class Collected(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """The request in which it did; empty: in none, as in `init()`."""
     name: Text
     """What the rows are, such as `inputs`."""
-    columns: bytes
-    """A JSON object: lists of equal length, by name."""
+    rows: bytes
+    """A JSON list of objects."""
 
 
 Record = About | Answered | Collected

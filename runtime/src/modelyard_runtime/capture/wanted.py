@@ -6,6 +6,7 @@ replica restarts, and none records a request that the gateway has not counted.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from modelyard_runtime.capture.spool import Bounds
@@ -29,6 +30,7 @@ class Wanted(NamedTuple):
         return f"{self.key};{self.bounds.space};{self.bounds.when_full}".encode("latin-1")
 
 
+@lru_cache(maxsize=256)
 def parse(value: bytes) -> Wanted | None:
     """Read the value of the field; None for what is none."""
     parts = value.decode("latin-1").split(";")

@@ -1,7 +1,7 @@
-"""`azureml.monitoring.ModelDataCollector`: accepted wherever a script collects, and stores nothing.
+"""`azureml.monitoring.ModelDataCollector`: stores where the service records, as `collect` does.
 
-The original did nothing either where data collection was not switched on. Debugging is as it was:
-with `AML_MODEL_DC_DEBUG=true` every collected row is printed as CSV.
+Elsewhere it does nothing, as the original did where data collection was not switched on. Debugging
+is as it was: with `AML_MODEL_DC_DEBUG=true` every collected row is printed as CSV.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from modelyard_runtime.capture.collecting import collect_rows, is_wanted, named, prediction_id
+
 _DESIGNATIONS = ("inputs", "predictions", "labels", "signals", "general")
+_NAMED = ("signals", "general")
+"""Designations of which there may be several, each with a name."""
 _NO_REQUEST = "00000000-0000-0000-0000-000000000000"
 _MINUTES = {"hour": 60, "day": 24 * 60}
 _UNSUPPORTED = (
@@ -63,23 +67,28 @@ class ModelDataCollector:
         self.filename = f"{collection_name}.csv"
         self._designation = "general" if designation == "default" else designation
         self._feature_names = list(feature_names or ())
+        self._is_enabled = True
         self._prints = os.environ.get("AML_MODEL_DC_DEBUG", "").lower() == "true"
         if identifier is not None:
-            self._designation = identifier
+            self._designation = self._name = identifier
         elif self._designation not in _DESIGNATIONS:
-            self._prints = False
+            self._prints = self._is_enabled = False
             _say(f"ModelDataCollector: the designation must be one of {', '.join(_DESIGNATIONS)}")
             return
-        _say(_DEBUGGING if self._prints else _DISABLED)
+        self._name = self._designation
+        if self._designation in _NAMED and collection_name != "default":
+            self._name = collection_name
+        _say(_DEBUGGING if self._prints else _STORING)
 
     def collect(self, input_data: Any, user_correlation_id: str = "") -> dict[str, Any] | None:
         """Hand data over: a list is one row.
 
         Returns:
-            For inputs, while debugging: what `add_correlations` adds to other data of the same
-            request. Else None.
+            For inputs that are stored or printed: what `add_correlations` adds to other data of
+            the same request. Else None.
         """
-        if not self._prints:
+        stores = self._is_enabled and is_wanted()
+        if not self._prints and not stores:
             return None
         correlations = None
         if self._designation == "inputs":
@@ -90,7 +99,12 @@ class ModelDataCollector:
             _say(_UNSUPPORTED.format(type(input_data).__name__))
             return None
         names = list(correlations or ())
-        _say(_csv(header or (self._feature_names and self._feature_names + names), rows))
+        listed = [list(row) for row in rows]
+        titles = header or (self._feature_names and self._feature_names + names)
+        if stores:
+            collect_rows(self._name, [named(_plain(row), titles) for row in listed])
+        if self._prints:
+            _say(_csv(titles, listed))
         return correlations
 
     def add_correlations(self, input_data: Any, correlations: dict[str, Any] | None) -> Any:
@@ -121,14 +135,20 @@ class ModelDataCollector:
             self.AML_SERVICE_NAME_HEADER: self.service_name,
             self.AML_MODEL_NAME_HEADER: self.model_name,
             self.AML_MODEL_VERSION_HEADER: self.model_version,
-            self.AML_REQUEST_ID_HEADER: _NO_REQUEST,
+            self.AML_REQUEST_ID_HEADER: prediction_id() or _NO_REQUEST,
         }
 
 
-_DISABLED = (
-    "ModelDataCollector: collected data is not stored; set AML_MODEL_DC_DEBUG=true to print it"
+_STORING = (
+    "ModelDataCollector: data is stored with requests that are captured; "
+    "set AML_MODEL_DC_DEBUG=true to print it, too"
 )
-_DEBUGGING = "ModelDataCollector: collected data is printed and not stored"
+_DEBUGGING = "ModelDataCollector: collected data is printed"
+
+
+def _plain(row: list[Any]) -> list[Any]:
+    """Without the types of numpy and pandas."""
+    return [value.item() if hasattr(value, "item") else value for value in row]
 
 
 def _service(name: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
+from modelyard_runtime.capture.collecting import Answering
+from modelyard_runtime.capture.wanted import parse
 from modelyard_runtime.http.server import Response
 from modelyard_runtime.lanes.joined import answer_each, answer_plain
 from modelyard_runtime.scoring import Call
@@ -189,7 +191,12 @@ class Batcher:
             group.decoding = sum([call.decoding for call in calls]) / len(calls)
         else:
             arguments = group.arguments
-        result = self._run(**arguments)
+        value = calls[0].memo.identity.capture
+        if value is None:
+            result = self._run(**arguments)
+        else:  # what a script collects belongs to all of them
+            with Answering(b"", parse(value)):
+                result = self._run(**arguments)
         ran = perf_counter()
         running = ran - began
         bodies = None if group.arguments is None else batching.write(result, group.rows)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelyard_runtime.capture.collecting import sink
 from modelyard_runtime.capture.records import LARGEST_BODY, Answered, encode
 from modelyard_runtime.capture.segments import frame
 from modelyard_runtime.capture.spool import REFUSE, Bounds, Spool
@@ -35,7 +36,7 @@ class Recorder:
         self._writer = writer
         self._spool: Spool | None = None
         self._is_broken = False
-        self._known: dict[bytes, Wanted | None] = {}
+        sink.folder, sink.writer = folder, f"{writer}-script"
 
     def record(self, call: Call, response: Response, took: float) -> None:
         """Record a call before its answer is sent, if that is asked for, and say so in it.
@@ -74,24 +75,19 @@ class Recorder:
 
     def tick(self) -> None:
         """Close what is due; to be called twice a second or so."""
+        sink.tick()
         if self._spool is not None:
             self._spool.tick()
 
     def close(self) -> None:
         """Let the agent have everything."""
+        sink.tick(close=True)
         if self._spool is not None:
             self._spool.close()
 
     def _wanted(self, call: Call) -> Wanted | None:
         value = call.memo.identity.capture
-        if value is None or not self._can_record():
-            return None
-        known = self._known.get(value)
-        if known is None:
-            if len(self._known) >= 256:
-                self._known.clear()
-            known = self._known[value] = parse(value)
-        return known
+        return parse(value) if value is not None and self._can_record() else None
 
     def _can_record(self) -> bool:
         """Whether there is a spool; without one the gateway records."""
@@ -122,7 +118,7 @@ def _answered(call: Call, response: Response, seconds: float, now: int, wanted: 
     body, size = _body(request)
     return Answered(
         now,
-        (identity.prediction or request_id).decode("latin-1"),
+        identity.prediction_id.decode("latin-1"),
         request_id[:_LONGEST].decode("latin-1"),
         wanted.key,
         "",

@@ -57,7 +57,7 @@ class TestRecords:
         for record in (
             About(1, "w"),
             answered("p"),
-            Collected(at=1, prediction="p", name="inputs", columns=b"{}"),
+            Collected(at=1, prediction="p", name="inputs", rows=b"[]"),
         ):
             assert decode(encode(record)) == record
 

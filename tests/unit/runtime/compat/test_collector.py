@@ -41,7 +41,9 @@ class TestWithoutCollection:
     def test_it_says_so_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         collector = ModelDataCollector("iris", designation="inputs")
         collector.collect([1])
-        assert "not stored" in capsys.readouterr().out.splitlines()[0]
+        assert (
+            "is stored with requests that are captured" in capsys.readouterr().out.splitlines()[0]
+        )
 
     def test_an_unknown_designation_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert ModelDataCollector("iris", "input").collect([1]) is None
