@@ -122,8 +122,8 @@ class Autoscaler:
             )
         elif asked:
             said = (
-                f"has {service.replicas} replicas, as was asked for, and all of this host's "
-                f"{asked} is less than they may use."
+                f"was asked to have {service.replicas} replica{'s' * (service.replicas > 1)}, for "
+                f"which this host has not enough {asked}."
             )
         else:
             return None

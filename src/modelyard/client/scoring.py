@@ -167,7 +167,9 @@ def _failure(service: Service, response: httpx2.Response) -> ScoringFailed:
 
 
 def _hint(service: Service, status: int) -> str:
-    """Where to look: at the log for a failure of the service, else at what it takes."""
+    """Where to look: at the log for a failure of the service, else at what it needs or takes."""
+    if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+        return f"`modelyard why {service.name}` tells what its callers need"
     if status < httpx2.codes.INTERNAL_SERVER_ERROR:
         return f"{service.swagger_uri} describes what the service takes"
     return f"`modelyard service logs {service.name}` shows what it wrote"

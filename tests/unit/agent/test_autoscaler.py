@@ -115,7 +115,10 @@ def test_what_was_asked_for_is_started_and_said_to_be_too_much() -> None:
     service = make_service(make_deployment("a"), replicas=3)
     autoscaler = Autoscaler(Room(memory=1 << 30, cores=100))
     assert autoscaler.scale(make_desired(service), (), {}, {}, 0.0).services[0].replicas == 3
-    assert "3 replicas, as was asked for" in autoscaler.shortages["digits"].message
+    assert (
+        "was asked to have 3 replicas, for which this host has not enough memory"
+        in autoscaler.shortages["digits"].message
+    )
 
 
 def test_the_first_replica_of_a_sleeping_service_starts_on_a_full_host() -> None:

@@ -101,3 +101,15 @@ def test_what_is_no_token_is_none(text: str) -> None:
 def test_a_key_that_is_no_name_is_none() -> None:
     odd = jwt.encode(claims(), Ed25519PrivateKey.generate(), "EdDSA", {"kid": "\x00"})
     assert check().good_until(odd) == 0
+
+
+@pytest.mark.parametrize("kid", [KEY, OTHER])
+def test_a_forged_one_costs_the_same_whether_its_key_is_known_or_not(
+    monkeypatch: pytest.MonkeyPatch, kid: str
+) -> None:
+    checked = []
+    decode = jwt.decode
+    monkeypatch.setattr(jwt, "decode", lambda *a, **k: checked.append(a) or decode(*a, **k))
+    made = forged(claims(), Ed25519PrivateKey.generate(), "EdDSA", kid)
+    assert check().good_until(made) == 0
+    assert len(checked) == 1
