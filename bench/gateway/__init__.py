@@ -8,9 +8,11 @@ Environment variables, all optional:
 
 * `BENCH_PARTS=cost,throughput`: only these parts; the names are those of the modules here.
 * `BENCH_ROUNDS=5`, `BENCH_SECONDS=2`: rounds of each program, and seconds of a round.
+* `BENCH_UPDATES=20`: how many updates, and how many restarts.
 
-Each part's result is kept in `gateway.json` in the bench's cache folder, from which
-`python -m bench.gateway.report` makes the tables of `docs/reference/benchmarks.md`.
+All parts take about a quarter of an hour, none more than three minutes. Each part's result is kept
+in `gateway.json` in the bench's cache folder, from which `python -m bench.gateway.report` makes the
+tables of `docs/reference/benchmarks.md`.
 """
 
 from __future__ import annotations

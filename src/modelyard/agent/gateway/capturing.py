@@ -222,8 +222,10 @@ def _key_id(authorization: bytes | None) -> str:
 
 def asked_of(recorder: Recorder | None, head: Head, place: Place) -> Asked | None:
     """What is recorded of requests with this head; None where they are not recorded."""
+    if recorder is None:
+        return None
     path = place.path.decode()
-    if recorder is None or not asks_for_score(path, head.method):
+    if not asks_for_score(path, head.method):
         return None
     return Asked(recorder, head, path)
 
