@@ -129,7 +129,7 @@ def compose(settings: Settings) -> Parts:
         blobs=BlobTransfer(blobs, database, settings.max_upload),
         models=Models(database, blobs),
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
-        images=Images(database, blobs, operations, builder),
+        images=Images(database, blobs, operations, background, builder),
         captures=Captures(
             database, CapturedFiles(home / "captured"), home / "captured" / ".answers"
         ),

@@ -50,6 +50,20 @@ def show(operation: OperationId, form: output.Output = output.Format.TABLE) -> N
 
 
 @app.command()
+def cancel(operation: OperationId, form: output.Output = output.Format.TABLE) -> None:
+    """End the building, profiling or moving of an image.
+
+    A build that is cancelled leaves no version behind. What has ended stays as it is.
+    """
+    with session.client() as yard:
+        found = yard.operations.cancel(operation)
+    if form is output.Format.JSON:
+        output.data_json(found.model_dump(mode="json"))
+    else:
+        output.data(found.state)
+
+
+@app.command()
 def log(
     operation: OperationId,
     follow: parameters.Follow = False,

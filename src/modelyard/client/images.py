@@ -112,7 +112,8 @@ class Images(Collection[Image]):
                 answers the same; `Image.optimization` tells what was tried and gained.
             network: What the image may reach during its check: `none`, or `outbound` for an
                 `init()` that downloads.
-            wait: Return when the image is built; otherwise at once, in the state Running.
+            wait: Return when the image is built; otherwise at once, in the state Running. An
+                interrupt while waiting cancels the build, which leaves no version behind.
             on_log: Called with every line of the build log while waiting.
 
         Raises:
@@ -138,7 +139,10 @@ class Images(Collection[Image]):
         accepted = self.start_build(fields, collected)
         if not wait:
             return accepted.image
-        return self.wait(accepted, on_log)
+        if accepted.reused:  # whoever began it may wait for it, too
+            return self.wait(accepted, on_log)
+        moving.wait_or_cancel(self._operations, accepted.operation, on_log, "build")
+        return self.get(accepted.image.reference)
 
     def start_build(self, fields: Mapping[str, Any], files: Sequence[LocalFile]) -> AcceptedImage:
         """Begin a build; `fields` are those of `BuildImage`, without its files."""

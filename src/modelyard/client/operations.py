@@ -91,7 +91,7 @@ class Operations:
         return ended
 
     def cancel(self, operation: UUID | str) -> Operation:
-        """End an operation that can be cancelled: the profile of an image.
+        """End the building, profiling or moving of an image; a build leaves no version behind.
 
         Raises:
             NotFound: There is none.
@@ -148,7 +148,7 @@ def _raise_failure(operation: Operation) -> None:
         raise from_wire(operation.error)
     if operation.state is not OperationState.SUCCEEDED:
         raise OperationFailed(
-            f"{operation.kind} of {operation.resource} ended as {operation.state}",
+            f"{operation.kind} of {operation.resource} was {operation.state.lower()}",
             hint=f"`modelyard operation log {operation.id}` shows what happened",
             details={"operation": str(operation.id)},
         )

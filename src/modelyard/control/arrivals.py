@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import partial
 
 from pydantic import JsonValue
 
@@ -21,6 +20,7 @@ from modelyard.domain.signature import Signature
 from modelyard.domain.values import NAME_PATTERN
 from modelyard.errors import IntegrityError, InvalidRequest
 from modelyard.images.builder import ImageBuilder
+from modelyard.images.cancelling import go_on
 from modelyard.images.launch import why_unsuitable
 from modelyard.images.oci.intake import Carried, packages_in, read_manifest, store_layers
 from modelyard.images.oci.labels import TITLE, sample_in
@@ -67,11 +67,11 @@ class Arrivals:
         if same is not None:
             job.log(f"it is here already: {same.reference}")
             return {"image": same.reference, "reused": True}
-        store_layers(carried, manifest, self._blobs, partial(self._hold, job), job.log)
+        store_layers(carried, manifest, self._blobs, self._hold, job.log)
         packages = packages_in(self._blobs.open(manifest.layer(LayerKind.ENVIRONMENT).digest))
         signature = self._signature(manifest, vouched, job)
         report = self._check(manifest, signature, sample_in(carried.labels), job)
-        job.go_on()
+        go_on()
         wish = _wish(name, manifest, request)
         image = self._register(principal, wish, manifest, signature, packages, report, job)
         return {"image": image.reference, "reused": False}
@@ -96,7 +96,7 @@ class Arrivals:
             with self._blobs.writer() as writer:
                 writer.write(vouched.sbom)
                 stored = writer.commit(vouched.signature.sbom)
-            self._hold(job, stored.digest, stored.size)
+            self._hold(stored.digest, stored.size)
         return vouched.signature
 
     def _check(
@@ -126,9 +126,9 @@ class Arrivals:
         job.log(f"took in {image.reference}, {manifest.digest}")
         return image
 
-    def _hold(self, job: Job, digest: str, size: int) -> None:
+    def _hold(self, digest: str, size: int) -> None:
         """Keep a blob that nothing refers to yet from being collected."""
-        job.go_on()
+        go_on()
         with self._database.write() as tx:
             tx.blobs.record(digest, size, datetime.now(UTC) + LEASE)
         refuse_collected(self._blobs, [digest])

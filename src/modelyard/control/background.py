@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -19,7 +20,7 @@ from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.operation import CANCELLABLE, Operation, OperationKind, OperationState
 from modelyard.domain.principal import Principal
 from modelyard.errors import Conflict, ModelyardError, OperationFailed
-from modelyard.images.watch import Cancelled
+from modelyard.images.cancelling import Cancelled, go_on, while_wanted
 from modelyard.store import Database
 
 _THREADS = 4
@@ -29,23 +30,14 @@ _logger = logging.getLogger("modelyard.background")
 class Job:
     """One operation that is being worked on."""
 
-    def __init__(
-        self, operation: Operation, operations: Operations, is_unwanted: Callable[[], bool]
-    ) -> None:
+    def __init__(self, operation: Operation, operations: Operations) -> None:
         self.operation = operation
-        self.is_unwanted = is_unwanted
-        """Whether it was cancelled, or the server is stopping."""
         self._operations = operations
 
     def log(self, text: str, source: str = "") -> None:
         """Write to the operation's log; the source is what it does, unless told otherwise."""
         verb = self.operation.kind.rpartition(".")[2]
         self._operations.append(self.operation.id, source or verb, text)
-
-    def go_on(self) -> None:
-        """Raise `Cancelled` when the work is not wanted any longer."""
-        if self.is_unwanted():
-            raise Cancelled
 
 
 Work = Callable[[Job], JsonValue]
@@ -80,19 +72,40 @@ class Background:
         if found.kind not in CANCELLABLE:
             raise Conflict(
                 f"{found.kind} of {found.resource} cannot be cancelled",
-                hint="only what leaves nothing behind can be: a profile, and the moving of images",
+                hint="only what leaves nothing behind: building, profiling and moving images",
             )
         if not found.state.ended:
             self._unwanted.add(operation)
-            self._operations.finish(operation, OperationState.CANCELLED)
+            with self._database.write() as tx:
+                tx.images.withdraw(operation)
+                tx.operations.finish(operation, OperationState.CANCELLED)
+            self._operations.changed.notify()
         return self._operations.get(principal, operation)
+
+    @contextmanager
+    def while_wanted(self, operation: UUID) -> Iterator[None]:
+        """Do what an operation asks for, unless it is cancelled or the server stops.
+
+        Raises:
+            Cancelled: By whatever is done in here, or because it is not wanted to begin with.
+        """
+
+        def is_unwanted() -> bool:
+            return self._closing.is_set() or operation in self._unwanted
+
+        try:
+            with while_wanted(is_unwanted):
+                go_on()
+                yield
+        finally:
+            self._unwanted.discard(operation)
 
     def resume(self) -> None:
         """End what a server before this one did not finish."""
         with self._database.read() as tx:
             running = tx.operations.running()
         for operation in running:
-            if operation.kind in CANCELLABLE:
+            if operation.kind in CANCELLABLE and operation.kind is not OperationKind.IMAGE_BUILD:
                 failure = _interrupted(operation)
                 self._operations.finish(operation.id, OperationState.FAILED, failure)
 
@@ -104,14 +117,10 @@ class Background:
 
     def _run(self, operation: Operation, work: Work) -> None:
         """Do the work; whatever happens, the operation says so."""
-
-        def is_unwanted() -> bool:
-            return self._closing.is_set() or operation.id in self._unwanted
-
-        job = Job(operation, self._operations, is_unwanted)
+        job = Job(operation, self._operations)
         try:
-            job.go_on()
-            result = work(job)
+            with self.while_wanted(operation.id):
+                result = work(job)
             self._operations.finish(operation.id, OperationState.SUCCEEDED, result=result)
         except Cancelled:
             _logger.info("%s of %s was cancelled", operation.kind, operation.resource)
@@ -121,8 +130,6 @@ class Background:
             _logger.exception("%s of %s", operation.kind, operation.resource)
             what = f"{operation.kind} of {operation.resource} failed in the server"
             self._fail(job, ModelyardError(what, hint="the server's log has the reason"))
-        finally:
-            self._unwanted.discard(operation.id)
 
     def _fail(self, job: Job, error: ModelyardError) -> None:
         failure = OperationFailed(error.message, hint=error.hint, details=error.details)

@@ -7,6 +7,7 @@ from modelyard.control.background import Job
 from modelyard.control.blobs import refuse_collected
 from modelyard.domain.image import Layer
 from modelyard.domain.values import size_text
+from modelyard.images.cancelling import go_on
 from modelyard.images.oci.compression import compressed
 from modelyard.store import Database
 
@@ -42,7 +43,6 @@ class Compressor:
     def _write(self, layer: Layer) -> Stored:
         with self._blobs.writer() as writer:
             for chunk in compressed(self._blobs.open(layer.digest)):
-                if self._job is not None:
-                    self._job.go_on()
+                go_on()
                 writer.write(chunk)
             return writer.commit()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from modelyard.blobs.base import BlobStore
+from modelyard.control.background import Background
 from modelyard.control.blobs import LEASE, refuse_collected
 from modelyard.control.environments import LockedEnvironments
 from modelyard.control.idempotency import earlier_answer, remember_answer
@@ -36,9 +37,11 @@ from modelyard.errors import (
     InsufficientStorage,
     InvalidRequest,
     ModelyardError,
+    NotFound,
     Unavailable,
 )
 from modelyard.images.builder import ImageBuilder, Log
+from modelyard.images.cancelling import Cancelled, go_on
 from modelyard.images.preflight import check_inputs
 from modelyard.schemas import AcceptedImage, BuildImage, ChangeLabels
 from modelyard.store import Database, Transaction
@@ -58,8 +61,10 @@ class Images:
         database: Database,
         blobs: BlobStore,
         operations: Operations,
+        background: Background,
         builder: ImageBuilder,
     ) -> None:
+        self._background = background
         self._database = database
         self._blobs = blobs
         self._operations = operations
@@ -163,7 +168,11 @@ class Images:
     def _run(self, image: Image) -> None:
         """Build one image to its end; whatever happens, its row says so."""
         try:
-            self._finish(image, self._make(image))
+            with self._background.while_wanted(image.operation):
+                made = self._make(image)
+            self._finish(image, made)
+        except Cancelled:  # by a caller, or by the end of the server: the next one builds it again
+            _logger.info("the build of %s was cut off", image.reference)
         except BuildFailed as error:
             self._fail(image, error)
         except ModelyardError as error:
@@ -181,6 +190,7 @@ class Images:
             ]
 
         def log(text: str, source: str = "build") -> None:
+            go_on()
             self._operations.append(image.operation, source, text)
 
         base = self._builder.pinned_base(request.base)
@@ -247,8 +257,8 @@ class Images:
                 _logger.warning("%s failed, and that cannot be kept: %s", image.reference, problem)
                 if self._closing.wait(RETRY):
                     return  # the next server builds it again
-            except Conflict:
-                return  # it has an end already
+            except (Conflict, NotFound):
+                return  # it has an end already, or was cancelled
 
     def _record_failure(self, image: Image, error: BuildFailed) -> None:
         cause = Cause.model_validate(error.details["cause"])

@@ -20,6 +20,7 @@ from modelyard.domain.principal import Principal
 from modelyard.domain.values import Reference, size_text
 from modelyard.errors import InvalidRequest
 from modelyard.images.builder import ImageBuilder
+from modelyard.images.cancelling import go_on
 from modelyard.images.oci.archive import ArchiveFiles
 from modelyard.images.oci.attachments import artifact, kept_beside
 from modelyard.images.oci.forms import (
@@ -194,7 +195,7 @@ class Moving:
         total = 0
         for part in (*rendered.layers, rendered.config):
             total += self._send_blob(part, repository, job)
-        job.go_on()
+        go_on()
         body = b"".join(rendered.manifest.read(0, rendered.manifest.descriptor.size))
         push_manifest(repository, rendered.manifest.descriptor, body)
         return total
@@ -217,7 +218,7 @@ class Moving:
                 job.log(f"{part.title}: {sent * 100 // size} % of {size_text(size)}")
 
         def read(offset: int, length: int) -> bytes:
-            job.go_on()
+            go_on()
             return b"".join(part.read(offset, length))
 
         mount = None if other == path else other

@@ -61,7 +61,6 @@ class Profiles:
             sample,
             request,
             job.log,
-            job.is_unwanted,
         )
         measured: JsonValue = profile.model_dump(mode="json")
         return measured

@@ -42,6 +42,7 @@ class OperationKind(StrEnum):
 
 CANCELLABLE = frozenset(
     {
+        OperationKind.IMAGE_BUILD,
         OperationKind.IMAGE_PROFILE,
         OperationKind.IMAGE_EXPORT,
         OperationKind.IMAGE_IMPORT,

@@ -261,19 +261,16 @@ class ImageBuilder:
         sample: JsonValue,
         request: ProfileImage,
         log: Log,
-        cancelled: Callable[[], bool],
     ) -> Profile:
         """Measure an image, `name:version`, under rising concurrency.
 
         Raises:
             BuildFailed: It does not start, or fails to score; `details["cause"]` says why.
-            Cancelled: `cancelled` said so.
+            Cancelled: It is not wanted any longer.
         """
         self._refuse(manifest, signature)
         folders = self._unpacked(manifest)
-        return profile_image(
-            image, manifest, folders, sample, request, self._settings, log, cancelled
-        )
+        return profile_image(image, manifest, folders, sample, request, self._settings, log)
 
     def _refuse(self, manifest: Manifest, signature: Signature | None) -> None:
         """Refuse to start what cannot run here, or what nobody trusted vouches for."""

@@ -24,6 +24,7 @@ from modelyard.domain.image import Layer, LayerKind, Package, Platform
 from modelyard.domain.requirements import parse_lines
 from modelyard.domain.values import digest_of, size_text
 from modelyard.errors import IntegrityError, InvalidRequest
+from modelyard.images.cancelling import run_program
 from modelyard.images.failures import (
     build_failed,
     explain_install,
@@ -193,18 +194,11 @@ class Environments:
     ) -> subprocess.CompletedProcess[str]:
         options = self._options(interpreter)
         try:
-            return subprocess.run(
+            return run_program(
                 [uv.find_uv_bin(), "pip", command, *arguments, *options],
-                input=text,
-                env={
-                    name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)
-                },
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=_LONGEST_RUN,
-                check=False,
+                text,
+                {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)},
+                _LONGEST_RUN,
             )
         except subprocess.TimeoutExpired as error:
             raise build_failed(

@@ -62,7 +62,6 @@ def profile_image(
     request: ProfileImage,
     settings: Settings,
     log: Log,
-    cancelled: Callable[[], bool],
 ) -> Profile:
     """Start an image and measure it; whatever happens, what was started is ended.
 
@@ -74,12 +73,11 @@ def profile_image(
         request: What is to be measured, and the goal.
         settings: KernelLimits on the time to start and on memory.
         log: Takes a line and its source.
-        cancelled: Asked all the time; True ends the profile.
 
     Raises:
         BuildFailed: The image did not start, or did not score the sample;
             `details["cause"]` says why.
-        Cancelled: `cancelled` said so.
+        Cancelled: It is not wanted any longer.
     """
     goal = Goal(latency=request.latency, rate=request.rate)
     log(f"starting one replica, workers: {_workers(request.cpu)}", _PURPOSE)
@@ -87,7 +85,7 @@ def profile_image(
         # From the last to the first: a step ends with the load generator that it waits for.
         ThreadPoolExecutor(1) as executor,
         trial_folder() as folder,
-        _started(manifest, layers, folder, request, settings, log, cancelled) as watch,
+        _started(manifest, layers, folder, request, settings, log) as watch,
         _load_generator(watch.trial.socket, sample) as generator,
     ):
         levels: list[Level] = []
@@ -125,7 +123,6 @@ def _started(
     request: ProfileImage,
     settings: Settings,
     log: Log,
-    cancelled: Callable[[], bool],
 ) -> Iterator[Watch]:
     """The image, ready; its output goes to the log, and it is ended with the context."""
     limits = KernelLimits.of(settings.check_memory, _workers(request.cpu))
@@ -144,7 +141,7 @@ def _started(
     trial = Trial(cell, command, environment, config)
     try:
         deadline = time.monotonic() + settings.check_timeout
-        watch = Watch(trial, deadline, settings, _PURPOSE, log, cancelled)
+        watch = Watch(trial, deadline, settings, _PURPOSE, log)
         watch.until_ready()
         yield watch
     finally:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.errors import BuildFailed
+from modelyard.images.cancelling import go_on
 from modelyard.images.failures import build_failed
 from modelyard.images.trial import Trial
 from modelyard.settings import Settings
@@ -31,10 +32,6 @@ _NEARLY = 0.9
 """Of the memory limit: a kill from outside at this point was for lack of memory."""
 
 
-class Cancelled(Exception):
-    """What the image was started for is not wanted any longer."""
-
-
 class Watch:
     """Waits for a trial while it keeps to its limits, and passes its output on.
 
@@ -44,7 +41,6 @@ class Watch:
         settings: Limits on time and memory.
         purpose: What it was started for, such as `check`: the source of its output in the log.
         log: Takes a line of output and its source.
-        cancelled: Asked all the time; True ends the wait.
     """
 
     def __init__(
@@ -54,14 +50,12 @@ class Watch:
         settings: Settings,
         purpose: str,
         log: Callable[[str, str], None],
-        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.trial = trial
         self.deadline = deadline
         self._settings = settings
         self._purpose = purpose
         self._log = log
-        self._cancelled = cancelled
         self._polls = 0
         self._memory = 0
 
@@ -114,8 +108,7 @@ class Watch:
     def _step(self) -> None:
         """Let a moment pass and look at everything but the awaited thing itself."""
         time.sleep(_POLL)
-        if self._cancelled():
-            raise Cancelled
+        go_on()
         self._pass_output_on()
         if self.trial.has_exited():
             self._raise_ended()

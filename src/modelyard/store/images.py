@@ -250,6 +250,14 @@ class Images(Repository):
         labels.apply(self._session, ImageLabelRow, row, f"image `{reference}`", change)
         return self._one(row)
 
+    def withdraw(self, operation: UUID) -> None:
+        """Forget the version that an operation is building, if it is: it will never be."""
+        self._session.execute(
+            delete(ImageRow).where(
+                ImageRow.operation == operation, ImageRow.state == ImageState.RUNNING
+            )
+        )
+
     def delete(self, workspace: str, reference: Reference) -> None:
         """Delete a version; its bytes are freed by a later collection.
 

@@ -20,7 +20,7 @@ from modelyard.domain.principal import Principal, Role
 from modelyard.domain.profile import Profile
 from modelyard.domain.values import Reference
 from modelyard.errors import BuildFailed, Conflict, InvalidRequest, NotFound
-from modelyard.images.watch import Cancelled
+from modelyard.images.cancelling import Cancelled, go_on
 from modelyard.schemas import ProfileImage
 from modelyard.store import Database
 
@@ -45,13 +45,11 @@ class FakeBuilder:
         sample: JsonValue,
         request: ProfileImage,
         log: Callable[[str], None],
-        cancelled: Callable[[], bool],
     ) -> Profile:
         self.sent.append(sample)
         log("1 in flight")
         while not self.go_on.wait(0.01):
-            if cancelled():
-                raise Cancelled
+            go_on()
         if self.error is not None:
             raise self.error
         return make_profile(image)
@@ -158,9 +156,28 @@ class TestCancel:
         operation = yard.ended(yard.begin())
         assert yard.background.cancel(OWNER, operation.id) == operation
 
+    def test_a_build_leaves_no_version_behind(self, yard: Yard) -> None:
+        with yard.database.write() as tx:
+            image = add_running_image(tx, "young")
+        cancelled = yard.background.cancel(OWNER, image.operation)
+        assert cancelled.state is OperationState.CANCELLED
+        with yard.database.read() as tx, pytest.raises(NotFound):
+            tx.images.get("default", Reference.parse("young"))
+        with pytest.raises(Cancelled), yard.background.while_wanted(image.operation):
+            pytest.fail("it is not wanted")
+
+    def test_an_image_that_is_built_stays(self, yard: Yard) -> None:
+        yard.background.cancel(OWNER, yard.image.operation)
+        with yard.database.read() as tx:
+            assert tx.images.get("default", Reference.parse("iris")) == yard.image
+
     def test_other_operations_are_refused(self, yard: Yard) -> None:
+        with yard.database.write() as tx:
+            update = tx.operations.add(
+                "default", OperationKind.SERVICE_UPDATE, "service iris", "owner"
+            )
         with pytest.raises(Conflict, match="cannot be cancelled"):
-            yard.background.cancel(OWNER, yard.image.operation)
+            yard.background.cancel(OWNER, update.id)
         with pytest.raises(NotFound):
             yard.background.cancel(OWNER, uuid4())
 

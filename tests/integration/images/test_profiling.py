@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,7 +13,7 @@ from tests.integration.images.conftest import Workshop
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.profile import Profile
 from modelyard.errors import BuildFailed
-from modelyard.images.watch import Cancelled
+from modelyard.images.cancelling import Cancelled, while_wanted
 from modelyard.schemas import ProfileImage
 
 ECHO = "def run(data: list):\n    sum(range(100_000))\n    return data\n"
@@ -34,13 +34,10 @@ def profile(
     script: str,
     sample: JsonValue = None,
     request: ProfileImage = SHORT,
-    cancelled: Callable[[], bool] = lambda: False,
 ) -> Profile:
     manifest = workshop.assemble(script)
     signature = workshop.key.sign(manifest.digest)
-    return workshop.builder.profile(
-        "echo:1", manifest, signature, sample, request, workshop.log, cancelled
-    )
+    return workshop.builder.profile("echo:1", manifest, signature, sample, request, workshop.log)
 
 
 def failure(workshop: Workshop, script: str, sample: JsonValue = None) -> Cause:
@@ -115,12 +112,12 @@ def test_an_image_that_does_not_start_shows_why(workshop: Workshop) -> None:
 def test_it_ends_when_it_is_cancelled(workshop: Workshop) -> None:
     request = ProfileImage(duration=60)
     lines = iter([False] * 150)
-    with pytest.raises(Cancelled):
-        profile(workshop, ECHO, [1], request, lambda: next(lines, True))
+    with pytest.raises(Cancelled), while_wanted(lambda: next(lines, True)):
+        profile(workshop, ECHO, [1], request)
 
 
 def test_an_image_that_nobody_signed_is_not_started(workshop: Workshop) -> None:
     manifest = workshop.assemble(ECHO)
     with pytest.raises(BuildFailed) as caught:
-        workshop.builder.profile("echo:1", manifest, None, [1], SHORT, workshop.log, lambda: False)
+        workshop.builder.profile("echo:1", manifest, None, [1], SHORT, workshop.log)
     assert caught.value.details["cause"]["code"] == CauseCode.SIGNATURE_INVALID

@@ -35,7 +35,7 @@ class TestWait:
 
     def test_cancelled_is_a_failure(self, yard: Client, operation: dict[str, Any]) -> None:
         operation["state"] = "Cancelled"
-        with pytest.raises(OperationFailed, match="ended as Cancelled"):
+        with pytest.raises(OperationFailed, match="was cancelled"):
             yard.operations.wait(operation["id"])
 
     def test_timeout_says_that_it_goes_on(self, yard: Client, operation: dict[str, Any]) -> None:
