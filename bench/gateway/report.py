@@ -15,7 +15,7 @@ from bench.gateway import PARTS
 from bench.gateway.results import read
 
 _BEGIN, _END = "<!-- gateway begin -->\n", "<!-- gateway end -->\n"
-_TITLES = {
+TITLES = {
     "cost": "CPU of a request",
     "throughput": "Throughput",
     "slow_replica": "A slow replica",
@@ -38,7 +38,7 @@ def main(page: Path) -> None:
 
 
 def _section(name: str, result: dict[str, Any]) -> Iterator[str]:
-    yield f"### {_TITLES[name]}\n\n"
+    yield f"### {TITLES[name]}\n\n"
     yield f"{result['when']}, {result['cores']} cores, Python {result['python']}, "
     yield f"load {result['load']:.1f}\n\n"
     yield "| figure | value | goal | |\n| --- | ---: | --- | --- |\n"
