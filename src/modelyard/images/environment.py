@@ -10,12 +10,13 @@ import importlib.metadata
 import os
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import uv
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from modelyard.blobs.base import BlobStore
@@ -56,6 +57,7 @@ _PASSED_ON = re.compile(
 )
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})\b")
+_RUNTIME = "modelyard-runtime"
 _SOURCES = "# from sources: "
 
 
@@ -120,7 +122,29 @@ class Lock:
 
 def runtime_requirements() -> tuple[str, ...]:
     """What the runtime itself needs in every environment."""
-    return tuple(importlib.metadata.requires("modelyard-runtime") or ())
+    return tuple(importlib.metadata.requires(_RUNTIME) or ())
+
+
+def with_extras(requirements: Iterable[str]) -> Iterator[str]:
+    """The requirements, with what extras of the runtime stand for in their place.
+
+    The runtime itself is in every image, and on no index: `modelyard-runtime[otel]` asks for what
+    that extra needs.
+
+    Raises:
+        BuildFailed: The runtime has no such extra.
+    """
+    lines = [Requirement(line) for line in runtime_requirements()]
+    for line in requirements:
+        asked = Requirement(line)
+        if canonicalize_name(asked.name) != _RUNTIME:
+            yield line
+            continue
+        for extra in sorted(asked.extras):
+            found = [own for own in lines if own.marker and own.marker.evaluate({"extra": extra})]
+            if not found:
+                raise build_failed(_unknown_extra(extra))
+            yield from (str(own).partition(";")[0].strip() for own in found)
 
 
 class Environments:
@@ -143,7 +167,8 @@ class Environments:
             BuildFailed: They cannot be met; `details["cause"]` says which and why.
         """
         runtime = runtime_requirements()
-        text = "\n".join((*_accepted(requirements), *runtime)) + "\n"
+        wanted = tuple(with_extras(_accepted(requirements)))
+        text = "\n".join((*wanted, *runtime)) + "\n"
         sources: list[str] = []
         while True:
             done = self._uv(interpreter, "compile", "-", "--generate-hashes", "--no-header",
@@ -241,6 +266,15 @@ def _accepted(requirements: Sequence[str]) -> tuple[str, ...]:
                 fix=f"{error.hint[:1].upper()}{error.hint[1:]}.",
             )
         ) from error
+
+
+def _unknown_extra(extra: str) -> Cause:
+    known = importlib.metadata.metadata(_RUNTIME).get_all("Provides-Extra") or []
+    return Cause(
+        code=CauseCode.INVALID_REQUIREMENT,
+        message=f"{_RUNTIME} has no extra `{extra}`.",
+        fix=f"It has {', '.join(sorted(known))}.",
+    )
 
 
 def _target(platform: Platform) -> str:
