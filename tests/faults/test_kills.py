@@ -130,8 +130,8 @@ def test_a_canary_goes_on_though_server_and_agent_are_killed(loaded: Load) -> No
     with modelyard.connect() as client:  # starts another server, which starts another agent
 
         def is_promoted() -> bool:
-            service = client.services.get("steady")
-            return service.rollout is None and len(service.deployments) == 1
+            newest = client.services.history("steady")[0]
+            return client.services.get("steady").rollout is None and newest.outcome == "Served"
 
         wait_for(is_promoted)
         newest = client.services.history("steady")[0]
