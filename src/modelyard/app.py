@@ -112,7 +112,9 @@ def compose(settings: Settings) -> Parts:
     trusted = TrustedKeys(home / "trusted")
     key = workspace_key(database, WORKSPACE, home / "signing" / f"{WORKSPACE}.pem", trusted)
     builder = ImageBuilder(blobs, LayerCache(home / "layers"), settings, key)
-    own = _issues_to_host(settings)
+    pem = authority.certificate.read_text() if authority else None
+    of_gateway = pem if settings.gateway_certificate == "own" else None
+    of_server = pem if settings.server_certificate == "own" else None
     secure = settings.gateway_certificate is not None
     certificates = Certificates(database, authority if issues else None, secure=secure)
     services = Services(
@@ -142,7 +144,8 @@ def compose(settings: Settings) -> Parts:
         agents=agents,
         telemetry=Telemetry(database),
         local_agent=AGENT,
-        authority=authority.certificate.read_text() if authority and own else None,
+        authority=of_gateway,
+        server_authority=of_server,
     )
     return Parts(
         platform=platform,

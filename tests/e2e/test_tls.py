@@ -95,7 +95,7 @@ def _ask_the_server(yard: modelyard.Client, folder: Path, monkeypatch: pytest.Mo
         httpx2.get(f"{yard.url}/livez".replace("https:", "http:"), trust_env=False)
     with monkeypatch.context() as elsewhere:
         authority = folder / "authority.pem"
-        authority.write_text(str(yard.info().authority))
+        authority.write_text(str(yard.info().server_authority))
         elsewhere.setenv("SSL_CERT_FILE", str(authority))
         token = (folder / "home" / "token").read_text().strip()
         with modelyard.connect(yard.url, token) as other:

@@ -25,6 +25,7 @@ def routes(platform: Platform, stop: Callable[[bool], None]) -> APIRouter:
             principal=caller.name,
             gateway=platform.agents.gateway_url(platform.local_agent),
             authority=platform.authority,
+            server_authority=platform.server_authority,
         )
 
     @router.post("/server/stop", status_code=202)

@@ -12,7 +12,7 @@ import typer
 
 from modelyard.cli import output, parameters, progress, session, shared
 from modelyard.client import Action, Client, Deployed, Step
-from modelyard.domain.service import Service
+from modelyard.domain.service import Authentication, Service
 from modelyard.domain.service_file import ModelSource
 from modelyard.domain.values import SERVICE_NAME_PATTERN
 from modelyard.errors import InvalidRequest
@@ -190,6 +190,9 @@ def _curl_line(yard: Client, service: Service, sample: Any) -> str:
     if credential is not None:
         words += ["-H", f"Authorization: Bearer {credential}"]
     words += _trust(yard, service)
+    if service.settings.auth is Authentication.CERT:
+        words += ["--cert", "CLIENT.pem"]
+        output.say(f"`modelyard service certificates issue {service.name} CLIENT` makes CLIENT.pem")
     sample = _checked_sample(yard, service) if sample is None else sample
     if sample is None:
         output.say("this shows what the service takes; give --sample to have a request here")

@@ -83,7 +83,8 @@ def authority(form: output.Output = output.Format.TABLE) -> None:
     Callers elsewhere trust it, where the certificate of the gateway or the server is `own`.
     """
     with session.client() as yard:
-        pem = yard.info().authority
+        info = yard.info()
+    pem = info.authority or info.server_authority
     if pem is None:
         raise NotFound(
             "no certificate of this host is from an authority of the workspace",

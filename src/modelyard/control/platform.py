@@ -42,6 +42,8 @@ class Platform:
     """Name of the agent on the server's own host."""
     authority: str | None = None
     """PEM of the workspace's own authority, where the gateway's certificate is from it."""
+    server_authority: str | None = None
+    """The same, where the server's own certificate is from it."""
 
     def close(self) -> None:
         """Turn away everybody who waits for news."""

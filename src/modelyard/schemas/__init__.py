@@ -373,3 +373,5 @@ class ServerInfo(Value):
     authority: str | None = None
     """PEM of the workspace's own certificate authority, which the gateway's certificate is from;
     null where it is from another, or there is none."""
+    server_authority: str | None = None
+    """The same, where the server's own certificate is from it."""

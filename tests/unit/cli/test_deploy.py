@@ -48,6 +48,12 @@ class TestDeploy:
     def test_curl_line_of_an_open_service(self, run: Run) -> None:
         assert "Authorization" not in run(*DEPLOY, "--sample", "[1]", "--auth", "none").stdout
 
+    def test_a_certificate_where_one_is_needed(self, run: Run, project: Path) -> None:
+        done = run(*DEPLOY, "--sample", "[1]", "--auth", "cert")
+        assert "--cert CLIENT.pem" in done.stdout
+        assert "Authorization" not in done.stdout
+        assert "`modelyard service certificates issue digits CLIENT`" in done.stderr
+
     def test_target_is_chosen_and_named(self, run: Run, server: FakeServer) -> None:
         run(*DEPLOY, "--target", "container")
         assert server.services["digits"]["target"] == "container"
