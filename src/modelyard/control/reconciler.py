@@ -118,7 +118,8 @@ class Reconciler:
             tx.services.set_status(service.id, verdict.status)
             tx.services.end_change(service.id, service.generation, ChangeOutcome.SERVED)
             if service.rollout is not None:
-                tx.services.move_rollout(service.id, move)
+                reason = "promoted by its steps" if move is Move.PROMOTE else ""
+                tx.services.move_rollout(service.id, move, reason)
             elif not verdict.standby:
                 tx.services.retire(service.id)
             if operation is not None and (seen := _first_start(service, verdict)) is not None:

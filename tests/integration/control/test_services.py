@@ -330,7 +330,8 @@ class TestCanary:
         assert sorted(set(shares)) == [10, 50, 100]
         assert shares == sorted(shares)
         assert self.traffic(yard) == [("iris:2", 100)]
-        assert yard.services.history(OWNER, "iris")[0].outcome == "Served"
+        newest = yard.services.history(OWNER, "iris")[0]
+        assert (newest.outcome, newest.reason) == ("Served", "promoted by its steps")
 
     def test_a_candidate_that_fails_later_goes_back_by_itself(
         self, yard: Yard, images: list[Image]
@@ -345,6 +346,18 @@ class TestCanary:
         back, failed, _ = yard.services.history(OWNER, "iris")
         assert (failed.outcome, failed.reason) == ("Failed", BROKEN.message)
         assert (back.outcome, back.by, back.image) == ("Served", "", "iris:1")
+
+    def test_a_promoted_candidate_that_cannot_have_all_replicas_goes_back(
+        self, yard: Yard, images: list[Image]
+    ) -> None:
+        self.begin(yard, images[1])
+        yard.report()
+        promoted = yard.services.promote(OWNER, "iris")
+        yard.report(ready=False, failed=BROKEN)
+        assert yard.operation(promoted.operation).state is OperationState.FAILED
+        yard.report()
+        assert self.traffic(yard) == [("iris:1", 100)]
+        assert yard.services.history(OWNER, "iris")[1].outcome == "Failed"
 
     def test_a_rollback_drops_the_candidate(self, yard: Yard, images: list[Image]) -> None:
         begun = self.begin(yard, images[1])

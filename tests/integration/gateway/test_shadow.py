@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from tests.integration.gateway.kit import BEARER, Client, Held, Replica, Serving, Stage, until
+from tests.integration.gateway.test_capturing import ALL
 from tests.integration.gateway.test_sharing import PATH, split
+from tests.unit.runtime.recorded import records
 
 from modelyard.agent.gateway.shadow import label
+from modelyard_runtime.capture.wanted import FIELD
 from modelyard_runtime.http.server import Request, Response
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +112,25 @@ async def test_a_candidate_that_is_gone_or_too_slow_has_failed(stage: Stage) -> 
         await ask(client)
         await until(lambda: gateway.found() == {"failed": 2})
         assert gateway.gateway.longest_request > 0
+
+
+async def test_a_copy_is_not_recorded(stage: Stage, tmp_path: Path) -> None:
+    old = await stage.replica("o", deployment="old")
+    new = await stage.replica("n", deployment=CANDIDATE, weight=0)
+    service = split(old, new, candidate=CANDIDATE, shadow=100, capture=ALL)
+    async with Serving(service, captured=tmp_path) as gateway:
+        spoofed = {**BEARER, "x-modelyard-shadow": "true"}
+        answer = await gateway.client().request(PATH, b"[1]", headers=spoofed)
+        await until(lambda: bool(new.requests))
+        gateway.gateway.close_segments(all_of_them=True)
+        (record,) = records(tmp_path / "the-service")
+    assert record.prediction == answer.headers["x-prediction-id"]
+    original, copy = dict(old.requests[0].headers), dict(new.requests[0].headers)
+    assert FIELD in original
+    assert b"x-modelyard-shadow" not in original
+    assert copy == {name: value for name, value in original.items() if name != FIELD} | {
+        b"x-modelyard-shadow": b"true"
+    }
 
 
 async def test_what_is_not_at_hand_is_not_copied(stage: Stage) -> None:

@@ -13,6 +13,7 @@ _NOT_PASSED_ON = HOP_BY_HOP | {
     b"authorization",
     b"x-forwarded-prefix",
     b"x-modelyard-capture",
+    b"x-modelyard-shadow",
     b"x-prediction-id",
     b"x-request-id",
 }

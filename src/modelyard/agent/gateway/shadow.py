@@ -19,11 +19,13 @@ from modelyard.agent.gateway.deadlines import Deadlines
 from modelyard.agent.gateway.pools import Pool
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.upstream import Exchange, Replica
+from modelyard_runtime.capture.wanted import FIELD
 
 EQUAL, DIFFERENT, FAILED, LEFT_OUT = "equal", "different", "failed", "left_out"
 _MOST_COPIES = 8  # at a time, in one process: each keeps a request and the answer to its original
 _LONGEST_JSON = 64 << 10  # bytes of an answer that is read when it differs in its spelling only
 _WHOLE = 100
+_CAPTURE = b"\r\n%b: " % FIELD
 _MARK = b"x-modelyard-shadow: true\r\n\r\n"
 """Tells a scoring script that nobody gets its answer; the end of the head."""
 
@@ -50,8 +52,7 @@ class _Copy(Exchange):
     __slots__ = ("answer", "expected")
 
     def __init__(self, owner: Shadow, original: Exchange, status: int, answer: bytes) -> None:
-        head = original.head[:-2] + _MARK
-        super().__init__(owner, original.request_id, head, original.body)
+        super().__init__(owner, original.request_id, _marked(original.head), original.body)
         self.expected = status
         self.answer = answer
         self.forsake()  # nobody waits for it: an answer that comes in parts is not read to its end
@@ -168,6 +169,14 @@ class Shadow:
         self._copies -= 1
         self._series[found].answered(status, monotonic() - exchange.sent_at)
         self._freed()
+
+
+def _marked(head: bytes) -> bytes:
+    """The head of a copy, which is not to be recorded: nobody was answered."""
+    start = head.find(_CAPTURE)
+    if start >= 0:
+        head = head[:start] + head[head.index(b"\r\n", start + 2) :]
+    return head[:-2] + _MARK
 
 
 def _means_the_same(one: bytes, other: bytes) -> bool:
