@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.integration.runtime.otlp import Receiver, attributes, receiving
 from tests.integration.runtime.replica import Replica, replica
 from tests.integration.runtime.wire import PATIENCE, Wire, request
 
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "send-telemetry.md"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SCRIPT = """
 from opentelemetry import propagate, trace
@@ -97,6 +100,19 @@ def test_a_request_is_part_of_its_callers_trace(head: str, monkeypatch: pytest.M
     assert all(headers["api-key"] == "of-tests" for headers in receiver.headers)
     assert {resource["service.name"] for resource in receiver.resources} == {"flowers"}
     assert receiver.resources[0]["deployment.environment"] == "test"
+
+
+def test_the_script_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+    (script,) = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    with receiving() as receiver:
+        for name, value in settings(receiver).items():
+            monkeypatch.setenv(name, value)
+        with replica(script, workers=1) as running, Wire(running.socket) as wire:
+            fields = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+            wire.send(request("POST", "/score", b"[[1, 2], [3, 4]]", fields, close=True))
+            assert wire.answer().json() == [3, 7]
+            run, features = (span(receiver, name) for name in ("run", "features"))
+    assert features.parent_span_id == run.span_id
 
 
 def counted(receiver: Receiver) -> float:
