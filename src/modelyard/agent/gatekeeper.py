@@ -123,8 +123,9 @@ class Gatekeeper:
     def _outdated(self) -> bool:
         """Whether the gateway is of another version, or was started with other settings."""
         status = self._status()
-        told = status and (status.version, status.arguments)
-        return told is not None and told != (modelyard.__version__, self._arguments())
+        if status is None or not status.version:  # so old that it cannot hand over
+            return False
+        return (status.version, status.arguments) != (modelyard.__version__, self._arguments())
 
     def look(self) -> tuple[GatewayView, ObservedGateway, dict[str, Cause]]:
         """What it serves, where it listens, and what callers of services should know, by name."""
