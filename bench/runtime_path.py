@@ -32,19 +32,20 @@ def run() -> Iterator[dict[str, Any]]:
 
 
 def _beside(workload: Workload, connections: int) -> Iterator[dict[str, Any]]:
-    least, mine = (_seconds(kind, workload, connections) for kind in ("floor", "ours"))
+    least, mine = (seconds(kind, workload, connections) for kind in ("floor", "ours"))
     name = f"{workload.name}, {connections} requests at once"
     yield {"figure": f"{name}: floor", "value": least * 1e6, "unit": "us", "goal": ""}
     yield {"figure": f"{name}: ours", "value": mine * 1e6, "unit": "us", "goal": ""}
     yield {"figure": f"{name}: ours over the floor", "value": mine / least, "unit": "", "goal": ""}
 
 
-def _seconds(kind: str, workload: Workload, connections: int) -> float:
+def seconds(kind: str, workload: Workload, connections: int) -> float:
+    """Of one request, as `programs/path.py` measures it."""
     with tempfile.TemporaryDirectory(prefix="my-") as name:
         launch = Launch(workload, 0, Path(name))
         MODELYARD.command(launch)  # writes the configuration
         config = Path(name) / "replica.json"
         command = [python("floor"), str(PROGRAMS / "path.py"), kind, str(connections), str(config)]
         variables = variables_of(MODELYARD, launch)
-        done = subprocess.run(command, env=variables, cwd=name, check=True, capture_output=True)
+        done = subprocess.run(command, env=variables, cwd=name, check=True, stdout=subprocess.PIPE)
         return float(json.loads(done.stdout))

@@ -1,8 +1,9 @@
 """The way of a request through a worker, without sockets: seconds for one, as a line of JSON.
 
-`python path.py ours|floor CONNECTIONS REPLICA_CONFIG`, with the variables of `calls`. As many
-connections are given one request each in one turn of the event loop, again and again; the fastest
-turn counts, which is the steadiest figure on a machine that does other things too.
+`python path.py ours|captured|floor CONNECTIONS REPLICA_CONFIG`, with the variables of
+`calls`. As many connections are given one request each in one turn of the event loop, again and
+again; the fastest turn counts, which is the steadiest figure on a machine that does other things
+too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import uvloop
 
 TURNS = 3000
+CAPTURE = f"x-modelyard-capture: 0123456789abcdef;{1 << 30};drop_new"
 PATIENCE = 10.0
 """Seconds until calls must have shown that they are fast enough for the event loop."""
 
@@ -82,7 +84,7 @@ async def floor(connections: int, body: bytes) -> None:
     await fastest(*connect(protocols), request(body))
 
 
-def ours(connections: int, body: bytes, config_path: str) -> None:
+def ours(connections: int, body: bytes, config_path: str, *, captured: bool) -> None:
     """A worker's own parts, made as it makes them, but for the listening socket."""
     from modelyard_runtime.auth import ServiceKey
     from modelyard_runtime.board import Board
@@ -96,18 +98,22 @@ def ours(connections: int, body: bytes, config_path: str) -> None:
 
     key = ServiceKey("0123456789abcdef", "a" * 48)
     values = json.loads(Path(config_path).read_bytes())
-    config = parse_config({**values, "fd": 0, "keys": [{"id": key.id, "hash": key.hash}]})
+    own = {"fd": 0, "keys": [{"id": key.id, "hash": key.hash}]}
+    folder = {"capture": str(Path(config_path).with_name("captured"))} if captured else {}
+    config = parse_config({**values, **own, **folder})
     entry = load(config, lambda phase: None)
     worker: Any = Worker(config, entry, Board(1), Slots(1), 0, None)  # type: ignore[arg-type]
 
     async def main() -> None:
         lane = worker._lane()
+        worker._tracing = None  # as without an exporter
         handler = worker._routes(lane, Scorer(entry, print))
         server = worker._guarded(handler, worker._guard(), True)
         server.loop = asyncio.get_running_loop()
         server._tick()
         feeds, transports = connect([Connection(server) for _ in range(connections)])
-        asked = request(body, f"Authorization: Bearer {key.text}")
+        fields = [f"Authorization: Bearer {key.text}", "x-request-id: 0123456789abcdef"]
+        asked = request(body, *fields, *([CAPTURE] if captured else []))
         end = perf_counter() + PATIENCE
         while not lane._is_here:
             if perf_counter() > end:
@@ -129,7 +135,7 @@ def run(kind: str, connections: int, config: str) -> None:
     if kind == "floor":
         uvloop.run(floor(connections, body))
     else:
-        ours(connections, body, config)
+        ours(connections, body, config, captured=kind == "captured")
 
 
 if __name__ == "__main__":

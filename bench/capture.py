@@ -1,0 +1,143 @@
+"""What it costs a worker to record requests, and how long a million records take to ask and export.
+
+The cost is of a request's way through a worker without sockets and kernel, so that its share is
+larger than in a replica.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from bench.runtime.workloads import WORKLOADS, make_models
+from bench.runtime_path import seconds
+from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
+from modelyard.domain.values import Value
+from modelyard.schemas import AnswerForm
+from modelyard_runtime.capture import spool
+from modelyard_runtime.capture.records import Answered
+from modelyard_runtime.capture.segments import segments_in
+
+RECORDS = 1_000_000
+ROUNDS = 3
+WORKLOAD, AT_ONCE, GOAL = "W2", 32, "<= 1.35"
+SERVICE = UUID(int=1)
+BODY = b'{"data": [[5.1, 3.5, 1.4, 0.2]]}'
+QUERY = (
+    "SELECT date_trunc('minute', time) AS minute, status, count(*), quantile_cont(seconds, 0.99) "
+    "FROM requests GROUP BY ALL ORDER BY ALL"
+)
+
+
+def run() -> Iterator[dict[str, Any]]:
+    """The figures."""
+    yield from _cost()
+    with tempfile.TemporaryDirectory(prefix="my-") as name:
+        yield from _million(Path(name))
+
+
+def _cost() -> Iterator[dict[str, Any]]:
+    make_models()
+    workload = next(workload for workload in WORKLOADS if workload.name == WORKLOAD)
+    pairs = [
+        (seconds("ours", workload, AT_ONCE), seconds("captured", workload, AT_ONCE))
+        for _ in range(ROUNDS)
+    ]
+    off, on = (min(column) for column in zip(*pairs, strict=True))
+    name = f"{WORKLOAD}, {AT_ONCE} requests at once"
+    yield _figure(f"{name}: capture off", off * 1e6, "us")
+    yield _figure(f"{name}: all captured", on * 1e6, "us")
+    yield _figure(f"{name}: captured over off", on / off, "ratio", GOAL)
+
+
+def _million(folder: Path) -> Iterator[dict[str, Any]]:
+    written = spool.Spool(folder / "spool", "worker-0")
+    began = time.perf_counter()
+    for number in range(RECORDS):
+        written.add(_record(number))
+    took = time.perf_counter() - began
+    written.close()
+    yield _figure("a record into its segment", took / RECORDS * 1e6, "us")
+    (folder / "outbox").mkdir()
+    began = time.perf_counter()
+    _program("modelyard.capture.sealing", _job(folder))
+    yield _figure("a million records sealed", time.perf_counter() - began, "s")
+    files = tuple((folder / "outbox").glob("*.parquet"))
+    size = sum(path.stat().st_size for path in files)
+    yield _figure("a sealed record", size / RECORDS, "bytes")
+    answer = folder / "answer"
+    for name, sql, form, goal in (
+        ("query over a million records", QUERY, AnswerForm.JSON, "<= 1"),
+        ("export of a million records", "SELECT * FROM requests", AnswerForm.PARQUET, "<= 5"),
+    ):
+        question = Question(sql=sql, files=files, form=form, answer=answer)
+        times = [_time(question) for _ in range(ROUNDS)]
+        yield _figure(name, statistics.median(wall for wall, _ in times), "s", goal)
+        yield _figure(f"{name}, processor", min(cpu for _, cpu in times), "s")
+
+
+def _record(number: int) -> Answered:
+    name = f"3076a5a76349f896{number:016x}"
+    return Answered(
+        at=1_767_355_200_000_000 + number * 1000,
+        prediction=name,
+        request=name,
+        key="0123456789abcdef",
+        deployment="",
+        replica="",
+        status=500 if number % 97 == 0 else 200,
+        seconds=0.001 + (number % 1000) / 1e5,
+        path="/score",
+        code="",
+        input=BODY,
+        input_type="application/json",
+        input_size=len(BODY),
+        output=b"[%d]" % (number % 3),
+        output_type="application/json",
+        output_size=3,
+    )
+
+
+def _job(folder: Path) -> Job:
+    known = KnownDeployment(service=SERVICE, service_name="bench", image="bench:1", model="m:1")
+    segments = tuple(
+        OpenSegment(
+            path=path,
+            source="bench",
+            service=SERVICE,
+            service_name="bench",
+            deployment="d",
+            replica="r",
+        )
+        for path in segments_in(folder / "spool")
+    )
+    return Job(outbox=folder / "outbox", deployments={"d": known}, segments=segments)
+
+
+def _time(question: Question) -> tuple[float, float]:
+    """Seconds, and seconds of processor time, the start of the program included."""
+    began, used = time.perf_counter(), _used()
+    _program("modelyard.capture.asking", question)
+    return time.perf_counter() - began, _used() - used
+
+
+def _used() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _program(module: str, told: Value) -> None:
+    command = [sys.executable, "-P", "-m", module]
+    subprocess.run(command, input=told.model_dump_json().encode(), check=True)
+
+
+def _figure(name: str, value: float, unit: str, goal: str = "") -> dict[str, Any]:
+    return {"figure": name, "value": value, "unit": unit, "goal": goal}
