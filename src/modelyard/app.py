@@ -126,15 +126,18 @@ def compose(settings: Settings) -> Parts:
         master_key=_secret(home / "master.key").encode(),
         certificates=certificates,
     )
+    captured = home / "captured"
+    captures = Captures(database, CapturedFiles(captured), captured / ".answers")
+    expire = partial(
+        captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
+    )
     platform = Platform(
         principals=principals,
         blobs=BlobTransfer(blobs, database, settings.max_upload),
         models=Models(database, blobs),
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, background, builder),
-        captures=Captures(
-            database, CapturedFiles(home / "captured"), home / "captured" / ".answers"
-        ),
+        captures=captures,
         profiles=Profiles(database, background, builder),
         moving=Moving(database, blobs, background, builder),
         background=background,
@@ -151,7 +154,7 @@ def compose(settings: Settings) -> Parts:
         platform=platform,
         database=database,
         reconciler=Reconciler(database, operations, agents, targets),
-        upkeep=Upkeep(database, blobs, partial(_renew, authority, settings)),
+        upkeep=Upkeep(database, blobs, partial(_renew, authority, settings), expire),
     )
 
 

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     `unix:///run/podman/podman.sock`; unset looks at `DOCKER_HOST` and the usual sockets."""
     wheels: Path | None = None
     """Folder of wheels to build environments from instead of the package index (no network)."""
+    capture_days: float = Field(0, ge=0)
+    """Days for which captured records are kept; 0: for ever."""
+    capture_most: int = Field(0, ge=0)
+    """Bytes of captured records that are kept; beyond them the oldest files go; 0: no bound."""
     max_upload: int = Field(64 << 30, gt=0)
     """Largest single file accepted, in bytes; 64 GiB unless told otherwise."""
     sandbox: SandboxMode = SandboxMode.AUTO

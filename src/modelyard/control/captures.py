@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Question
 from modelyard.domain.captured import Account, Segment
 from modelyard.domain.principal import Principal
-from modelyard.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from modelyard.errors import Conflict, InvalidRequest, ModelyardError, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport
 from modelyard.store import Database
 
@@ -108,6 +108,11 @@ class Captures:
         segments = self.segments(principal, asked.service, asked.since, asked.until)
         if not segments:
             self._refuse_nothing(principal, asked.service)
+        with self._answer(asked, segments) as answer:
+            yield answer
+
+    @contextmanager
+    def _answer(self, asked: AskCaptured, segments: Sequence[Segment]) -> Iterator[Path]:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             answer = Path(folder) / "answer"
@@ -121,6 +126,39 @@ class Captures:
                 )
             )
             yield answer
+
+    def expire(self, workspace: str, now: datetime, days: float, most: int) -> int:
+        """Delete the oldest files; the number of those that went.
+
+        Args:
+            workspace: Whose.
+            now: The time.
+            days: Files go whose last record is older; 0: none for their age.
+            most: Bytes that may stay; 0: none go for their size.
+        """
+        with self._database.read() as tx:
+            segments = tx.captured.segments(workspace)
+        kept = sum(segment.size for segment in segments)
+        gone = 0
+        for segment in segments:
+            is_old = days and now - segment.last > timedelta(days=days)
+            if not is_old and not (most and kept > most):
+                continue
+            requests = self._requests_in(segment)
+            with self._database.write() as tx:
+                tx.captured.delete(workspace, segment.name, requests)
+            self._files.delete(segment)
+            kept -= segment.size
+            gone += 1
+        return gone
+
+    def _requests_in(self, segment: Segment) -> int:
+        """How many answers a segment has records of."""
+        try:
+            with self._answer(AskCaptured(sql=_COUNT), [segment]) as path:
+                return int(_rows(path)[0][1])
+        except ModelyardError:  # the file is damaged, or gone
+            return segment.rows
 
     def account(self, principal: Principal, service: str) -> Account:
         """What became of the requests to a service, by reading every record.

@@ -34,14 +34,20 @@ class Upkeep:
         database: Rows that may go.
         blobs: Bytes that may go.
         renew: Sees to it that certificates last until the round after the next, at least.
+        expire: Deletes captured records that are kept no longer.
     """
 
     def __init__(
-        self, database: Database, blobs: BlobStore, renew: Callable[[], object] | None = None
+        self,
+        database: Database,
+        blobs: BlobStore,
+        renew: Callable[[], object] | None = None,
+        expire: Callable[[datetime], object] | None = None,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._renew = renew or (lambda: None)
+        self._expire = expire or (lambda now: None)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -72,6 +78,7 @@ class Upkeep:
         registration that began in between can take it back.
         """
         now = datetime.now(UTC)
+        self._expire(now)
         self._blobs.sweep()
         self._take_in_strays(now)
         with self._database.write() as tx:

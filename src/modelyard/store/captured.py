@@ -82,6 +82,15 @@ class Captured(Repository):
         rows = self._session.scalars(query.order_by(CaptureSegmentRow.first, CaptureSegmentRow.seq))
         return tuple(_segment(row) for row in rows)
 
+    def delete(self, workspace: str, name: str, requests: int) -> None:
+        """A segment's file is going; its name stays known, and so many requests stay counted."""
+        query = select(CaptureSegmentRow).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.name == name
+        )
+        row = self._session.scalars(query).one()
+        row.deleted, row.gone = True, requests
+        self._session.flush()
+
     def deleted_rows(self, workspace: str, service: str) -> int:
         """How many records of a service were deleted."""
         query = select(func.coalesce(func.sum(CaptureSegmentRow.gone), 0)).where(
