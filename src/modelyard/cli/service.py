@@ -275,7 +275,7 @@ def metrics(
     elif plot:
         output.data("\n\n".join(blocks.charts(found)))
     else:
-        output.table(("BEGINS (UTC)", *top.COLUMNS), map(_point, found.points))
+        output.table(("BEGINS (UTC)", *top.COLUMNS, "RESTARTS"), map(_point, found.points))
 
 
 @app.command()
@@ -489,7 +489,7 @@ def _row(service: Service) -> list[output.Cell]:
 
 
 def _point(point: Point) -> list[output.Cell]:
-    return [point.begins, *top.cells(point)]
+    return [point.begins, *top.cells(point), f"{point.restarts:.0f}"]
 
 
 def _images(shares: Mapping[str, int]) -> str:

@@ -22,7 +22,7 @@ app = parameters.commands()
 _EVERY = 2.0  # seconds between two looks
 COLUMNS = (
     *("READY", "REQ/S", "5XX/S", "4XX/S", "P50", "P99"),
-    *("IN FLIGHT", "CPU", "MEMORY", "RESTARTS"),
+    *("IN FLIGHT", "CPU", "MEMORY"),
 )
 """What is told of a load."""
 
@@ -54,7 +54,6 @@ def cells(load: Load) -> list[output.Cell]:
         f"{load.in_flight:.0f}",
         f"{load.cpu:.2f}",
         size_text(round(load.memory)),
-        f"{load.restarts:.0f}",
     ]
 
 
@@ -81,7 +80,7 @@ def _follow(yard: Client) -> None:
 def _table(loads: Sequence[ServiceLoad]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(("SERVICE", *COLUMNS)):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+        table.add_column(title, justify="right" if number else "left", no_wrap=bool(number))
     for load in loads:
         style = "red" if load.errors else ""
         table.add_row(*(Text(output.cell(cell), style=style) for cell in _row(load)))

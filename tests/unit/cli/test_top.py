@@ -25,7 +25,7 @@ def test_the_load_of_now_once_where_there_is_no_terminal(
 ) -> None:
     title, line = run("top").stdout.splitlines()
     assert "SERVICE READY REQ/S 5XX/S 4XX/S P50" in " ".join(title.split())
-    assert " ".join(line.split()) == "digits 1/2 12 0.5 0 4 ms 310 ms 3 0.75 64.0 MiB 4"
+    assert " ".join(line.split()) == "digits 1/2 12 0.5 0 4 ms 310 ms 3 0.75 64.0 MiB"
     assert run_json("top") == [LOAD]
 
 
