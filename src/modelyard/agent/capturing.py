@@ -198,8 +198,10 @@ class CaptureShipper:
             timeout=_PATIENCE,
             check=False,
         )
+        said = done.stderr.decode(errors="replace").strip()[-2000:]
+        if said:
+            log.error("sealing captured records: %s", said)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()[-2000:]
             raise Unavailable(f"sealing captured records ended with {done.returncode}: {said}")
 
     def _send_all(self) -> None:

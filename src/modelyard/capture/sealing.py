@@ -59,6 +59,9 @@ RECORD_COLUMNS = {
 }
 """The columns of a file, and their types."""
 
+DAMAGED = ".damaged"
+"""Ending of a segment whose records could not be sealed; it is left for people to look at."""
+_OF_THE_HOST = (duckdb.IOException, duckdb.OutOfMemoryException)
 _LOCK = ".lock"
 _READ_AS = {"JSON": "VARCHAR", "BLOB": "VARCHAR", "TIMESTAMPTZ": "BIGINT"}
 _CONVERT = {
@@ -91,15 +94,27 @@ def _seal_each(job: Job) -> None:
         if fd is None:
             continue  # it is written again, or has been thrown away
         try:
-            try:
-                _seal(job, segment, fd)
-            except duckdb.Error as error:  # what is JSON to one parser may be none to another
-                sys.stderr.write(f"{segment.path}: {error}\n")
-                os.lseek(fd, 0, os.SEEK_SET)
-                _seal(job, segment, fd, as_bytes=True)
+            if not _seal_somehow(job, segment, fd):
+                segment.path.rename(segment.path.with_suffix(DAMAGED))
+                continue
             segment.path.unlink(missing_ok=True)
         finally:
             os.close(fd)
+
+
+def _seal_somehow(job: Job, segment: OpenSegment, fd: int) -> bool:
+    """Seal one segment; False: its records cannot be, and must not hold up all others."""
+    for as_bytes in (False, True):  # what is JSON to one parser may be none to another
+        os.lseek(fd, 0, os.SEEK_SET)
+        try:
+            _seal(job, segment, fd, as_bytes=as_bytes)
+        except _OF_THE_HOST:
+            raise  # the records are not to blame
+        except duckdb.Error as error:
+            sys.stderr.write(f"{segment.path}: {error}\n")
+        else:
+            return True
+    return False
 
 
 def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) -> None:

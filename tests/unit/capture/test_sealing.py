@@ -11,6 +11,7 @@ import duckdb
 import orjson
 import pytest
 
+from modelyard.capture import sealing
 from modelyard.capture.asking import Refused, ask
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
 from modelyard.capture.sealing import seal_all
@@ -178,6 +179,41 @@ class TestSeal:
         assert rows(
             tmp_path, "SELECT prediction_id, status FROM requests ORDER BY prediction_id"
         ) == [["a", 502], ["b", 200]]
+
+    def test_what_cannot_be_sealed_holds_up_nothing_else(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        spool = tmp_path / "spool"
+        bad = write(spool, "00001-worker-0", answered("a"))
+        good = write(spool, "00002-worker-0", answered("b"))
+        real = sealing._write_parquet
+
+        def fails(folder: Path, name: str, rows: Any) -> tuple[int, str]:
+            if name.startswith("00001"):
+                raise duckdb.ConversionException("such a value cannot be")
+            return real(folder, name, rows)
+
+        monkeypatch.setattr(sealing, "_write_parquet", fails)
+        (sealed,) = seal(tmp_path, bad, good)
+        assert sealed.name.startswith("00002")
+        assert [path.name for path in spool.iterdir()] == ["00001-worker-0.damaged"]
+        assert "such a value cannot be" in capsys.readouterr().err
+
+    def test_a_full_disk_damages_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write(tmp_path / "spool", "00001-worker-0", answered("a"))
+
+        def full(folder: Path, name: str, rows: Any) -> tuple[int, str]:
+            raise duckdb.IOException("No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sealing, "_write_parquet", full)
+            with pytest.raises(duckdb.IOException):
+                seal(tmp_path, path)
+        assert path.exists()
+        (sealed,) = seal(tmp_path, path)
+        assert sealed.rows == 1
 
     def test_what_a_script_collects_is_a_row_each(self, tmp_path: Path) -> None:
         at = int(NOON.timestamp() * 1e6)
