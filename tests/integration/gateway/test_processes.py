@@ -74,6 +74,11 @@ def _who_serves(gateway: GatewayProcess, port: int, client: int) -> int:
     raise AssertionError("nobody serves the client")
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 async def test_connections_are_spread(gateway: GatewayProcess, spread: Spread) -> None:
     assert set(await spread()) == set(gateway.wait_for(lambda status: True).processes)
 
@@ -201,6 +206,28 @@ class TestKilled:
 
 
 class TestReplaced:
+    async def test_what_a_killed_one_without_a_parent_had_is_free_again(
+        self, stage: Stage, gateway: GatewayProcess, spread: Spread
+    ) -> None:
+        held = Held()
+        limit = {"max_concurrent_requests": 1}
+        gateway.configure(route(await stage.replica("a", held), **limit))
+        (killed, (one, _)), _ = (await spread()).items()
+        running = asyncio.ensure_future(one.request(PATH, b"1"))
+        await held.until(1)
+        gateway.process.kill()
+        os.kill(killed, signal.SIGKILL)
+        with pytest.raises((OSError, EOFError)):
+            await running
+        gateway.process.wait()
+        await asyncio.to_thread(gateway.start)
+        await asyncio.to_thread(gateway.configure, route(await stage.replica("b"), **limit))
+        assert gateway.wait_for(lambda status: True).draining == {}
+        client = gateway.client()
+        assert (await client.request(PATH, b"2")).body == b"2"
+        client.close()
+        held.release()
+
     async def test_a_kept_connection_is_told_with_its_next_answer(
         self, stage: Stage, gateway: GatewayProcess
     ) -> None:
@@ -261,6 +288,8 @@ class TestReplaced:
             assert gateway.url() == before
         await asyncio.to_thread(gateway.replace)
         assert gateway.url() == f"http://127.0.0.1:{gateway.port}"
+        while _listens(int(before.rsplit(":", 1)[1])):
+            await asyncio.sleep(0.01)
 
     async def test_its_end_ends_it_soon(self, stage: Stage, gateway: GatewayProcess) -> None:
         """Though it would wait for 30 s for this client to ask once more."""

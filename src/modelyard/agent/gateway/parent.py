@@ -100,10 +100,12 @@ class Parent:
         self._fork_at = 0.0
         self._signals = _Signals()
         self._giver: Giver | None = None
-        if taken is not None and taken.is_for(address):
-            self._use(taken.listener)
         if taken is None:
             self._take_charge()
+        elif taken.is_for(address):
+            self._use(taken.listener)
+        else:
+            taken.listener.close()
 
     def run(self) -> int:
         """Have requests served until SIGTERM, then finish what is in flight; returns 0.
@@ -217,12 +219,17 @@ class Parent:
             child.close()
             del self._children[child]
             self._ready.discard(child)
-            self._board.clear_dead()
+            self._board.clear_dead()  # at once, because others may wait for what it had
             if not self._signals.ends:
                 _log.error("process %d of the gateway %s", child.pid, _describe(ended))
                 self._failures = 0 if now - began > _STEADY else self._failures + 1
-                delay = _FIRST_DELAY * 2 ** (self._failures - 2) if self._failures > 1 else 0.0
-                self._fork_at = now + min(delay, _LONGEST_DELAY)
+                self._fork_at = now + self._delay()
+
+    def _delay(self) -> float:
+        """Seconds before the next replacement: at once the first time, then ever longer."""
+        if self._failures < 2:
+            return 0.0
+        return min(_FIRST_DELAY * 2.0 ** min(self._failures - 2, 10), _LONGEST_DELAY)
 
     def _note(self, child: Child, messages: list[Message]) -> None:
         for message in messages:
@@ -239,6 +246,7 @@ class Parent:
                 self._refused[name] = refused
 
     def _tell(self, now: float) -> None:
+        self._board.clear_dead()  # processes of earlier gateways are nobody's children
         loads_now = loads(self._board, self._follower.config)
         if loads_now:
             self._loads.publish(loads_now)
