@@ -46,9 +46,8 @@ def page(telemetry: Telemetry, requests: Requests) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     def prometheus(caller: Owner) -> Response:
         """Figures of the server, of its agents, and of all their services."""
-        del caller
         hosts = list(telemetry.hosts())
-        own = write([("", requests.figures() | telemetry.server())], SERVER)
+        own = write([("", requests.figures() | telemetry.server(caller))], SERVER)
         agents = write([(label_text(agent=name), host.agent) for name, host in hosts], AGENT)
         services = write_deployments(one for _, host in hosts for one in host.deployments)
         return Response(own + agents + services, media_type=_PROMETHEUS)

@@ -94,11 +94,16 @@ class Telemetry:
             if told and self._clock() - told[-1].at <= SILENCE:
                 yield agent, told[-1].figures
 
-    def server(self) -> Figures:
+    def server(self, principal: Principal) -> Figures:
         """What the server tells of itself, but for its requests."""
+        workspace = principal.workspace
         now = datetime.now(UTC)
         with self._database.read() as tx:
             operations, seen = tx.operations.count(), tx.agents.last_seen()
+            captured = {
+                name: tx.captured.totals(workspace, name)
+                for name in tx.captured.services(workspace)
+            }
             states = Counter(str(service.status.state) for service in tx.services.all())
         return {
             "modelyard_server_operations": {
@@ -107,6 +112,11 @@ class Telemetry:
             },
             "modelyard_server_services": {
                 label_text(state=state): [float(count)] for state, count in states.items()
+            },
+            "modelyard_server_capture_requests": {
+                label_text(service=name, outcome=outcome): [float(count)]
+                for name, totals in captured.items()
+                for outcome, count in totals._asdict().items()
             },
             "modelyard_server_agent_silence_seconds": {
                 label_text(agent=agent): [(now - at).total_seconds()] for agent, at in seen.items()

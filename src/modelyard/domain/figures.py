@@ -79,6 +79,11 @@ SERVER = (
     ),
     Family("modelyard_server_services", "gauge", "Services, by their state."),
     Family(
+        "modelyard_server_capture_requests",
+        "gauge",
+        "Requests of a service since its capture was first on, by what became of their records.",
+    ),
+    Family(
         "modelyard_server_agent_silence_seconds",
         "gauge",
         "Time since an agent was last heard of.",

@@ -15,6 +15,7 @@ from tests.factories import add_service
 
 from modelyard.app import Parts
 from modelyard.control import telemetry
+from modelyard.domain.captured import Tally
 from modelyard.domain.service import Service
 from modelyard_runtime.families import SECONDS
 
@@ -129,12 +130,18 @@ def test_an_agent_tells_nothing_of_services_of_others(
     assert "modelyard_gateway" not in owner.get("/metrics").text
 
 
-def test_the_page_for_prometheus(agent: TestClient, owner: TestClient, service: Service) -> None:
+def test_the_page_for_prometheus(
+    agent: TestClient, owner: TestClient, parts: Parts, service: Service
+) -> None:
     agent.put("/api/v1/agents/local/observed", json={})  # refused, and counted
     body = {"deployments": [told(service, 7)], "agent": {"modelyard_agent_memory_bytes": {"": [5]}}}
     agent.put(FIGURES, json=body)
     owner.get("/api/v1/services/digits")
     owner.get("/nowhere")
+    counts = {"answered": 9, "captured": 6, "sampled_out": 2, "dropped": 1}
+    tally = Tally(id="a" * 16, service=service.id, service_name="digits", **counts)
+    with parts.database.write() as tx:
+        tx.captured.count("default", [tally])
     answer = owner.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     found = {
@@ -152,6 +159,8 @@ def test_the_page_for_prometheus(agent: TestClient, owner: TestClient, service: 
     labels = ("digits", DEPLOYMENT, *service.image.split(":"))
     assert found["modelyard_gateway_requests_total", *labels, "200"] == 7
     assert found["modelyard_server_services", "Transitioning"] == 2
+    assert found["modelyard_server_capture_requests", "digits", "dropped"] == 1
+    assert found["modelyard_server_capture_requests", "digits", "answered"] == 9
     assert found["modelyard_server_cpu_seconds_total",] > 0
     assert agent.get("/metrics").status_code == 403
 

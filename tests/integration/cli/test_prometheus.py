@@ -110,6 +110,7 @@ def test_alerts_fire_when_they_should_and_not_before(promtool: Promtool, tmp_pat
         f"modelyard_restarts_total{{{labels}}}": "0x39 5x19",
         'modelyard_server_agent_silence_seconds{agent="local"}': "1x49 100x9",
         'modelyard_agent_rollups_lost_total{agent="local"}': "0x59",
+        'modelyard_server_capture_requests{service="digits",outcome="dropped"}': "7x39 9x19",
         'modelyard_server_requests_total{status="200"}': "0+60x59",
     }
 
@@ -129,6 +130,8 @@ def test_alerts_fire_when_they_should_and_not_before(promtool: Promtool, tmp_pat
         fires(38, "ModelyardOverloaded", **digits),
         fires(38, "ModelyardRestarts"),
         fires(42, "ModelyardRestarts", **digits),
+        fires(38, "ModelyardCaptureDrops"),
+        fires(42, "ModelyardCaptureDrops", service="digits", outcome="dropped"),
         fires(48, "ModelyardAgentSilent"),
         fires(53, "ModelyardAgentSilent", "critical", agent="local"),
         fires(58, "ModelyardMinutesLost"),
