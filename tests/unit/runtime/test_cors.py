@@ -133,10 +133,10 @@ class TestPreflight:
 def test_a_refusal_by_the_head_alone_can_be_read_too() -> None:
     shared = Cors("*", answer)
     head = request(ORIGIN).head
-    refusal = shared.admitting(lambda _: Response(401))(head)
+    refusal = shared.admitting(lambda _, __: Response(401))(head, None)
     assert refusal is not None
     assert refusal.headers == [VARY, ALLOWS]
-    assert shared.admitting(lambda _: None)(head) is None
+    assert shared.admitting(lambda _, __: None)(head, None) is None
 
 
 def test_what_an_answer_says_in_fields_that_are_written_already_counts() -> None:
