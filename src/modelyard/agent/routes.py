@@ -59,7 +59,9 @@ def _capture(service: DesiredService) -> CaptureRoute | None:
     wanted = service.capture
     if wanted is None:
         return None
-    return CaptureRoute(str(service.id), wanted.percent, wanted.space, wanted.when_full.value)
+    return CaptureRoute(
+        str(service.id), wanted.percent, wanted.space, wanted.when_full.value, wanted.durable
+    )
 
 
 def _waking_time(assignment: Assignment) -> float:

@@ -246,6 +246,10 @@ CorsOrigins = Annotated[
         metavar="ORIGIN",
     ),
 ]
+CaptureDurable = Annotated[
+    bool | None,
+    typer.Option(help="Answer when the record is on the disk, or when it is written."),
+]
 Capture = Annotated[
     str | None,
     typer.Option(help="Requests to record: `100%`, `10%`, or `off`.", metavar="SHARE"),

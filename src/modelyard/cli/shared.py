@@ -43,6 +43,7 @@ class SettingOptions(TypedDict, total=False):
     capture: parameters.Capture
     capture_space: parameters.CaptureSpace
     capture_when_full: parameters.CaptureWhenFull
+    capture_durable: parameters.CaptureDurable
     judged: parameters.Judged
 
 

@@ -72,6 +72,8 @@ class Settings(TypedDict, total=False):
     """Disk that records on their way may take: of each replica, and of the gateway."""
     capture_when_full: str
     """Beyond that: `drop_new`, `drop_old` or `refuse`."""
+    capture_durable: bool
+    """A record survives a power cut before its answer leaves."""
     auth: str
     """`key`, `token`, `cert` or `none`."""
     clients: Sequence[str]

@@ -146,6 +146,9 @@ class ServiceSettings(ReplicaSettings):
     """Disk that records on their way may take, `"1GiB"`: of each replica, and of the gateway."""
     capture_when_full: WhenFull = WhenFull.DROP_NEW
     """Beyond that: `drop_new` or `drop_old` records, counted, or `refuse` requests."""
+    capture_durable: bool = False
+    """A record survives a power cut before its answer leaves, which then waits for the disk; else
+    it survives whatever process is killed."""
     judged: bool = True
     """After an update what is new is compared with what served before, for a minute and more, and
     taken back when it fails more, is slower by far, or answers in another shape. False: what gets
@@ -307,6 +310,7 @@ class DesiredCapture(Value):
     percent: int
     space: int
     when_full: WhenFull
+    durable: bool = False
 
 
 class DesiredService(Value):

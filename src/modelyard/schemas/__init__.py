@@ -230,6 +230,7 @@ class SettingsChange(Spec):
     capture: Share | None = None
     capture_space: Bytes | None = None
     capture_when_full: str | None = None
+    capture_durable: bool | None = None
     judged: bool | None = None
     auth: str | None = None
     clients: tuple[str, ...] | None = None

@@ -216,4 +216,5 @@ def _capture(settings: ServiceSettings) -> DesiredCapture | None:
         percent=settings.capture,
         space=settings.capture_space,
         when_full=settings.capture_when_full,
+        durable=settings.capture_durable,
     )

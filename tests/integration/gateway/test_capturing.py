@@ -55,7 +55,7 @@ async def test_leaves_what_a_worker_has_recorded_to_it(stage: Stage, captured: P
     assert records(captured / "the-service") == []
     assert counts(captured / "the-service", "gateway-0")[1:] == (2, 0, 0, 0)
     first, other = (dict(request.headers) for request in replica.requests)
-    assert first[FIELD] == f"{KEY.id};{1 << 30};drop_new".encode()
+    assert first[FIELD] == f"{KEY.id};{1 << 30};drop_new;0".encode()
     assert PREDICTION not in first
     assert first[b"x-request-id"].decode() == answer.headers["x-prediction-id"]
     assert other[PREDICTION].decode() == second.headers["x-prediction-id"] != "mine"

@@ -44,6 +44,7 @@ class TestDeploy:
         words += ["--sticky", "X-User-Id", "--unjudged"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         words += ["--capture", "10%", "--capture-space", "1MiB", "--capture-when-full", "refuse"]
+        words += ["--capture-durable"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -65,6 +66,7 @@ class TestDeploy:
             "capture": 10,
             "capture_space": 1 << 20,
             "capture_when_full": "refuse",
+            "capture_durable": True,
         }
         assert found["tags"] == {"a": "b"}
 

@@ -36,7 +36,7 @@ def answer() -> Response:
 
 
 class TestWanted:
-    @pytest.mark.parametrize("wanted", [ROOMY, Wanted("", Bounds(1, REFUSE))])
+    @pytest.mark.parametrize("wanted", [ROOMY, Wanted("", Bounds(1, REFUSE, durable=True))])
     def test_comes_back_as_it_was(self, wanted: Wanted) -> None:
         assert parse(wanted.encode()) == wanted
 

@@ -55,8 +55,8 @@ class Segment:
             os.close(self._fd)
             raise
 
-    def append(self, frames: bytes) -> None:
-        """Write whole frames, or nothing of them.
+    def append(self, frames: bytes, *, durable: bool = False) -> None:
+        """Write whole frames, or nothing of them; durable ones survive a power cut from here on.
 
         Raises:
             OSError: The disk is full, or broken.
@@ -65,15 +65,13 @@ class Segment:
         if written != len(frames):
             self.cut()
             raise OSError(28, "No space left on device")
+        if durable:
+            os.fdatasync(self._fd)
         self.size += written
 
     def cut(self) -> None:
         """Take back what a write that failed has left."""
         os.ftruncate(self._fd, self.size)
-
-    def fileno(self) -> int:
-        """The descriptor, to be synced."""
-        return self._fd
 
     def close(self) -> None:
         """Let others have it."""

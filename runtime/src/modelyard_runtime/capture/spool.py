@@ -40,6 +40,8 @@ class Bounds(NamedTuple):
     """Bytes."""
     when_full: str = DROP_NEW
     """`refuse` answers 503 to what cannot be recorded; `drop_new` and `drop_old` throw away."""
+    durable: bool = False
+    """A record survives a power cut once it is written, which waits for the disk."""
 
 
 class Spool:
@@ -87,15 +89,6 @@ class Spool:
         now = time.monotonic()
         return now >= self._broken_until and not self._is_full(now)
 
-    def sync(self) -> None:
-        """Have what was written survive a power cut.
-
-        Raises:
-            OSError: It may not.
-        """
-        if self._segment is not None:
-            os.fdatasync(self._segment.fileno())
-
     def tick(self) -> None:
         """Close the segment when it is time; to be called twice a second or so."""
         if self._segment is None:
@@ -116,7 +109,7 @@ class Spool:
             return False
         try:
             segment = self._segment or self._begin(now)
-            segment.append(frames)
+            segment.append(frames, durable=self.bounds.durable)
         except OSError:
             self._give_up(now)
             return False
@@ -128,6 +121,8 @@ class Spool:
 
     def _begin(self, now: float) -> Segment:
         segment = Segment(self._folder, f"{time.time_ns():020d}-{self._writer}")
+        if self.bounds.durable:
+            _sync(self._folder)  # its name has to survive, too
         self._segment = segment
         self._began = now
         segment.append(frame(encode(About(FORMAT, self._writer))))
@@ -172,6 +167,14 @@ class Spool:
             os.close(fd)
         self._used -= size
         self.tally.add(captured=-count, dropped=count)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _size_of(folder: Path) -> int:

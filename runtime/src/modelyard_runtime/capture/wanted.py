@@ -27,7 +27,8 @@ class Wanted(NamedTuple):
 
     def encode(self) -> bytes:
         """The value of the field."""
-        return f"{self.key};{self.bounds.space};{self.bounds.when_full}".encode("latin-1")
+        space, when_full, durable = self.bounds
+        return f"{self.key};{space};{when_full};{int(durable)}".encode("latin-1")
 
 
 @lru_cache(maxsize=256)
@@ -36,5 +37,5 @@ def parse(value: bytes) -> Wanted | None:
     parts = value.decode("latin-1").split(";")
     if len(parts) < 3 or not parts[1].isdecimal():
         return None
-    key, space, when_full = parts[:3]
-    return Wanted(key, Bounds(int(space), when_full))
+    key, space, when_full, *more = parts
+    return Wanted(key, Bounds(int(space), when_full, more[:1] == ["1"]))

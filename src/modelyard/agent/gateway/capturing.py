@@ -63,7 +63,7 @@ class Recorder:
     def follow(self, route: ServiceRoute, capture: CaptureRoute) -> None:
         """Record as another route says from now on."""
         self._percent = capture.percent
-        self.bounds = self._spool.bounds = Bounds(capture.space, capture.when_full)
+        self.bounds = self._spool.bounds = Bounds(capture.space, capture.when_full, capture.durable)
         self._refuses = capture.when_full == "refuse"
         self.knows_callers = route.auth in ("key", "token")
         """What a request says of its caller was checked."""

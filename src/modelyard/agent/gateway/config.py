@@ -81,6 +81,8 @@ class CaptureRoute:
     """Bytes of disk for what is on its way, for each that writes."""
     when_full: str
     """`refuse`, `drop_new` or `drop_old`."""
+    durable: bool = False
+    """Records survive a power cut before their answer leaves."""
 
 
 @dataclass(frozen=True, slots=True)

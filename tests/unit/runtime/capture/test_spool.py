@@ -122,6 +122,39 @@ class TestSpool:
         assert 0 < len(left) < 12
         assert counts(tmp_path)[1:] == (0, len(left), 0, 12 - len(left))
 
+    def test_a_durable_record_is_on_the_disk_when_it_counts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[int] = []
+        real = os.fdatasync
+
+        def noting(fd: int) -> None:
+            real(fd)
+            synced.append(counts(tmp_path).captured)
+
+        monkeypatch.setattr(os, "fdatasync", noting)
+        kept = Spool(tmp_path, "w", Bounds(durable=True))
+        assert kept.add(answered("a"))
+        assert kept.add(answered("b"))
+        assert synced == [0, 1]  # each before it is counted
+        kept.bounds = Bounds()
+        kept.add(answered("c"))
+        assert len(synced) == 2
+
+    def test_a_record_that_cannot_be_synced_is_dropped(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = Spool(tmp_path, "w", Bounds(durable=True))
+        kept.add(answered("a"))
+
+        def fails(fd: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fdatasync", fails)
+        assert not kept.add(answered("b"))
+        assert predictions(tmp_path) == ["a"]
+        assert counts(tmp_path)[1:] == (0, 1, 0, 1)
+
     def test_a_disk_that_takes_nothing_costs_counted_records_only(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
