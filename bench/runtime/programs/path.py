@@ -106,6 +106,7 @@ def ours(connections: int, body: bytes, config_path: str, *, captured: bool) -> 
 
     async def main() -> None:
         lane = worker._lane()
+        worker._tracing = None  # as where nobody has traces sent
         worker._tracing = None  # as without an exporter
         handler = worker._routes(lane, Scorer(entry, print))
         server = worker._guarded(handler, worker._guard(), True)
