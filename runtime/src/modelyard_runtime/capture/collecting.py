@@ -94,7 +94,8 @@ def collect(name: str, data: Any) -> bool:
             dictionaries, or a list of values, which is one row.
 
     Returns:
-        Whether they were stored: False where the request is not recorded, or there is no room.
+        Whether they were stored: False where the request is not recorded, there is no room, or
+        they are more than 64 MiB of JSON.
 
     Raises:
         TypeError: `data` is none of these.

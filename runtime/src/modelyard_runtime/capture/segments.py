@@ -1,7 +1,8 @@
 """Files of records, each with its length and checksum: appended to by one process, then closed.
 
 A segment is open as long as its writer holds a lock on it, so a killed writer closes what it had.
-The lock is of the process, so what that one forks does not keep it.
+The lock is of the process, so what that one forks does not keep it; and so the process itself has
+to remember what it has open, because to it no lock says so.
 What a kill cut short at the end is recognised by its length or checksum, and not read.
 """
 
@@ -22,6 +23,8 @@ LARGEST_RECORD = 64 << 20
 _FRAME = struct.Struct("<II")
 _pack = _FRAME.pack
 _crc = zlib.crc32
+_written: set[tuple[int, Path]] = set()
+"""Segments that a process writes: its own lock would let it in, and be gone with the descriptor."""
 
 
 def frame(payload: bytes) -> bytes:
@@ -40,18 +43,21 @@ class Segment:
         OSError: It cannot be made.
     """
 
-    __slots__ = ("_fd", "path", "size")
+    __slots__ = ("_fd", "_mine", "path", "size")
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}{ENDING}"
         self.size = 0
+        self._mine = (os.getpid(), self.path)
         new = self.path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(new, flags, 0o600)
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _written.add(self._mine)
             os.rename(new, self.path)  # only now may others look at it: it is locked
         except OSError:
+            _written.discard(self._mine)
             os.close(self._fd)
             raise
 
@@ -76,6 +82,7 @@ class Segment:
     def close(self) -> None:
         """Let others have it."""
         os.close(self._fd)
+        _written.discard(self._mine)
 
 
 def open_closed(path: Path) -> int | None:
@@ -85,6 +92,8 @@ def open_closed(path: Path) -> int | None:
         A descriptor to read from, which holds the lock; None while somebody writes it, when it is
         gone, and for what is no file of its own.
     """
+    if (os.getpid(), path) in _written:
+        return None
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         fd = os.open(path, flags)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from modelyard_runtime.capture.records import FORMAT, About, Answered, Collected, decode, encode
 from modelyard_runtime.capture.segments import (
+    LARGEST_RECORD,
     Segment,
     frame,
     open_closed,
@@ -81,8 +82,12 @@ class Spool:
         return False
 
     def add_collected(self, record: Collected) -> bool:
-        """Write what a script has collected; False: it was dropped. Tallies count requests only."""
-        return self._append(frame(encode(record)))
+        """Write what a script has collected; False: it was dropped, also because it is too long.
+
+        Tallies count requests only.
+        """
+        payload = encode(record)
+        return len(payload) <= LARGEST_RECORD and self._append(frame(payload))
 
     def has_room(self) -> bool:
         """Whether a record may be written, as far as is known."""
@@ -158,15 +163,23 @@ class Spool:
         if fd is None:
             return
         try:
-            count = sum(isinstance(decode(payload), Answered) for payload in read_records(fd))
+            count = _answers_in(fd)
             size = os.fstat(fd).st_size
             os.unlink(path)
-        except (OSError, ValueError):
+        except OSError:
             return
         finally:
             os.close(fd)
         self._used -= size
         self.tally.add(captured=-count, dropped=count)
+
+
+def _answers_in(fd: int) -> int:
+    count = 0
+    for payload in read_records(fd):
+        with suppress(ValueError):  # whole, and yet no record: a script can write here, too
+            count += isinstance(decode(payload), Answered)
+    return count
 
 
 def _sync(folder: Path) -> None:

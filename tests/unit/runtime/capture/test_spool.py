@@ -122,6 +122,35 @@ class TestSpool:
         assert 0 < len(left) < 12
         assert counts(tmp_path)[1:] == (0, len(left), 0, 12 - len(left))
 
+    def test_leaves_what_another_writer_of_the_same_process_writes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spool, "LARGEST_SEGMENT", 500)
+        script, worker = (Spool(tmp_path, name, Bounds(1600, spool.DROP_OLD)) for name in "sw")
+        assert script.add(answered("open"))
+        assert all(worker.add(answered(str(n), 300)) for n in range(12))
+        assert script.add(answered("open, too"))
+        script.close()
+        worker.close()
+        assert {"open", "open, too"} < set(predictions(tmp_path))
+
+    def test_drops_also_what_is_no_record(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "0.segment").write_bytes(frame(encode(answered("old"))) + frame(b"x" * 2000))
+        monkeypatch.setattr(spool, "LARGEST_SEGMENT", 1)
+        assert Spool(tmp_path, "w", Bounds(1600, spool.DROP_OLD)).add(answered("new"))
+        assert predictions(tmp_path) == ["new"]
+        assert counts(tmp_path)[1:] == (0, 0, 0, 1)
+
+    def test_takes_nothing_that_would_be_taken_for_damage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spool, "LARGEST_RECORD", 100)
+        kept = Spool(tmp_path, "w")
+        assert not kept.add_collected(Collected(at=1, prediction="p", name="n", rows=b" " * 100))
+        assert kept.add_collected(Collected(at=1, prediction="p", name="n", rows=b"[]"))
+
     def test_a_durable_record_is_on_the_disk_when_it_counts(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
