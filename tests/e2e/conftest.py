@@ -48,7 +48,7 @@ def spoil():
     if BREAK == "later-all" or (BREAK == "later-some" and requests % 10 == 0):
         raise ArithmeticError("no answer for you")
     if BREAK == "later-slow":
-        time.sleep(0.1)
+        time.sleep(0.3)  # far from what a busy machine makes of the others
     if BREAK == "later-memory":
         hoard = [bytearray(b"x" * (1 << 20)) for _ in range(2000)]
         time.sleep(3600)

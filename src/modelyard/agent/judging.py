@@ -31,7 +31,7 @@ LEAST = 10
 """Requests that the incumbent must have had; with fewer there is nothing to compare with."""
 ENOUGH = 200
 """Requests that both have side by side, at most, before the new one gets all of them."""
-LONGEST_BESIDE = 10.0
+LONGEST_BESIDE = 20.0
 """Seconds until then, at most."""
 QUIET = 2.0
 """Seconds without a request, after which nobody waits for more of them."""

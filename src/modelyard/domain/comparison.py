@@ -32,7 +32,7 @@ LATENCY_MARGIN = 0.05
 ANSWERS_MARGIN = 0.01
 STEPS_SLOWER = 2
 """Buckets, of three for a factor of ten: a factor of 4 to 5, so that 10 is always seen."""
-WARM_UP = 20
+WARM_UP = 5
 """First requests of a candidate whose times do not count."""
 
 
