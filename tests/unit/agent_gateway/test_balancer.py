@@ -863,6 +863,27 @@ class TestProcesses:
         assert late.replica is not None
         assert stopped.replica is None
 
+    def test_all_who_are_stuck_to_a_deployment_that_goes_are_served_by_another(self) -> None:
+        processes = Processes(replace(split(a=50, b=50), max_concurrent_requests=1))
+        one = processes.all[0]
+        running = {where(exchange): exchange for exchange in (one.request(), one.request())}
+        stuck = [one.request("a"), one.request("a")]
+        one.balancer.change(replace(split(b=50), max_concurrent_requests=1))
+        one.answer(running["b"])
+        assert where(stuck[0]) == "b"
+        one.answer(stuck[0])
+        assert where(stuck[1]) == "b"
+
+    def test_all_who_wait_for_a_service_that_is_deleted_are_told(self) -> None:
+        processes = Processes(replace(split(a=50, b=50), max_concurrent_requests=1))
+        one = processes.all[0]
+        for _ in range(2):
+            one.request()
+        waiting = [one.request("a"), one.request("a"), one.request()]
+        one.balancer.close()
+        assert [status(exchange) for exchange in waiting] == [404] * 3
+        assert len(one.balancer._waiting) == 0
+
     def test_the_queue_is_bounded_over_all(self) -> None:
         one, two = Processes().all
         for _ in range(4):

@@ -103,6 +103,7 @@ class Balancer:
         self._active = []
         self._pools, self._shares, self._shadow = {}, Shares(()), None
         for exchange in self._waiting:
+            self._stop_waiting(exchange)
             message = f"service `{self.route.name}` has been deleted"
             self.own.refused(404)
             self._end(exchange, own_answer(404, "not_found", message, exchange.request_id))
@@ -256,14 +257,10 @@ class Balancer:
 
     def _choose(self, exchange: Exchange, avoid: Replica | None) -> Replica | None:
         limit = self.route.max_concurrent_requests
-        if exchange.deployment:
-            pool = self._pools.get(exchange.deployment)
-            if pool is not None:
-                return pool.take(limit, avoid)
-            if exchange.named:
-                return None
-            exchange.deployment = ""
-        return self._shares.take(limit, avoid)
+        pool = self._pools.get(exchange.deployment)
+        if pool is not None:
+            return pool.take(limit, avoid)
+        return None if exchange.named else self._shares.take(limit, avoid)
 
     def _fill_pools(self, route: ServiceRoute) -> None:
         """Sort the replicas by deployment; pools that stay go on where they are."""
@@ -293,8 +290,6 @@ class Balancer:
         for exchange in self._waiting:
             lost = exchange.deployment and exchange.deployment not in self._pools
             if lost and (self._active or not exchange.named) and self._stop_waiting(exchange):
-                if not exchange.named:
-                    exchange.deployment = ""
                 self._enqueue(exchange)
 
     def _send(self, exchange: Exchange, replica: Replica) -> None:
@@ -352,6 +347,8 @@ class Balancer:
     def _enqueue(self, exchange: Exchange) -> None:
         route = self.route
         is_ready = exchange.deployment in self._pools
+        if not is_ready and not exchange.named:
+            exchange.deployment = ""  # here alone: one that waits is found by it in its line
         if exchange.named and self._active and not is_ready:
             self.refuse(exchange, "unavailable", "no replica of that deployment is ready")
             return
