@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from modelyard.api.access import AgentCaller, Owner
 from modelyard.capture.files import Arrival
@@ -36,8 +35,8 @@ def routes(captures: Captures) -> APIRouter:
     def segments(
         caller: Owner,
         service: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
     ) -> tuple[Segment, ...]:
         """Files of captured records, oldest first."""
         return captures.segments(caller, service, since, until)

@@ -7,8 +7,10 @@ status 1, says in one line of stderr why not. The SQL is a stranger's: it may re
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ from modelyard.schemas import AnswerForm
 
 MEMORY = 1 << 30
 """Bytes that DuckDB may use."""
+ALL_MEMORY = 4 << 30
+"""Bytes of address space of the whole process, rows on their way to JSON included."""
+DISK = 4 << 30
+"""Bytes of the answer; and of what DuckDB puts aside meanwhile, beside it."""
+_WORD = 63
+_THREADS = 4  # each has a stack and a heap, which count as memory
 
 
 class Refused(Exception):
@@ -32,7 +40,13 @@ def ask(question: Question) -> None:
     Raises:
         Refused: The SQL is wrong, or not only a `SELECT`.
     """
-    with duckdb.connect(config={"memory_limit": f"{MEMORY >> 20}MB"}) as connection:
+    limits: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{MEMORY >> 20}MiB",
+        "threads": min(_THREADS, os.cpu_count() or 1),
+        "temp_directory": str(question.answer.with_name("aside")),
+        "max_temp_directory_size": f"{DISK >> 20}MiB",
+    }
+    with duckdb.connect(config=limits) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         _make_views(connection, question.files)
         _close(connection, question)
@@ -44,6 +58,10 @@ def ask(question: Question) -> None:
             _write(answer, question)
         except duckdb.Error as error:
             raise Refused(str(error).strip()) from error
+        except MemoryError as error:
+            raise Refused("the answer is too large for JSON: ask for CSV or Parquet") from error
+        except orjson.JSONEncodeError as error:
+            raise Refused(f"the answer is no JSON: {error}") from error
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
@@ -93,7 +111,7 @@ def _write(answer: duckdb.DuckDBPyRelation, question: Question) -> None:
     elif question.form is AnswerForm.CSV:
         answer.write_csv(str(question.answer), header=True, overwrite=True)
     else:
-        question.answer.write_bytes(orjson.dumps(_table(answer), default=_plain))
+        question.answer.write_bytes(orjson.dumps(_table(answer), _plain, orjson.OPT_NON_STR_KEYS))
 
 
 def _table(answer: duckdb.DuckDBPyRelation) -> dict[str, Any]:
@@ -106,7 +124,12 @@ def _table(answer: duckdb.DuckDBPyRelation) -> dict[str, Any]:
 
 
 def _parsed(value: Any, kind: str) -> Any:
-    return orjson.loads(value) if kind == "JSON" and value is not None else value
+    if kind == "JSON" and value is not None:
+        with suppress(ValueError):  # what is JSON to DuckDB may be none to others
+            return orjson.loads(value)
+    elif isinstance(value, int) and value.bit_length() > _WORD:
+        return str(value)
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -120,6 +143,8 @@ def main() -> int:
     """Answer the question on stdin."""
     question = Question.model_validate_json(sys.stdin.buffer.read())
     resource.setrlimit(resource.RLIMIT_CPU, (question.seconds, question.seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (ALL_MEMORY, ALL_MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK, DISK))
     try:
         ask(question)
     except Refused as refusal:

@@ -140,8 +140,8 @@ def _asked(
         "sql": sql,
         "form": form,
         "service": service,
-        "since": since,
-        "until": until,
+        "since": _text(since),
+        "until": _text(until),
         "most_rows": most_rows,
     }
     given = {name: value for name, value in wanted.items() if value is not None}

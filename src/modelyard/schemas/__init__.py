@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
 
 from modelyard.domain.build import BuildOptions
 from modelyard.domain.captured import Tally
@@ -329,9 +328,9 @@ class AskCaptured(Spec):
     """One `SELECT` from `requests`."""
     service: ServiceName | None = None
     """Only the records of this service; unset takes all."""
-    since: datetime | None = None
+    since: AwareDatetime | None = None
     """Only files with records from then on."""
-    until: datetime | None = None
+    until: AwareDatetime | None = None
     """Only files with records before then."""
     form: AnswerForm = AnswerForm.JSON
     most_rows: int | None = Field(None, ge=1)

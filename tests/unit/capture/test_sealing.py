@@ -254,6 +254,19 @@ class TestAsk:
         assert duckdb.read_parquet(str(parquet)).fetchall() == [("0", "[[1,2]]"), ("1", "[[1,2]]")]
         assert len(rows(tmp_path, "SELECT * FROM requests", most_rows=7)) == 7
 
+    def test_what_json_has_no_word_for_is_text(self, tmp_path: Path) -> None:
+        sql = "SELECT '[NaN]'::JSON, 9223372036854775808::HUGEINT, map([1], [2]), '\\x01'::BLOB"
+        assert rows(tmp_path, sql) == [["[NaN]", "9223372036854775808", {"1": 2}, "01"]]
+        with pytest.raises(Refused, match="no JSON"):
+            rows(tmp_path, "SELECT [99999999999999999999::HUGEINT]")
+
+    def test_what_is_put_aside_lies_beside_the_answer(self, tmp_path: Path) -> None:
+        (((folder, most),)) = rows(
+            tmp_path,
+            "SELECT current_setting('temp_directory'), current_setting('max_temp_directory_size')",
+        )
+        assert (folder, most) == (str(tmp_path / "aside"), "4.0 GiB")
+
     @pytest.mark.parametrize(
         "sql",
         [
