@@ -9,13 +9,15 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from modelyard.domain.captured import Segment
 from modelyard.errors import InsufficientStorage, IntegrityError, ModelyardError, Unavailable
 
+ENDING = ".parquet"
 LARGEST = 1 << 30
 """Bytes of one file."""
 
@@ -116,8 +118,23 @@ class CapturedFiles:
             / f"model={segment.model}"
             / f"version={segment.version}"
             / f"date={segment.date}"
-            / f"{segment.name}.parquet"
+            / f"{segment.name}{ENDING}"
         )
+
+    def sweep(self, live: Callable[[], Container[str]], before: datetime) -> int:
+        """Delete what a killed server has left; the number of files.
+
+        Args:
+            live: The names of the segments that belong here; asked only if need be.
+            before: Files go that were written earlier, and have come in half or are not live.
+        """
+        placed = [p for p in self._folder.glob(f"service=*/*/*/*/*{ENDING}") if _is_old(p, before)]
+        known = live() if placed else ()
+        strays = [path for path in placed if path.stem not in known]
+        strays += [path for path in self._arriving.glob("*") if _is_old(path, before)]
+        for path in strays:
+            path.unlink(missing_ok=True)
+        return len(strays)
 
     def delete(self, segment: Segment) -> None:
         """Remove a segment; no error when it is gone."""
@@ -126,6 +143,13 @@ class CapturedFiles:
         for folder in list(path.parents)[:4]:
             with suppress(OSError):  # others are in it
                 folder.rmdir()
+
+
+def _is_old(path: Path, before: datetime) -> bool:
+    try:
+        return path.stat().st_mtime < before.timestamp()
+    except OSError:  # it has gone meanwhile
+        return False
 
 
 def _unwritable(error: OSError) -> ModelyardError:

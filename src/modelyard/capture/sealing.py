@@ -150,6 +150,7 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
             image=common["image"] or "",
             date=day,
             rows=len(rows),
+            requests=len({r.prediction for r in records if isinstance(r, Answered)}),
             first=datetime.fromtimestamp(min(times) / 1e6, UTC),
             last=datetime.fromtimestamp(max(times) / 1e6, UTC),
             size=size,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Question
 from modelyard.domain.captured import Account, Segment
 from modelyard.domain.principal import Principal
-from modelyard.errors import Conflict, InvalidRequest, ModelyardError, NotFound, Unavailable
+from modelyard.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport
 from modelyard.store import Database
 
+_STRAY = timedelta(hours=1)
+"""Age from which a file that nobody knows of is not on its way in any more."""
 _PATIENCE = 120.0
 """Seconds that an answer may take."""
 _COUNT = "SELECT count(*), count(DISTINCT prediction_id) FROM requests"
@@ -128,7 +131,7 @@ class Captures:
             yield answer
 
     def expire(self, workspace: str, now: datetime, days: float, most: int) -> int:
-        """Delete the oldest files; the number of those that went.
+        """Delete the oldest files, and what nobody knows of; the number of those that went.
 
         Args:
             workspace: Whose.
@@ -139,26 +142,30 @@ class Captures:
         with self._database.read() as tx:
             segments = tx.captured.segments(workspace)
         kept = sum(segment.size for segment in segments)
-        gone = 0
+        gone = self._sweep(now)
         for segment in segments:
             is_old = days and now - segment.last > timedelta(days=days)
             if not is_old and not (most and kept > most):
                 continue
-            requests = self._requests_in(segment)
             with self._database.write() as tx:
-                tx.captured.delete(workspace, segment.name, requests)
+                tx.captured.delete(workspace, segment.name)
             self._files.delete(segment)
             kept -= segment.size
             gone += 1
         return gone
 
-    def _requests_in(self, segment: Segment) -> int:
-        """How many answers a segment has records of."""
-        try:
-            with self._answer(AskCaptured(sql=_COUNT), [segment]) as path:
-                return int(_rows(path)[0][1])
-        except ModelyardError:  # the file is damaged, or gone
-            return segment.rows
+    def _sweep(self, now: datetime) -> int:
+        """Delete what killed servers have left."""
+        before = now - _STRAY
+        for folder in self._scratch.glob("*"):
+            with suppress(OSError):  # it has gone meanwhile
+                if folder.stat().st_mtime < before.timestamp():
+                    shutil.rmtree(folder)
+        return self._files.sweep(self._live, before)
+
+    def _live(self) -> set[str]:
+        with self._database.read() as tx:
+            return tx.captured.live()
 
     def account(self, principal: Principal, service: str) -> Account:
         """What became of the requests to a service, by reading every record.
@@ -170,7 +177,7 @@ class Captures:
             if service not in tx.captured.services(principal.workspace):
                 self._refuse_nothing(principal, service)
             totals = tx.captured.totals(principal.workspace, service)
-            deleted = tx.captured.deleted_rows(principal.workspace, service)
+            deleted = tx.captured.deleted_requests(principal.workspace, service)
             waiting = tx.captured.waiting(principal.workspace, service)
             segments = tx.captured.segments(principal.workspace, service)
         captured = deleted

@@ -78,7 +78,6 @@ class Upkeep:
         registration that began in between can take it back.
         """
         now = datetime.now(UTC)
-        self._expire(now)
         self._blobs.sweep()
         self._take_in_strays(now)
         with self._database.write() as tx:
@@ -91,6 +90,7 @@ class Upkeep:
             self._blobs.delete(digest)
         with self._database.write() as tx:
             tx.blobs.forget(doomed)
+        self._expire(now)
         return len(doomed)
 
     def _take_in_strays(self, now: datetime) -> None:

@@ -31,6 +31,8 @@ class Segment(Value):
     date: date
     """Of its records, UTC."""
     rows: int = Field(ge=0)
+    requests: int = Field(ge=0)
+    """Answers that rows are of; those that a script collected are of none."""
     first: datetime
     """When the first of its records was answered."""
     last: datetime

@@ -51,7 +51,7 @@ class Captured(Repository):
         if self.has(workspace, segment.name):
             return False
         fields = {name: getattr(segment, name) for name in _FIELDS}
-        self._session.add(CaptureSegmentRow(workspace=workspace, gone=0, deleted=False, **fields))
+        self._session.add(CaptureSegmentRow(workspace=workspace, deleted=False, **fields))
         self._session.flush()
         return True
 
@@ -82,19 +82,26 @@ class Captured(Repository):
         rows = self._session.scalars(query.order_by(CaptureSegmentRow.first, CaptureSegmentRow.seq))
         return tuple(_segment(row) for row in rows)
 
-    def delete(self, workspace: str, name: str, requests: int) -> None:
-        """A segment's file is going; its name stays known, and so many requests stay counted."""
+    def live(self) -> set[str]:
+        """Names of all segments whose files are kept, of every workspace."""
+        query = select(CaptureSegmentRow.name).where(CaptureSegmentRow.deleted.is_(False))
+        return set(self._session.scalars(query))
+
+    def delete(self, workspace: str, name: str) -> None:
+        """A segment's file is going; its name stays known, and its requests stay counted."""
         query = select(CaptureSegmentRow).where(
             CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.name == name
         )
         row = self._session.scalars(query).one()
-        row.deleted, row.gone = True, requests
+        row.deleted = True
         self._session.flush()
 
-    def deleted_rows(self, workspace: str, service: str) -> int:
-        """How many records of a service were deleted."""
-        query = select(func.coalesce(func.sum(CaptureSegmentRow.gone), 0)).where(
-            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.service_name == service
+    def deleted_requests(self, workspace: str, service: str) -> int:
+        """How many requests to a service there were records of that were deleted."""
+        query = select(func.coalesce(func.sum(CaptureSegmentRow.requests), 0)).where(
+            CaptureSegmentRow.workspace == workspace,
+            CaptureSegmentRow.service_name == service,
+            CaptureSegmentRow.deleted.is_(True),
         )
         return int(self._session.scalar(query) or 0)
 

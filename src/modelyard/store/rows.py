@@ -595,8 +595,7 @@ class CaptureSegmentRow(Base):
     last: Mapped[datetime]
     size: Mapped[int] = mapped_column(Sequence)
     digest: Mapped[str] = mapped_column(DIGEST)
-    gone: Mapped[int] = mapped_column(Sequence)
-    """Records that were in it and were deleted since."""
+    requests: Mapped[int] = mapped_column(Sequence)
     deleted: Mapped[bool]
 
 

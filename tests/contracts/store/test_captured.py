@@ -31,6 +31,7 @@ def segment(name: str, **changes: Any) -> Segment:
         "image": "digits:1",
         "date": date(2026, 1, 2),
         "rows": 10,
+        "requests": 8,
         "first": NOON,
         "last": NOON + timedelta(minutes=1),
         "size": 100,
@@ -79,6 +80,15 @@ class TestSegments:
         assert tx.captured.segments(WORKSPACE, "digits", until=NOON + hour) == (segment("a"),)
         assert tx.captured.segments(elsewhere) == (segment("a"),)
         assert tx.captured.services(WORKSPACE) == ("digits", "faces")
+
+    def test_requests_of_deleted_ones_stay_counted(self, tx: Transaction) -> None:
+        for name in "abc":
+            tx.captured.add(WORKSPACE, AGENT, 1, segment(name))
+        tx.captured.add(WORKSPACE, AGENT, 1, segment("d", service_name="faces"))
+        tx.captured.delete(WORKSPACE, "a")
+        tx.captured.delete(WORKSPACE, "d")
+        assert tx.captured.live() == {"b", "c"}
+        assert tx.captured.deleted_requests(WORKSPACE, "digits") == 8
 
 
 class TestTallies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -104,3 +104,22 @@ def test_what_is_not_what_it_says_is_refused(
         captures.ask(agent, AskCaptured(sql="SELECT 1", service="digits")),
     ):
         pass
+
+
+def test_what_a_killed_server_has_left_goes_after_a_while(
+    captures: Captures, agent: Principal, tmp_path: Path
+) -> None:
+    (known, deleted, _) = segments(tmp_path / "host")
+    for sequence, segment in enumerate((known, deleted)):
+        send(captures, agent, tmp_path / "host", segment, sequence)
+    folder = tmp_path / "captured"
+    (file,) = folder.rglob(f"{known.name}.parquet")
+    for left in (file.with_name("unrecorded.parquet"), folder / ".arriving" / "half"):
+        left.write_bytes(b"x")
+    (tmp_path / "answers" / "tmp").mkdir(parents=True)
+    soon, later = datetime.now(UTC), datetime.now(UTC) + timedelta(hours=2)
+    assert captures.expire(WORKSPACE, soon, days=0, most=0) == 0
+    assert captures.expire(WORKSPACE, later, days=0, most=0) == 2
+    left = sorted(path.stem for path in folder.rglob("*") if path.is_file())
+    assert left == sorted((known.name, deleted.name))
+    assert list((tmp_path / "answers").iterdir()) == []

@@ -79,6 +79,7 @@ class Host:
             image="digits:1",
             date=date(2026, 1, 2),
             rows=1,
+            requests=1,
             first=NOON,
             last=NOON,
             size=len(content),

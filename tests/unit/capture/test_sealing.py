@@ -103,6 +103,7 @@ class TestSeal:
             image="digits:1",
             date=date(2026, 1, 2),
             rows=2,
+            requests=2,
             first=NOON,
             last=NOON,
             size=file.stat().st_size,
