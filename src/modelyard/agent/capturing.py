@@ -169,6 +169,8 @@ class CaptureShipper:
                 told = json.loads((folder / _SOURCE).read_bytes())
                 whose = {"service": UUID(told.pop("service")), "folder": folder / _RECORDS}
                 yield RecordFolder(**{**told, **whose})
+            except FileNotFoundError:
+                continue  # it is being taken over; or it was to be, and nothing is in it
             except (OSError, ValueError, LookupError, TypeError) as error:
                 log.error("cannot tell whose records are in %s: %s", folder, error)
 
@@ -191,13 +193,7 @@ class CaptureShipper:
         if not segments:
             return
         job = Job(outbox=self._outbox, deployments=self._known, segments=segments)
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelyard.capture.sealing"],
-            input=job.model_dump_json().encode(),
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
+        done = _run_sealing(job)
         said = done.stderr.decode(errors="replace").strip()[-2000:]
         if said:
             log.error("sealing captured records: %s", said)
@@ -263,14 +259,26 @@ class CaptureShipper:
             epoch=self._position.epoch, tallies=tuple(counted.values()), waiting=waiting
         )
         now = time.monotonic()
-        if not counted:
-            return
-        if report != self._reported or now - self._reported_at > _REPORT_EVERY:
+        is_news = report != self._reported or now - self._reported_at > _REPORT_EVERY
+        if counted and is_news:
             self._home.report_captured(report)
             self._reported, self._reported_at = report, now
         for folder in ended:
             if not segments_in(folder.folder):
                 shutil.rmtree(folder.folder.parent, ignore_errors=True)
+
+
+def _run_sealing(job: Job) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "modelyard.capture.sealing"],
+            input=job.model_dump_json().encode(),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"captured records were not sealed within {_PATIENCE:g} s") from None
 
 
 def _count(folder: RecordFolder, counted: dict[str, Tally], waiting: Counter[UUID]) -> None:

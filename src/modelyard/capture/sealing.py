@@ -61,7 +61,12 @@ RECORD_COLUMNS = {
 
 DAMAGED = ".damaged"
 """Ending of a segment whose records could not be sealed; it is left for people to look at."""
-_OF_THE_HOST = (duckdb.IOException, duckdb.OutOfMemoryException)
+LARGEST = 256 << 20
+"""Bytes of a segment; our own are closed long before, but a script can write beside them."""
+MOST_FILES = 100
+"""Files that one segment becomes."""
+_MOST_DAMAGED = 10
+_OF_THE_HOST = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 _LOCK = ".lock"
 _READ_AS = {"JSON": "VARCHAR", "BLOB": "VARCHAR", "TIMESTAMPTZ": "BIGINT"}
 _CONVERT = {
@@ -95,7 +100,7 @@ def _seal_each(job: Job) -> None:
             continue  # it is written again, or has been thrown away
         try:
             if not _seal_somehow(job, segment, fd):
-                segment.path.rename(segment.path.with_suffix(DAMAGED))
+                _put_aside(job, segment)
                 continue
             segment.path.unlink(missing_ok=True)
         finally:
@@ -104,17 +109,28 @@ def _seal_each(job: Job) -> None:
 
 def _seal_somehow(job: Job, segment: OpenSegment, fd: int) -> bool:
     """Seal one segment; False: its records cannot be, and must not hold up all others."""
+    if os.fstat(fd).st_size > LARGEST:
+        sys.stderr.write(f"{segment.path}: it is longer than {LARGEST} bytes\n")
+        return False
     for as_bytes in (False, True):  # what is JSON to one parser may be none to another
         os.lseek(fd, 0, os.SEEK_SET)
         try:
             _seal(job, segment, fd, as_bytes=as_bytes)
         except _OF_THE_HOST:
             raise  # the records are not to blame
-        except duckdb.Error as error:
+        except Exception as error:  # whatever a stranger's bytes have caused
             sys.stderr.write(f"{segment.path}: {error}\n")
         else:
             return True
     return False
+
+
+def _put_aside(job: Job, segment: OpenSegment) -> None:
+    """Keep it for people to look at, with the last few such ones."""
+    name = segment.path.name.removesuffix(ENDING)
+    segment.path.rename(job.outbox / f"{name}-{segment.source}{DAMAGED}")
+    for old in sorted(job.outbox.glob(f"*{DAMAGED}"))[:-_MOST_DAMAGED]:
+        old.unlink(missing_ok=True)
 
 
 def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) -> None:
@@ -123,6 +139,8 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
         day = datetime.fromtimestamp(record.at / 1e6, UTC).date()
         told = record.deployment if isinstance(record, Answered) else ""
         groups[segment.deployment or told, day].append(record)
+    if len(groups) > MOST_FILES:
+        raise ValueError(f"its records are of {len(groups)} deployments and days")
     name = segment.path.name.removesuffix(ENDING)
     for number, ((deployment, day), records) in enumerate(sorted(groups.items())):
         known = job.deployments.get(deployment) or _latest(job, segment.service)

@@ -172,3 +172,12 @@ def test_the_records_of_a_replica_that_goes_are_kept(host: Host) -> None:
     host.shipper.pump([])
     assert host.server.reports[0].tallies[0].captured == 3
     assert list((host.folder / "captured" / "ended").iterdir()) == []
+
+
+def test_of_a_replica_that_never_recorded_nothing_is_left(host: Host) -> None:
+    host.shipper.keep(RecordFolder(host.spool, "r0", SERVICE, "digits", "d", "r0"))
+    ended = host.folder / "captured" / "ended"
+    (ended / "r1.1").mkdir()  # an agent was killed before it could take anything over
+    host.shipper.pump([])
+    assert host.server.reports == []
+    assert [path.name for path in ended.iterdir()] == ["r1.1"]

@@ -197,8 +197,28 @@ class TestSeal:
         monkeypatch.setattr(sealing, "_write_parquet", fails)
         (sealed,) = seal(tmp_path, bad, good)
         assert sealed.name.startswith("00002")
-        assert [path.name for path in spool.iterdir()] == ["00001-worker-0.damaged"]
+        assert list(spool.iterdir()) == []
+        aside = tmp_path / "outbox" / "00001-worker-0-source.damaged"
+        assert aside.stat().st_size > 0
         assert "such a value cannot be" in capsys.readouterr().err
+
+    def test_what_no_runtime_writes_holds_nothing_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool, day = tmp_path / "spool", 86_400_000_000
+        old = [answered(str(n), at=n * day) for n in range(sealing.MOST_FILES + 1)]
+        deep = Collected(0, "", "inputs", b'[{"x":' + b"[" * 500 + b"]" * 500 + b"}]")
+        monkeypatch.setattr(sealing, "LARGEST", 200_000)
+        paths = [
+            write(spool, "00001-worker-0", *old),
+            write(spool, "00002-worker-0", deep),
+            write(spool, "00003-worker-0", b"x" * 200_000),
+            write(spool, "00004-worker-0", answered("good")),
+        ]
+        (sealed,) = seal(tmp_path, *paths)
+        assert sealed.name.startswith("00004")
+        aside = sorted(path.name[:5] for path in (tmp_path / "outbox").glob("*.damaged"))
+        assert aside == ["00001", "00002", "00003"]
 
     def test_a_full_disk_damages_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
