@@ -152,10 +152,10 @@ class Reconciler:
                 tx.operations.append_log(operation.id, "service", lines)
                 tx.operations.finish(operation.id, OperationState.FAILED, error.to_wire())
             if worse and service.rollout is None:  # it has served before that was found
-                tx.services.take_back(service.id, cause.message)
+                tx.services.take_back(service.id, cause)
             else:
                 tx.services.end_change(
-                    service.id, service.generation, ChangeOutcome.FAILED, cause.message
+                    service.id, service.generation, ChangeOutcome.FAILED, cause.message, cause
                 )
             if not first:
                 reason = f"{service.image} {'was worse' if worse else 'could not run'}"
@@ -184,9 +184,10 @@ def _arrived(service: Service, verdict: Verdict) -> str:
 
 
 def _deploy_failed(service: Service, cause: Cause) -> DeployFailed:
+    why = cause.message.removesuffix(".")
     before = "; what served before goes on serving" if service.status.generation else ""
     return DeployFailed(
-        f"`{service.name}` cannot run {service.image}: {cause.message}{before}",
+        f"`{service.name}` cannot run {service.image}: {why}{before}",
         hint=cause.fix,
         details={"cause": cause.model_dump(mode="json")},
     )

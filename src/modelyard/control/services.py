@@ -482,12 +482,14 @@ def _why_taken_back(name: str, history: Sequence[ServiceChange]) -> Cause | None
     newest, before = history[0], next(iter(history[1:]), None)
     if newest.by or before is None or before.outcome is not ChangeOutcome.FAILED:
         return None
+    found = before.cause or Cause(code=CauseCode.CANDIDATE_WORSE, message=before.reason)
+    ends = f"`modelyard service history {name}` shows what was taken back; any further change of "
+    ends += "the service ends this notice."
     return Cause(
-        code=CauseCode.CANDIDATE_WORSE,
-        message=f"`{name}` went back to {newest.image} by itself: {before.reason}",
-        evidence=(f"went back at {newest.at:%Y-%m-%d %H:%M:%S} UTC",),
-        fix=f"`modelyard service history {name}` shows what was taken back. Any further change of "
-        "the service ends this notice.",
+        code=found.code,
+        message=f"`{name}` went back to {newest.image} by itself: {found.message}",
+        evidence=(f"went back at {newest.at:%Y-%m-%d %H:%M:%S} UTC", *found.evidence),
+        fix=f"{found.fix.removesuffix('.')}. {ends}" if found.fix else ends,
     )
 
 

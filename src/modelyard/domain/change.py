@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 
+from modelyard.domain.cause import Cause
 from modelyard.domain.service import Deployment, ServiceSettings
 from modelyard.domain.values import Value
 
@@ -40,6 +41,8 @@ class ServiceChange(Value):
     outcome: ChangeOutcome
     reason: str = ""
     """Why it failed, or why the platform made it."""
+    cause: Cause | None = None
+    """What it failed for, with what was seen and the fix; null where it did not."""
 
 
 def split_traffic(deployments: Iterable[Deployment]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import select, update
 
+from modelyard.domain.cause import Cause
 from modelyard.domain.change import ChangeOutcome, ServiceChange
 from modelyard.store.repository import Repository
 from modelyard.store.rows import DeploymentRow, ImageRow, ServiceChangeRow, ServiceRow
@@ -64,7 +65,13 @@ class Changes(Repository):
         self._session.flush()
 
     def end(
-        self, service: int, first: int, last: int, outcome: ChangeOutcome, reason: str = ""
+        self,
+        service: int,
+        first: int,
+        last: int,
+        outcome: ChangeOutcome,
+        reason: str = "",
+        cause: Cause | None = None,
     ) -> None:
         """Note what became of changes on their way, by generation; no error when none is."""
         self._session.execute(
@@ -74,7 +81,7 @@ class Changes(Repository):
                 ServiceChangeRow.generation.between(first, last),
                 ServiceChangeRow.outcome == ChangeOutcome.PENDING,
             )
-            .values(outcome=outcome, **({"reason": reason} if reason else {}))
+            .values(outcome=outcome, cause=cause, **({"reason": reason} if reason else {}))
         )
 
     def explain(self, service: int, generation: int, reason: str) -> None:
@@ -85,7 +92,7 @@ class Changes(Repository):
             .values(reason=reason)
         )
 
-    def take_back(self, service: int, first: int, reason: str) -> None:
+    def take_back(self, service: int, first: int, cause: Cause) -> None:
         """Note that what was asked for from a generation on has served and was undone."""
         taken_back = (ChangeOutcome.PENDING, ChangeOutcome.SERVED)
         self._session.execute(
@@ -95,7 +102,7 @@ class Changes(Repository):
                 ServiceChangeRow.generation >= first,
                 ServiceChangeRow.outcome.in_(taken_back),
             )
-            .values(outcome=ChangeOutcome.FAILED, reason=reason)
+            .values(outcome=ChangeOutcome.FAILED, reason=cause.message, cause=cause)
         )
 
     def of(self, service: int) -> tuple[ServiceChange, ...]:
@@ -113,6 +120,7 @@ class Changes(Repository):
                 by=row.by,
                 outcome=row.outcome,
                 reason=row.reason,
+                cause=row.cause,
             )
             for row in rows
         )

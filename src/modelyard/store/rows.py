@@ -466,6 +466,7 @@ class ServiceChangeRow(Base):
     by: Mapped[str]
     outcome: Mapped[ChangeOutcome] = mapped_column(one_of(ChangeOutcome, "outcome"))
     reason: Mapped[str]
+    cause: Mapped[Cause | None] = mapped_column(Document(Cause))
 
 
 class ServiceKeyRow(Base):

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select, update
 
+from modelyard.domain.cause import Cause
 from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
 from modelyard.domain.image import Image, ImageState, Manifest
 from modelyard.domain.rollout import Canary, Move, Rollout
@@ -244,7 +245,12 @@ class Services(Repository):
         return self._one(row)
 
     def end_change(
-        self, service: UUID, generation: int, outcome: ChangeOutcome, reason: str = ""
+        self,
+        service: UUID,
+        generation: int,
+        outcome: ChangeOutcome,
+        reason: str = "",
+        cause: Cause | None = None,
     ) -> None:
         """Note in the history what became of the changes up to this generation.
 
@@ -257,9 +263,9 @@ class Services(Repository):
             first = row.rollout.generation + 1
         elif row.rollout is not None:
             first = last = row.rollout.generation
-        self._changes.end(row.seq, first, last, outcome, reason)
+        self._changes.end(row.seq, first, last, outcome, reason, cause)
 
-    def take_back(self, service: UUID, reason: str) -> None:
+    def take_back(self, service: UUID, cause: Cause) -> None:
         """Note in the history that the changes which made the deployment that serves are undone.
 
         Raises:
@@ -267,7 +273,7 @@ class Services(Repository):
         """
         row = self._row(service)
         first = max(one.generation for one in self._deployments(row) if one.weight)
-        self._changes.take_back(row.seq, first, reason)
+        self._changes.take_back(row.seq, first, cause)
 
     def history(self, service: UUID) -> tuple[ServiceChange, ...]:
         """Every change of the service, newest first.

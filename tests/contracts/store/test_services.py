@@ -16,6 +16,7 @@ from tests.factories import (
     digest_of,
 )
 
+from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.change import ChangeOutcome
 from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Search
@@ -511,7 +512,12 @@ class TestGoingBack:
         tx.services.retire(service.id)
         tx.services.update(WORKSPACE, "digits", add_image(tx), PLAIN)
         tx.services.end_change(service.id, 2, ChangeOutcome.SERVED)
-        tx.services.take_back(service.id, "12 of 40 requests failed")
+        worse = Cause(
+            code=CauseCode.CANDIDATE_WORSE,
+            message="12 of 40 requests failed",
+            evidence=("ValueError: no rows",),
+        )
+        tx.services.take_back(service.id, worse)
         back = tx.services.revert(service.id, 2, "digits:2 was worse")
         assert back.image == "digits:1"
         assert outcomes(tx, back) == [
@@ -519,7 +525,8 @@ class TestGoingBack:
             (2, "digits:2", ChangeOutcome.FAILED),
             (1, "digits:1", ChangeOutcome.SERVED),
         ]
-        assert tx.services.history(back.id)[1].reason == "12 of 40 requests failed"
+        taken_back = tx.services.history(back.id)[1]
+        assert (taken_back.reason, taken_back.cause) == (worse.message, worse)
 
     @pytest.mark.parametrize(("target", "kept"), [("local", 0), ("container", 1)])
     def test_an_engine_keeps_the_image_that_served_before(

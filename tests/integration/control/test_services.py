@@ -43,7 +43,12 @@ from modelyard.targets.agent import ContainerTarget, LocalTarget
 
 OWNER = Principal(id=uuid4(), workspace="default", name="owner", role=Role.OWNER)
 AGENT = Principal(id=uuid4(), workspace="default", name="local", role=Role.AGENT)
-BROKEN = Cause(code=CauseCode.INIT_RAISED, message="`init()` raised KeyError", fix="mend it")
+BROKEN = Cause(
+    code=CauseCode.INIT_RAISED,
+    message="`init()` raised KeyError.",
+    evidence=("KeyError: 'weights'",),
+    fix="mend it",
+)
 
 
 class Yard:
@@ -239,10 +244,29 @@ def test_a_failed_update_goes_back_by_itself(yard: Yard) -> None:
     operation = yard.operation(accepted.operation)
     assert operation.state is OperationState.FAILED
     assert operation.error is not None
-    assert "goes on serving" in operation.error["message"]
+    assert "raised KeyError; what served before goes on serving" in operation.error["message"]
     yard.report()
     service = yard.services.get(OWNER, "iris")
     assert (service.image, service.status.state) == (first.reference, ServiceState.HEALTHY)
+
+
+def test_why_an_update_went_back_is_told_with_what_was_seen(yard: Yard) -> None:
+    first, second = yard.image(), yard.image()
+    yard.services.deploy(OWNER, request(first))
+    yard.report()
+    yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    yard.report(ready=False, failed=BROKEN)
+    yard.report()
+    told = yard.services.why(OWNER, "iris")
+    assert told is not None
+    assert told.code is CauseCode.INIT_RAISED
+    assert told.message == f"`iris` went back to {first.reference} by itself: {BROKEN.message}"
+    assert set(BROKEN.evidence) < set(told.evidence)
+    assert told.fix.startswith(f"{BROKEN.fix}. `modelyard service history iris`")
+    yard.services.update(OWNER, "iris", UpdateService(settings=SettingsChange(replicas=2)))
+    yard.report()
+    assert yard.services.why(OWNER, "iris") is None
+    assert yard.services.history(OWNER, "iris")[2].cause == BROKEN
 
 
 def test_a_newer_update_takes_the_place_of_one_on_its_way(yard: Yard) -> None:
