@@ -46,7 +46,7 @@ def ask() -> Iterator[Answer]:
 
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
-            settings = ReplicaSettings(scoring_timeout=0.1)
+            settings = ReplicaSettings(scoring_timeout=0.1 if reply is None else 60)
             schema = {"type": "array"}
             deployment = make_deployment("b", sample={"a": 1}, answer=schema, settings=settings)
             try:

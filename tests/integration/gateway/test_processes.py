@@ -12,8 +12,11 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from tests.integration.gateway.kit import Client, Held, Stage, route
+from tests.integration.gateway.kit import Client, Held, Stage, route, until
 from tests.integration.gateway.process import GatewayProcess, lives
+
+from modelyard.agent.gateway import files
+from modelyard.agent.gateway.loads import read_loads
 
 pytestmark = pytest.mark.anyio
 
@@ -120,13 +123,13 @@ async def test_the_queue_is_bounded_over_all(
     stage: Stage, gateway: GatewayProcess, spread: Spread
 ) -> None:
     held = Held()
-    limits = {"max_concurrent_requests": 1, "max_queued_requests": 1}
+    limits = {"max_concurrent_requests": 1, "max_queued_requests": 1, "elastic": True}
     gateway.configure(route(await stage.replica("a", held), **limits))
     (one, two), (other, _) = (await spread()).values()
     running = asyncio.ensure_future(one.request(PATH, b"1"))
     await held.until(1)
     waiting = asyncio.ensure_future(two.request(PATH, b"2"))
-    await asyncio.sleep(0.1)
+    await until(lambda: read_loads(gateway.folder / files.LOADS) == {"digits": 2})
     assert (await other.request(PATH, b"3")).json()["code"] == "overloaded"
     held.release()
     await running

@@ -103,7 +103,7 @@ async def test_a_candidate_that_is_gone_or_too_slow_has_failed(stage: Stage) -> 
     held = Held()
     old = await stage.replica("o", deployment="old")
     new = await stage.replica("n", held, deployment=CANDIDATE, weight=0)
-    async with Answering(old, new, scoring_timeout=0.2) as gateway:
+    async with Answering(old, new, scoring_timeout=1.5) as gateway:
         client = gateway.client()
         await ask(client)
         await until(lambda: gateway.found() == {"failed": 1})
