@@ -21,7 +21,7 @@ from modelyard.cli.listing import (
 from modelyard.domain.change import ServiceChange, altered, split_traffic
 from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.rollout import in_words
-from modelyard.domain.service import KeySlot, Service, ServiceKeys
+from modelyard.domain.service import KeySlot, Service, ServiceKeys, setting_text
 from modelyard.domain.telemetry import Point
 from modelyard.domain.values import size_text
 
@@ -40,8 +40,6 @@ NewImage = Annotated[
     str | None,
     typer.Option("--image", help="Image to run instead, `name[:version]`.", metavar="REF"),
 ]
-
-_SECONDS = frozenset({"scoring_timeout", "startup_timeout", "idle_time", "max_queue_wait"})
 
 
 @app.command()
@@ -115,7 +113,8 @@ def scale(
 ) -> None:
     """Change the number of replicas.
 
-    Those that stay are not restarted.
+    Those that stay are not restarted. None at all, until a request comes, is `service update
+    --replicas 0 --max-replicas N`.
     """
     with session.client() as yard:
         service = yard.services.scale(name, replicas, wait=wait)
@@ -526,18 +525,9 @@ def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
         if name == "environment":
             yield from ((words, f"{key}={text}") for key, text in value.items())
         else:
-            yield words, _setting(name, value)
+            yield words, setting_text(name, value)
     yield "created", service.created_at
     yield "updated", service.updated_at
-
-
-def _setting(name: str, value: Any) -> output.Cell:
-    """A setting as people read it: with its unit, and nothing for an empty list."""
-    if name == "memory":
-        return size_text(value)
-    if isinstance(value, list):
-        return ", ".join(value)
-    return f"{value:g} s" if name in _SECONDS else value
 
 
 def _status(service: Service) -> Iterator[tuple[str, output.Cell]]:

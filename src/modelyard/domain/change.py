@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from modelyard.domain.cause import Cause
-from modelyard.domain.service import Deployment, ServiceSettings
+from modelyard.domain.service import Deployment, ServiceSettings, setting_text
 from modelyard.domain.values import Value
 
 
@@ -52,11 +52,16 @@ def split_traffic(deployments: Iterable[Deployment]) -> dict[str, int]:
 
 
 def altered(after: ServiceChange, before: ServiceChange | None) -> tuple[str, ...]:
-    """The settings that a change altered, such as `replicas 1 -> 2`; none for the first one."""
+    """The settings that a change altered, such as `memory 1.0 GiB -> 2.0 GiB`."""
     if before is None:
         return ()
     old, new = (change.settings.model_dump(mode="json") for change in (before, after))
-    return tuple(f"{name} {old[name]} -> {new[name]}" for name in new if new[name] != old[name])
+    return tuple(
+        f"{name} {setting_text(name, old[name]) or 'none'} -> "
+        f"{setting_text(name, new[name]) or 'none'}"
+        for name in new
+        if new[name] != old[name]
+    )
 
 
 def former(

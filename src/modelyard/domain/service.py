@@ -14,7 +14,7 @@ from modelyard.domain.clients import ClientName
 from modelyard.domain.image import Manifest
 from modelyard.domain.rollout import Rollout
 from modelyard.domain.signature import Signature
-from modelyard.domain.values import Bytes, Digest, Seconds, Share, Spec, Value
+from modelyard.domain.values import Bytes, Digest, Seconds, Share, Spec, Value, size_text
 
 
 class ServiceState(StrEnum):
@@ -43,9 +43,9 @@ class KeySlot(StrEnum):
     SECONDARY = "secondary"
 
 
-Origin = Annotated[
-    str, StringConstraints(max_length=255, pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$")
-]
+ORIGIN_PATTERN = r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$"
+
+Origin = Annotated[str, StringConstraints(max_length=255, pattern=ORIGIN_PATTERN)]
 """Where a web page comes from: scheme, host and port, without a path; or `*`."""
 
 
@@ -165,6 +165,33 @@ class ServiceSettings(ReplicaSettings):
     def for_replica(self) -> ReplicaSettings:
         """The part whose change replaces replicas."""
         return ReplicaSettings(**self.model_dump(include=set(ReplicaSettings.model_fields)))
+
+
+def setting_text(name: str, value: JsonValue) -> str:
+    """A setting as people read it, with its unit; empty where there is none.
+
+    Args:
+        name: Name of the field.
+        value: As in JSON.
+    """
+    if value is None:
+        return ""
+    match name, value:
+        case (("memory" | "capture_space"), int()):
+            return size_text(value)
+        case _, bool():
+            return "yes" if value else "no"
+        case "capture", int():
+            return f"{value} %" if value else "off"
+        case (("scoring_timeout" | "startup_timeout" | "idle_time" | "max_queue_wait"), float()):
+            return f"{value:g} s"
+        case _, list():
+            return ", ".join(map(str, value))
+        case _, dict():
+            return ", ".join(f"{key}={text}" for key, text in value.items())
+        case _, float():
+            return f"{value:g}"
+    return str(value)
 
 
 class Deployment(Value):

@@ -196,7 +196,7 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int |
 
 def duration_text(seconds: float) -> str:
     """A duration for people, in the largest unit that leaves a whole number: `10m`."""
-    for unit in ("h", "m"):
+    for unit in ("d", "h", "m"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{seconds / _SECONDS[unit]:.0f}{unit}"
     return f"{seconds:g}s"

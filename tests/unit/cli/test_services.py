@@ -167,6 +167,8 @@ class TestOne:
         assert "replica r1" in shown
         assert "A=b" in shown
         assert re.search(r"scoring timeout +60 s\n", shown)
+        assert re.search(r"capture +off\ncapture space +1.0 GiB\n", shown)
+        assert re.search(r"judged +yes\n", shown)
         assert "cors" not in shown
         assert "init() raised" in shown
 

@@ -42,5 +42,12 @@ def test_other_shares_are_something_else() -> None:
 
 def test_what_a_change_altered_is_named() -> None:
     first, second = change(1, "iris:1"), change(2, "iris:1", WIDE)
-    assert altered(second, first) == ("replicas 1 -> 2", "max_queue_wait 10.0 -> 5.0")
+    assert altered(second, first) == ("replicas 1 -> 2", "max_queue_wait 10 s -> 5 s")
+    roomy = ServiceSettings(memory=2 << 30, sticky="x-user-id", capture=10, judged=False)
+    assert altered(change(3, "iris:1", roomy), first) == (
+        "memory 1.0 GiB -> 2.0 GiB",
+        "sticky none -> x-user-id",
+        "capture off -> 10 %",
+        "judged yes -> no",
+    )
     assert altered(first, None) == ()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
 from modelyard.errors import InvalidRequest
 from modelyard.schemas import DeployService
@@ -25,3 +28,24 @@ def test_value_is_never_repeated() -> None:
     with pytest.raises(InvalidRequest) as caught:
         compose(DeployService, {**GOOD, "settings": {"environment": ["hunter2"]}}, "the service")
     assert "hunter2" not in str(caught.value.to_wire())
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"memory": "60MiB"}, "`memory`: it has to be at least 64.0 MiB"),
+        ({"idle_time": "8d"}, "`idle_time`: it has to be at most 7d"),
+        ({"scoring_timeout": "0s"}, "`scoring_timeout`: it has to be more than 0s"),
+        ({"replicas": 257}, "`replicas`: it has to be at most 256"),
+        ({"cors_origins": ["app.example"]}, "`cors_origins.0`: an origin is scheme, host and port"),
+    ],
+)
+def test_bounds_are_told_as_people_write_them(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        compose(ServiceSettings, fields, "the service")
+    assert sentence in caught.value.message
+
+
+def test_bounds_are_told_of_what_is_inside() -> None:
+    with pytest.raises(InvalidRequest, match=r"`settings.memory`: it has to be at least 64.0 MiB"):
+        compose(DeployService, {**GOOD, "settings": {"memory": "1MiB"}}, "the service")
