@@ -71,8 +71,6 @@ def _million(folder: Path) -> Iterator[dict[str, Any]]:
     _program("modelyard.capture.sealing", _job(folder))
     yield _figure("a million records sealed", time.perf_counter() - began, "s")
     files = tuple((folder / "outbox").glob("*.parquet"))
-    size = sum(path.stat().st_size for path in files)
-    yield _figure("a sealed record", size / RECORDS, "bytes")
     answer = folder / "answer"
     for name, sql, form, goal in (
         ("query over a million records", QUERY, AnswerForm.JSON, "<= 1"),
