@@ -48,6 +48,7 @@ from modelyard.control.signing import workspace_key
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
 from modelyard.control.upkeep import Upkeep
+from modelyard.domain.keys import capture_key
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, ModelyardError, Unavailable
 from modelyard.files import replace_file
@@ -105,7 +106,9 @@ def compose(settings: Settings) -> Parts:
     background = Background(database, operations)
     authority = _authority(settings)
     issues = authority is not None and settings.gateway_client_authorities is None
-    agents = Agents(database, issues_certificates=issues)
+    master = _secret(home / "master.key").encode()
+    hashing = capture_key(master)
+    agents = Agents(database, capture_key=hashing, issues_certificates=issues)
     agents.take_over(WORKSPACE, AGENT)
     by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
     targets = {target.name: target for target in by_agent}
@@ -123,7 +126,7 @@ def compose(settings: Settings) -> Parts:
         agents,
         targets,
         local_agent=AGENT,
-        master_key=_secret(home / "master.key").encode(),
+        master_key=master,
         certificates=certificates,
     )
     captured = home / "captured"

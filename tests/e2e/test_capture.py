@@ -62,7 +62,7 @@ def test_records_come_home_and_answer_sql(
     assert len({row["prediction_id"] for row in rows}) == 21
 
     # Switched without a restart, and what a removed replica has recorded is not lost.
-    after = yard.services.update("seen", capture="50%")
+    after = yard.services.update("seen", capture="50%", capture_hash=["number"])
     assert [r.id for r in after.status.replicas] == [r.id for r in service.status.replicas]
     assert all(replica.restarts == 0 for replica in after.status.replicas)
     for number in range(60):
@@ -71,6 +71,9 @@ def test_records_come_home_and_answer_sql(
     answered, captured, sampled_out, dropped = whole(yard.captures.verify("seen"))
     assert (answered, captured + sampled_out, dropped) == (81, 81, 0)
     assert 0 < sampled_out < 60
+    hashed = "inputs->>'number' LIKE 'hmac:%' AND outputs->'got'->>'number' = inputs->>'number'"
+    found = yard.captures.query(f"SELECT count(*) FROM requests WHERE {hashed}", service="seen")
+    assert found.rows == ((captured - 21,),)
 
     listed = command("list", "seen")
     assert listed.count("breakable:") == len(yard.captures.list("seen"))

@@ -60,7 +60,14 @@ def _capture(service: DesiredService) -> CaptureRoute | None:
     if wanted is None:
         return None
     return CaptureRoute(
-        str(service.id), wanted.percent, wanted.space, wanted.when_full.value, wanted.durable
+        service=str(service.id),
+        percent=wanted.percent,
+        space=wanted.space,
+        when_full=wanted.when_full.value,
+        durable=wanted.durable,
+        drop=wanted.drop,
+        hashed=wanted.hashed,
+        key=wanted.key,
     )
 
 

@@ -70,9 +70,12 @@ def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) 
     A worker may have recorded an answer that it could not send any more; what the gateway then has
     answered counts.
     """
-    connection.read_parquet(
+    records = connection.read_parquet(
         [str(path) for path in files], union_by_name=True, hive_partitioning=False
-    ).create_view("records")
+    )
+    if "withheld" not in records.columns:  # files of before there were rules
+        records = records.project("*, NULL::VARCHAR AS withheld")
+    records.create_view("records")
     connection.execute(
         "CREATE VIEW requests AS SELECT * FROM records WHERE recorded_by = 'gateway' OR "
         "recorded_by = 'worker' AND "

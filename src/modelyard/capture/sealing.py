@@ -56,6 +56,7 @@ RECORD_COLUMNS = {
     "output_type": "VARCHAR",
     "output_size": "BIGINT",
     "output_bytes": "BLOB",
+    "withheld": "VARCHAR",
 }
 """The columns of a file, and their types."""
 
@@ -217,6 +218,7 @@ def _row(segment: OpenSegment, record: Answered, as_bytes: bool) -> dict[str, An
         "status": record.status,
         "seconds": record.seconds,
         "code": record.code or None,
+        "withheld": record.withheld or None,
         **_body("input", record.input, record.input_type, record.input_size, as_bytes),
         **_body("output", record.output, record.output_type, record.output_size, as_bytes),
     }

@@ -137,6 +137,7 @@ def _show_account(account: Account) -> None:
             ("dropped", account.dropped),
             ("missing", max(account.missing, 0)),
             ("doubled", account.doubled),
+            ("with a body withheld", account.withheld or None),
             ("without an answer", max(-account.missing, 0) or None),
             ("segments on their way", account.waiting or None),
         ]

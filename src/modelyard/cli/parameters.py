@@ -250,6 +250,17 @@ CaptureDurable = Annotated[
     bool | None,
     typer.Option(help="Answer when the record is on the disk, or when it is written."),
 ]
+CaptureDrop = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Field that is left out of records, `name` or `customer.name`; repeat.",
+        metavar="FIELD",
+    ),
+]
+CaptureHash = Annotated[
+    list[str] | None,
+    typer.Option(help="Field of which only a hash is recorded; repeat.", metavar="FIELD"),
+]
 Capture = Annotated[
     str | None,
     typer.Option(help="Requests to record: `100%`, `10%`, or `off`.", metavar="SHARE"),

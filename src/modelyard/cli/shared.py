@@ -44,6 +44,8 @@ class SettingOptions(TypedDict, total=False):
     capture_space: parameters.CaptureSpace
     capture_when_full: parameters.CaptureWhenFull
     capture_durable: parameters.CaptureDurable
+    capture_drop: parameters.CaptureDrop
+    capture_hash: parameters.CaptureHash
     judged: parameters.Judged
 
 

@@ -74,6 +74,10 @@ class Settings(TypedDict, total=False):
     """Beyond that: `drop_new`, `drop_old` or `refuse`."""
     capture_durable: bool
     """A record survives a power cut before its answer leaves."""
+    capture_drop: Sequence[str]
+    """Fields that are left out of records: `name`, or `customer.name`; `[]` takes all back."""
+    capture_hash: Sequence[str]
+    """Fields of which only keyed hashes are recorded."""
     auth: str
     """`key`, `token`, `cert` or `none`."""
     clients: Sequence[str]

@@ -18,8 +18,11 @@ from modelyard.store import Database
 class Agents:
     """The mailbox of every agent."""
 
-    def __init__(self, database: Database, *, issues_certificates: bool = False) -> None:
+    def __init__(
+        self, database: Database, *, capture_key: bytes, issues_certificates: bool = False
+    ) -> None:
         self._database = database
+        self._capture_key = capture_key.hex()
         self._issues_certificates = issues_certificates
         self._listening_since = datetime.now(UTC)
         self.woken = Signal()
@@ -51,7 +54,10 @@ class Agents:
                 agent=agent,
                 fence=record.fence,
                 generation=record.generation,
-                services=tuple(map(self._with_issued, tx.services.desired(agent))),
+                services=tuple(
+                    self._with_key(self._with_issued(service))
+                    for service in tx.services.desired(agent)
+                ),
             )
 
     def _with_issued(self, service: DesiredService) -> DesiredService:
@@ -60,6 +66,13 @@ class Agents:
             return service
         clients = (*service.clients, issued_name(service.id, "*"))
         return service.model_copy(update={"clients": clients})
+
+    def _with_key(self, service: DesiredService) -> DesiredService:
+        """Let hosts hash what is to be recorded as a hash."""
+        if service.capture is None or not service.capture.hashed:
+            return service
+        capture = service.capture.model_copy(update={"key": self._capture_key})
+        return service.model_copy(update={"capture": capture})
 
     def observe(self, principal: Principal, agent: str, state: ObservedState) -> None:
         """Keep what the agent sees."""

@@ -26,7 +26,10 @@ _STRAY = timedelta(hours=1)
 """Age from which a file that nobody knows of is not on its way in any more."""
 _PATIENCE = 120.0
 """Seconds that an answer may take."""
-_COUNT = "SELECT count(*), count(DISTINCT prediction_id) FROM requests"
+_COUNT = (
+    "SELECT count(*), count(DISTINCT prediction_id), count(DISTINCT prediction_id) "
+    "FILTER (withheld IS NOT NULL) FROM requests"
+)
 
 
 class Captures:
@@ -181,10 +184,10 @@ class Captures:
             waiting = tx.captured.waiting(principal.workspace, service)
             segments = tx.captured.segments(principal.workspace, service)
         captured = deleted
-        doubled = 0
+        doubled = withheld = 0
         if segments:
             with self.ask(principal, AskCaptured(sql=_COUNT, service=service)) as path:
-                rows, distinct = _rows(path)[0]
+                rows, distinct, withheld = _rows(path)[0]
             captured += distinct
             doubled = rows - distinct
         missing = totals.answered - captured - totals.sampled_out - totals.dropped
@@ -195,6 +198,7 @@ class Captures:
             sampled_out=totals.sampled_out,
             dropped=totals.dropped,
             doubled=doubled,
+            withheld=withheld,
             waiting=waiting.segments,
             as_of=waiting.as_of,
             missing=missing,

@@ -70,6 +70,8 @@ class Account(Value):
     """Those whose record was thrown away because there was no room."""
     doubled: int
     """Records beyond the first of the same answer."""
+    withheld: int = 0
+    """Records without a body that a rule could not be applied to."""
     waiting: int
     """Segments that were still on their hosts at the last report; the rest is not final then."""
     as_of: datetime | None

@@ -43,6 +43,11 @@ def make_key(master: bytes, key_id: str) -> ServiceKey:
     return ServiceKey(key_id, derive_secret(master, key_id))
 
 
+def capture_key(master: bytes) -> bytes:
+    """The key under which captured values are hashed, in all services of the workspace."""
+    return hmac.digest(master, b"capture", "sha256")
+
+
 def _base62(digest: bytes) -> str:
     number = int.from_bytes(digest, "big")
     digits = []

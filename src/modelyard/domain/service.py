@@ -56,6 +56,12 @@ HeaderName = Annotated[
 """Name of a header field, kept in lower case; or empty."""
 
 
+FieldPath = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+"""Name of a field in JSON, or the last names of its path with dots between them."""
+
+
 class Network(StrEnum):
     """What a replica may reach by itself; requests reach it either way."""
 
@@ -149,6 +155,11 @@ class ServiceSettings(ReplicaSettings):
     capture_durable: bool = False
     """A record survives a power cut before its answer leaves, which then waits for the disk; else
     it survives whatever process is killed."""
+    capture_drop: tuple[FieldPath, ...] = Field((), max_length=20)
+    """Fields of JSON bodies that are left out of records, at any depth: `name`, or `customer.name`.
+    What cannot be read by name is then not recorded."""
+    capture_hash: tuple[FieldPath, ...] = Field((), max_length=20)
+    """Fields of which only a keyed hash is recorded, the same for the same value."""
     judged: bool = True
     """After an update what is new is compared with what served before, for a minute and more, and
     taken back when it fails more, is slower by far, or answers in another shape. False: what gets
@@ -338,6 +349,10 @@ class DesiredCapture(Value):
     space: int
     when_full: WhenFull
     durable: bool = False
+    drop: tuple[str, ...] = ()
+    hashed: tuple[str, ...] = ()
+    key: str = ""
+    """Of the hashes, hexadecimal."""
 
 
 class DesiredService(Value):

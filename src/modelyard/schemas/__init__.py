@@ -230,6 +230,8 @@ class SettingsChange(Spec):
     capture_space: Bytes | None = None
     capture_when_full: str | None = None
     capture_durable: bool | None = None
+    capture_drop: tuple[str, ...] | None = None
+    capture_hash: tuple[str, ...] | None = None
     judged: bool | None = None
     auth: str | None = None
     clients: tuple[str, ...] | None = None

@@ -217,4 +217,6 @@ def _capture(settings: ServiceSettings) -> DesiredCapture | None:
         space=settings.capture_space,
         when_full=settings.capture_when_full,
         durable=settings.capture_durable,
+        drop=settings.capture_drop,
+        hashed=settings.capture_hash,
     )

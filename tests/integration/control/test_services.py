@@ -57,7 +57,7 @@ class Yard:
     def __init__(self, database: Database, authority: Authority | None = None) -> None:
         self.database = database
         self.operations = Operations(database)
-        self.agents = Agents(database, issues_certificates=authority is not None)
+        self.agents = Agents(database, capture_key=b"k", issues_certificates=authority is not None)
         self.agents.take_over("default", "local")
         both = (LocalTarget(self.agents, "local"), ContainerTarget(self.agents, "local"))
         targets = {target.name: target for target in both}

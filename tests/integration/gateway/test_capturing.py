@@ -11,8 +11,9 @@ from tests.integration.gateway.kit import KEY, Held, Serving, Stage, route, unti
 from tests.unit.runtime.recorded import counts, records
 
 from modelyard.agent.gateway.config import CaptureRoute
+from modelyard_runtime.capture.rules import Rules, hash_value
 from modelyard_runtime.capture.spool import DROP_NEW, REFUSE
-from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO
+from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO, parse
 from modelyard_runtime.http.server import Request, Response
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,26 @@ async def test_records_what_no_worker_has(stage: Stage, captured: Path) -> None:
     assert (record.path, record.code, record.output_type) == ("/score", "", "text/plain")
     assert record.seconds > 0
     assert counts(captured / "the-service", "gateway-0")[1:] == (1, 1, 0, 0)
+
+
+async def test_rules_are_applied_and_told_to_workers(stage: Stage, captured: Path) -> None:
+    replica = await stage.replica("a")
+    ruled = replace(ALL, drop=("name",), hashed=("id",), key=b"key".hex())
+    async with Serving(route(replica, capture=ruled), captured=captured) as gateway:
+        client = gateway.client()
+        answers = [
+            await client.request(SCORE, body)
+            for body in (b'{"id": 7, "name": "secret"}', b"secret")
+        ]
+        gateway.gateway.close_segments(all_of_them=True)
+        read, unread = records(captured / "the-service")
+    assert [answer.status for answer in answers] == [200, 200]
+    assert read.input == b'{"id":"%b"}' % hash_value(7, b"key").encode()
+    assert (unread.input, unread.withheld) == (None, "inputs,outputs")
+    told = dict(replica.requests[0].headers)[FIELD]
+    wanted = parse(told)
+    assert wanted is not None
+    assert wanted.rules == Rules(["name"], ["id"], b"key")
 
 
 async def test_leaves_what_a_worker_has_recorded_to_it(stage: Stage, captured: Path) -> None:

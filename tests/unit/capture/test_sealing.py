@@ -165,6 +165,21 @@ class TestSeal:
         ) == [[None, "FF00", None, 18, "[NaN]"], [None, None, None, 5_000_000, None]]
         assert rows(tmp_path, "SELECT count(*) FROM requests") == [[3]]
 
+    def test_what_a_rule_kept_out_is_said_beside_files_of_before_rules(
+        self, tmp_path: Path
+    ) -> None:
+        seal(tmp_path, write(tmp_path / "spool", "00001-worker-0", answered("a")))
+        (sealed,) = (tmp_path / "outbox").glob("*.parquet")
+        of_before = sealed.with_name("old.parquet")
+        source = duckdb.read_parquet(str(sealed))
+        source.project("* EXCLUDE withheld").write_parquet(str(of_before))
+        of_before.replace(sealed)
+        assert rows(tmp_path, "SELECT prediction_id, withheld FROM requests") == [["a", None]]
+        kept_out = answered("b", input=None, withheld="inputs")
+        seal(tmp_path, write(tmp_path / "spool", "00002-worker-0", kept_out))
+        found = rows(tmp_path, "SELECT prediction_id, withheld FROM requests ORDER BY ALL")
+        assert found == [["a", None], ["b", "inputs"]]
+
     def test_what_is_no_record_is_left_out(self, tmp_path: Path) -> None:
         path = write(tmp_path / "spool", "00001-worker-0", b"\xc1", answered("a"), b"\x90")
         (sealed,) = seal(tmp_path, path)

@@ -44,7 +44,7 @@ class TestDeploy:
         words += ["--sticky", "X-User-Id", "--unjudged"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         words += ["--capture", "10%", "--capture-space", "1MiB", "--capture-when-full", "refuse"]
-        words += ["--capture-durable"]
+        words += ["--capture-durable", "--capture-drop", "name", "--capture-hash", "customer.id"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -67,6 +67,8 @@ class TestDeploy:
             "capture_space": 1 << 20,
             "capture_when_full": "refuse",
             "capture_durable": True,
+            "capture_drop": ["name"],
+            "capture_hash": ["customer.id"],
         }
         assert found["tags"] == {"a": "b"}
 

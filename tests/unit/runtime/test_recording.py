@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 from tests.unit.runtime.lanes import Raw
 from tests.unit.runtime.recorded import counts, records
 
+from modelyard_runtime.capture.rules import Rules
 from modelyard_runtime.capture.spool import DROP_NEW, REFUSE, Bounds
 from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO, Wanted, parse
 from modelyard_runtime.causes import Scene
@@ -18,6 +20,7 @@ from modelyard_runtime.lanes.recording import Recorder
 from modelyard_runtime.scoring import Call, Scorer, asking
 
 ROOMY = Wanted("k", Bounds(1 << 20, DROP_NEW))
+RULED = ROOMY._replace(rules=Rules(["name"], ["id"], b"key"))
 
 
 def call(body: bytes, *headers: tuple[bytes, bytes]) -> Call:
@@ -36,13 +39,27 @@ def answer() -> Response:
 
 
 class TestWanted:
-    @pytest.mark.parametrize("wanted", [ROOMY, Wanted("", Bounds(1, REFUSE, durable=True))])
+    @pytest.mark.parametrize("wanted", [ROOMY, RULED, Wanted("", Bounds(1, REFUSE, durable=True))])
     def test_comes_back_as_it_was(self, wanted: Wanted) -> None:
         assert parse(wanted.encode()) == wanted
 
-    @pytest.mark.parametrize("value", [b"", b"k", b"k;1", b"k;many;refuse", b"k;-1;refuse"])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            b"",
+            b"k",
+            b"k;1",
+            b"k;many;refuse",
+            b"k;-1;refuse",
+            b"k;rules=?;1;refuse",
+            b"k;rules=e30=;1;refuse",
+        ],
+    )
     def test_what_is_none_is_none(self, value: bytes) -> None:
         assert parse(value) is None
+
+    def test_a_runtime_older_than_rules_takes_it_for_none(self) -> None:
+        assert not RULED.encode().split(b";")[1].isdigit()
 
 
 class TestRecorder:
@@ -57,6 +74,20 @@ class TestRecorder:
         assert (record.status, record.seconds, record.path) == (200, 0.5, "/score")
         assert (record.input, record.input_type) == (b"[1]", "application/json")
         assert (record.output, record.output_type) == (b"[3]", "text/plain")
+
+    def test_rules_are_applied_before_anything_is_written(self, tmp_path: Path) -> None:
+        recorder = Recorder(tmp_path, "worker-0")
+        headers = [(b"x-request-id", b"r"), (FIELD, RULED.encode())]
+        for body in (b'{"id": "secret", "name": "secret", "age": 3}', b"secret"):
+            recorder.record(call(body, *headers), answer(), 0.5)
+        recorder.close()
+        read, unread = records(tmp_path)
+        assert b"secret" not in b"".join(p.read_bytes() for p in tmp_path.glob("*.segment"))
+        assert read.input is not None
+        assert set(json.loads(read.input)) == {"id", "age"}
+        assert (read.withheld, read.output) == ("", b"[3]")
+        assert (unread.withheld, unread.input, unread.input_size) == ("inputs", None, 6)
+        assert counts(tmp_path, "worker-0").captured == 2
 
     def test_an_id_of_the_answers_own_is_taken(self, tmp_path: Path) -> None:
         recorder = Recorder(tmp_path, "worker-0")

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from modelyard_runtime.capture.records import Collected
+from modelyard_runtime.capture.rules import Unreadable
 from modelyard_runtime.capture.spool import Bounds, Spool
 from modelyard_runtime.capture.wanted import Wanted
 
@@ -94,8 +95,8 @@ def collect(name: str, data: Any) -> bool:
             dictionaries, or a list of values, which is one row.
 
     Returns:
-        Whether they were stored: False where the request is not recorded, there is no room, or
-        they are more than 64 MiB of JSON.
+        Whether they were stored: False where the request is not recorded, there is no room, they
+        are more than 64 MiB of JSON, or a rule of the service cannot be applied to them.
 
     Raises:
         TypeError: `data` is none of these.
@@ -111,6 +112,12 @@ def collect_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     if request is None or request.wanted is None:
         return False
     document = orjson.dumps(rows, str, _OPTIONS)
+    rules = request.wanted.rules
+    if rules is not None:
+        try:
+            document = rules.body(document, is_input=False)
+        except Unreadable:
+            return False
     record = Collected(time.time_ns() // 1000, prediction_id(), name[:_LONGEST_NAME], document)
     try:
         return sink.add(record, request.wanted.bounds)

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from modelyard_runtime.capture.rules import Rules, Unreadable
+
 FORMAT = 1
 """Version of the records; the first one of a segment tells it."""
 
@@ -55,6 +57,23 @@ class Answered(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     output: bytes | None
     output_type: Text
     output_size: Size
+    withheld: Text = ""
+    """Bodies that are left out because a rule cannot be applied: `inputs`, `outputs`, or both with
+    a comma between them."""
+
+    def under(self, rules: Rules | None) -> Answered:
+        """As it may be written."""
+        if rules is None:
+            return self
+        bodies: dict[str, bytes | None] = {}
+        withheld = []
+        for name, body in (("input", self.input), ("output", self.output)):
+            try:
+                bodies[name] = body and rules.body(body, is_input=name == "input")
+            except Unreadable:
+                bodies[name] = None
+                withheld.append(f"{name}s")
+        return msgspec.structs.replace(self, **bodies, withheld=",".join(withheld))
 
 
 class Collected(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from modelyard_runtime.capture.rules import Rules
 from modelyard_runtime.capture.spool import Bounds
 
 FIELD = b"x-modelyard-capture"
@@ -16,6 +17,7 @@ PREDICTION = b"x-prediction-id"
 """Names the answer, where the caller has chosen the id of the request; else that one does."""
 SEEN_TO = (FIELD, b"1")
 """In an answer: the request was recorded, or counted as dropped."""
+_RULES = "rules="
 
 
 class Wanted(NamedTuple):
@@ -24,18 +26,29 @@ class Wanted(NamedTuple):
     key: str
     """Public part of the caller's key; empty: there was none."""
     bounds: Bounds
+    rules: Rules | None = None
+    """What of it; None: all."""
 
     def encode(self) -> bytes:
         """The value of the field."""
         space, when_full, durable = self.bounds
-        return f"{self.key};{space};{when_full};{int(durable)}".encode("latin-1")
+        # Where a runtime older than rules expects a number, so that it leaves the request to the
+        # gateway instead of recording what it may not.
+        rules = f"{_RULES}{self.rules.encode()};" if self.rules else ""
+        return f"{self.key};{rules}{space};{when_full};{int(durable)}".encode("latin-1")
 
 
 @lru_cache(maxsize=256)
 def parse(value: bytes) -> Wanted | None:
     """Read the value of the field; None for what is none."""
     parts = value.decode("latin-1").split(";")
+    rules = None
+    if len(parts) > 1 and parts[1].startswith(_RULES):
+        try:
+            rules = Rules.parse(parts.pop(1).removeprefix(_RULES))
+        except ValueError:
+            return None
     if len(parts) < 3 or not parts[1].isdecimal():
         return None
     key, space, when_full, *more = parts
-    return Wanted(key, Bounds(int(space), when_full, more[:1] == ["1"]))
+    return Wanted(key, Bounds(int(space), when_full, more[:1] == ["1"]), rules)

@@ -62,7 +62,9 @@ class Recorder:
             if wanted is None:
                 continue
             bounds = wanted.bounds
-            frames.append(frame(encode(_answered(call, response, seconds, now, wanted))))
+            frames.append(
+                frame(encode(_answered(call, response, seconds, now, wanted).under(wanted.rules)))
+            )
             recorded.append((call, response))
             if response.encoded:
                 response.encoded += _SEEN_TO

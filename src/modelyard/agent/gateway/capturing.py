@@ -21,6 +21,7 @@ from modelyard.agent.gateway.config import CaptureRoute, ServiceRoute
 from modelyard.agent.gateway.forwarding import Place
 from modelyard_runtime.auth import key_in
 from modelyard_runtime.capture.records import LARGEST_BODY, Answered
+from modelyard_runtime.capture.rules import Rules
 from modelyard_runtime.capture.spool import Bounds, Spool
 from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO, Wanted
 from modelyard_runtime.http.server import Head, Response
@@ -64,6 +65,12 @@ class Recorder:
         """Record as another route says from now on."""
         self._percent = capture.percent
         self.bounds = self._spool.bounds = Bounds(capture.space, capture.when_full, capture.durable)
+        self.rules = (
+            Rules(capture.drop, capture.hashed, bytes.fromhex(capture.key))
+            if capture.drop or capture.hashed
+            else None
+        )
+        """What of a request is recorded; None: all."""
         self._refuses = capture.when_full == "refuse"
         self.knows_callers = route.auth in ("key", "token")
         """What a request says of its caller was checked."""
@@ -95,7 +102,7 @@ class Recorder:
 
     def record(self, record: Answered) -> None:
         """A request was answered that no worker has recorded."""
-        self._spool.add(record)
+        self._spool.add(record.under(self.rules))
         self._spool.tally.add(answered=1)
 
 
@@ -109,7 +116,10 @@ class Asked:
         self.path = path
         self.key = _key_id(head.headers.get(b"authorization")) if recorder.knows_callers else ""
         self.input_type = head.headers.get(b"content-type", b"")[:_LONGEST].decode("latin-1")
-        self._line = b"%b: %b\r\n" % (FIELD, Wanted(self.key, recorder.bounds).encode())
+        self._line = b"%b: %b\r\n" % (
+            FIELD,
+            Wanted(self.key, recorder.bounds, recorder.rules).encode(),
+        )
 
     def begin(self) -> Recording:
         """A request with this head has come."""

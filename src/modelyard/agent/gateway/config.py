@@ -83,6 +83,12 @@ class CaptureRoute:
     """`refuse`, `drop_new` or `drop_old`."""
     durable: bool = False
     """Records survive a power cut before their answer leaves."""
+    drop: tuple[str, ...] = ()
+    """Fields that are left out of them."""
+    hashed: tuple[str, ...] = ()
+    """Fields of which only hashes are in them."""
+    key: str = ""
+    """Of the hashes, hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +242,14 @@ def _service(body: dict[str, Any]) -> ServiceRoute:
         "cors_origins": tuple(body.get("cors_origins", ())),
         "clients": tuple(body.get("clients", ())),
         "deployments": tuple(DeploymentRoute(**d) for d in body.get("deployments", ())),
-        "capture": CaptureRoute(**capture) if capture else None,
+        "capture": _capture(capture) if capture else None,
     }
     return ServiceRoute(**values)
+
+
+def _capture(body: dict[str, Any]) -> CaptureRoute:
+    fields = {name: tuple(body.get(name, ())) for name in ("drop", "hashed")}
+    return CaptureRoute(**{**body, **fields})
 
 
 def _checksum(body: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tests.unit.runtime.recorded import in_another_process
 from modelyard_runtime import collect
 from modelyard_runtime.capture.collecting import Answering, sink
 from modelyard_runtime.capture.records import Collected, decode
+from modelyard_runtime.capture.rules import Rules, hash_value
 from modelyard_runtime.capture.segments import segments_in
 from modelyard_runtime.capture.spool import Bounds
 from modelyard_runtime.capture.wanted import Wanted
@@ -55,6 +56,15 @@ def test_rows_of_every_kind_belong_to_the_answer(folder: Path, data: Any, rows: 
     with Answering(b"p1", WANTED):
         assert collect("inputs", data)
     assert stored(folder) == [("inputs", "p1", rows)]
+
+
+def test_rules_are_applied_before_anything_is_written(folder: Path) -> None:
+    ruled = WANTED._replace(rules=Rules(["name"], ["id"], b"key"))
+    with Answering(b"p1", ruled):
+        assert collect("inputs", [{"name": "a", "id": 7, "age": 1}])
+        assert not collect("inputs", [{"deep": "[" * 1000 + "]" * 1000, "age": 2}])
+    expected = {"id": hash_value(7, b"key"), "age": 1}
+    assert stored(folder) == [("inputs", "p1", [expected])]
 
 
 def test_what_is_not_recorded_is_not_collected(folder: Path) -> None:
