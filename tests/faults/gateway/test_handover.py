@@ -1,4 +1,4 @@
-"""Gateways that are replaced, and processes of them that are killed, under load."""
+"""Gateways that are replaced, and processes of them that are killed or hang, under load."""
 
 from __future__ import annotations
 
@@ -111,6 +111,39 @@ async def test_a_killed_process_costs_no_more_than_its_connections(
             )
             await load.more(50)
             assert len(load.failures) - failed <= served
+
+
+async def test_a_process_that_hangs_is_replaced(stage: Stage) -> None:
+    with GatewayProcess(stage.folder, 0, 2, "--patience", "4") as gateway:
+        gateway.wait_for(lambda status: len(status.processes) == 2)
+        gateway.configure(route(await stage.replica("a")))
+        load = Load(gateway)
+        async with load.running():
+            hung, other = gateway.wait_for(lambda status: len(status.processes) == 2).processes
+            served = connections(hung)
+            os.kill(hung, signal.SIGSTOP)
+            # Served only once the one that hangs is gone: until then it holds back the version.
+            await asyncio.to_thread(gateway.configure, route(await stage.replica("b")))
+            status = await asyncio.to_thread(
+                gateway.wait_for, lambda s: len(s.processes) == 2 and hung not in s.processes
+            )
+            await load.more(50)
+        assert other in status.processes
+        assert len(load.failures) <= served
+        assert f"process {hung} of the gateway hangs" in gateway.log
+
+
+async def test_one_that_hangs_while_it_drains_is_ended(stage: Stage) -> None:
+    with GatewayProcess(stage.folder, 0, 1, "--patience", "4") as gateway:
+        gateway.configure(route(await stage.replica("a")))
+        client = gateway.client()
+        assert (await client.request(PATH, b"x")).status == 200
+        [hung] = gateway.wait_for(lambda status: bool(status.processes)).processes
+        os.kill(hung, signal.SIGSTOP)
+        await asyncio.to_thread(gateway.replace)
+        await asyncio.to_thread(gateway.configure, route(await stage.replica("b")))
+        await until(lambda: not lives(hung))
+        client.close()
 
 
 async def test_a_killed_parent_costs_nothing_and_the_next_one_takes_over(

@@ -26,10 +26,11 @@ from modelyard.agent.gateway.status import GatewayStatus, read_status
 class GatewayProcess:
     """Started on entering, ended on leaving."""
 
-    def __init__(self, folder: Path, port: int = 0, processes: int = 2) -> None:
+    def __init__(self, folder: Path, port: int = 0, processes: int = 2, *options: str) -> None:
         self.folder = folder
         self.port = port
         self._processes = processes
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[bytes]] = []
         self._version = 0
@@ -49,6 +50,7 @@ class GatewayProcess:
                     *("-m", "modelyard.agent.gateway"),
                     *("--dir", str(self.folder)),
                     *("--port", str(self.port), "--processes", str(self._processes)),
+                    *self._options,
                     *options,
                 ],
                 stdin=subprocess.DEVNULL,

@@ -101,6 +101,17 @@ def test_it_tells_what_each_serves() -> None:
     assert sorted(board.versions()) == [2, 4]
 
 
+def test_it_tells_how_often_a_process_has_said_that_it_gets_on() -> None:
+    board = Board()
+    seat = sit(board)
+    assert board.beats() == {os.getpid(): 0}
+    seat.beat()
+    seat.beat()
+    assert board.beats() == {os.getpid(): 2}
+    seat.leave()
+    assert board.beats() == {}
+
+
 def test_connections_are_left_to_who_has_fewer_and_takes_more() -> None:
     board = Board()
     one, two = sit(board), sit(board)

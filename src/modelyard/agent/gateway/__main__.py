@@ -18,6 +18,7 @@ from modelyard.agent.gateway.handover import take
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.log import log_to_stderr
 from modelyard.agent.gateway.parent import Parent, lock_folder
+from modelyard.agent.gateway.watching import PATIENCE
 from modelyard.errors import Conflict
 
 
@@ -42,7 +43,8 @@ def _run(arguments: argparse.Namespace) -> int:
     told = tuple(word for word in sys.argv[1:] if word != REPLACE)
     gc.freeze()  # what is here now stays: the collector need not look at it again
     with lock:
-        return Parent(folder, address, arguments.processes, lock, told, taken).run()
+        processes, patience = arguments.processes, arguments.patience
+        return Parent(folder, address, processes, lock, told, taken, patience).run()
 
 
 def _arguments() -> argparse.Namespace:
@@ -51,6 +53,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0: a free one")
     parser.add_argument("--processes", type=int, default=2, help="how many share the port")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        help="seconds without a sign of life after which a process is replaced",
+    )
     parser.add_argument(REPLACE, action="store_true", help="take over from the one that runs")
     return parser.parse_args()
 

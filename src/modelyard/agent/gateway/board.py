@@ -24,8 +24,8 @@ ROWS = 4096
 _WORD = 8
 _KEY = 16
 _LABEL = 64
-_FACTS = 4  # words about each column: its process, its gateway's generation, and two more
-_PID, _GENERATION, _VERSION, _CONNECTIONS = range(_FACTS)
+_FACTS = 5  # words about each column: its process, its gateway's generation, and three more
+_PID, _GENERATION, _VERSION, _CONNECTIONS, _BEATS = range(_FACTS)
 
 _HEAD = 3 * _WORD
 _CURRENT, _RESERVED, _ROWS_USED = range(3)
@@ -117,6 +117,10 @@ class Board:
     def versions(self) -> list[int]:
         """The version of the configuration that each process serves."""
         return [self._fact(column, _VERSION) for column in self.columns()]
+
+    def beats(self) -> dict[int, int]:
+        """How often each process has said that it gets on, by its id."""
+        return {self._fact(column, _PID): self._fact(column, _BEATS) for column in self.columns()}
 
     def connections(self, column: int) -> int:
         """How many connections of callers a process has that takes more; many, if it does not."""
@@ -246,7 +250,7 @@ class Seat:
         self.column = column
         self.peers: tuple[int, ...] = ()
         self.generation = board._fact(column, _GENERATION)
-        self._connections = 0
+        self._connections = self._beats = 0
         self._accepts = False
         self._tallies: dict[str, Tally] = {}
         self.look()
@@ -279,6 +283,11 @@ class Seat:
     def serves(self, version: int) -> None:
         """This process serves that version of the configuration from now on."""
         self.board._set(self.column, _VERSION, version)
+
+    def beat(self) -> None:
+        """This process gets on."""
+        self._beats += 1
+        self.board._set(self.column, _BEATS, self._beats)
 
     def accepts(self, *, more: bool) -> None:
         """Whether this process takes more connections of callers."""

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,7 @@ from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.loads import LoadFile, draining, loads
 from modelyard.agent.gateway.process import TICK, Process
 from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, StatusFile
+from modelyard.agent.gateway.watching import PATIENCE, Watch
 from modelyard.errors import Conflict
 from modelyard_runtime.forking import Child, Message, Uplink, fork
 
@@ -63,6 +65,7 @@ class Parent:
         arguments: Of the command, for its status.
         taken: What the gateway before has given, which serves until this one does; None: there is
             none before.
+        patience: Seconds without a sign of life after which a process is ended and replaced.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Parent:
         lock: IO[str],
         arguments: tuple[str, ...],
         taken: Taken | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self._folder = folder
         self._address = address
@@ -96,6 +100,7 @@ class Parent:
         self._children: dict[Child, float] = {}
         """Each with the time of its start."""
         self._ready: set[Child] = set()
+        self._watch = Watch(patience)
         self._failures = 0
         self._fork_at = 0.0
         self._signals = _Signals()
@@ -122,6 +127,7 @@ class Parent:
             self._listen(now)
             if self._taken is not None:
                 self._check(self._taken)
+            self._end_hung(now)
             self._reap(now)
             status = self._fork_missing(now)
             if status is not None:
@@ -209,6 +215,15 @@ class Parent:
             self._giver and self._giver.without_lock(),
         ).run()
 
+    def _end_hung(self, now: float) -> None:
+        """End processes that hang: they would keep what they have, and hold back the version."""
+        self._board.clear_dead()  # those of earlier gateways are nobody's children
+        beats = dict.fromkeys((child.pid for child in self._children), 0) | self._board.beats()
+        for pid in self._watch.hung(now, beats):
+            _log.error("process %d of the gateway hangs, and is ended", pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def _reap(self, now: float) -> None:
         """Note what the processes tell, and bury those that have ended."""
         for child, began in list(self._children.items()):
@@ -246,7 +261,6 @@ class Parent:
                 self._refused[name] = refused
 
     def _tell(self, now: float) -> None:
-        self._board.clear_dead()  # processes of earlier gateways are nobody's children
         loads_now = loads(self._board, self._follower.config)
         if loads_now:
             self._loads.publish(loads_now)
@@ -306,6 +320,7 @@ class Parent:
         while self._children:
             now = time.monotonic()
             self._follower.look(now)
+            self._end_hung(now)
             self._reap(now)
             self._publish(now)
             if self._signals.ends > 1 and not is_cut:

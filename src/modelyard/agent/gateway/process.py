@@ -94,7 +94,7 @@ class Process:
         self._follow()
         if seat.bell is not None:
             self._loop.add_reader(seat.bell, self._look)
-        ticking = self._loop.create_task(self._tick())
+        ticking = self._loop.create_task(self._tick(seat))
         await self._server.start(self._listener, self._follower.tls)
         seat.accepts(more=True)
         self._uplink.send(ready=True)
@@ -147,8 +147,9 @@ class Process:
         if not giver.turn() and not self._ending.is_set():
             self._offer(giver)
 
-    async def _tick(self) -> None:
+    async def _tick(self, seat: Seat) -> None:
         while True:
+            seat.beat()
             self._follow()
             self._look()
             self._gateway.close_segments()
