@@ -254,10 +254,15 @@ def _notice(route: ServiceRoute, refused: RefusedRequests) -> Cause:
         code=CauseCode.KEY_REFUSED,
         message=f"`{service}` is ready, but refused requests that had no valid key or token: "
         f"{refused.count} so far, the last one {last}.",
-        evidence=(f"last refused at {refused.last_at}",),
+        evidence=(_last(refused),),
         fix=f"Compare the caller's key with `modelyard service keys show {service}`; where callers "
         f"need a token, `modelyard service token {service}` makes one.",
     )
+
+
+def _last(refused: RefusedRequests) -> str:
+    at = datetime.fromisoformat(refused.last_at)
+    return f"last refused at {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _certificate_refused(service: str, refused: RefusedRequests) -> Cause:
@@ -266,7 +271,7 @@ def _certificate_refused(service: str, refused: RefusedRequests) -> Cause:
         code=CauseCode.CERTIFICATE_REFUSED,
         message=f"`{service}` is ready, but refused requests without a client certificate that it "
         f"takes: {refused.count} so far, and the last one {last}.",
-        evidence=(f"last refused at {refused.last_at}",),
+        evidence=(_last(refused),),
         fix=f"`modelyard service certificates issue {service} CLIENT` makes one; or add a name "
         f"of the caller's with `modelyard service update {service} --client NAME`.",
     )

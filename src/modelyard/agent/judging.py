@@ -254,7 +254,7 @@ def _worse(view: _View, found: Finding, replicas: list[Replica]) -> Cause:
         message=f"{_names(view)}: {found.what} against {found.against}.",
         evidence=(
             f"requests to it until then: {found.candidate}",
-            f"as likely as 1 in {found.evidence:.3g} if it were as good",
+            f"of images that are as good, at most 1 in {min(found.evidence, 1e9):,.0f} shows this",
             *told,
         ),
         fix="What served before serves again, as it did. Where this is as it is to be, such as a "

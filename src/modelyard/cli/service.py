@@ -250,7 +250,9 @@ def show_logs(
     """Print what the replicas wrote, back to their start."""
     with session.client() as yard:
         lines = yard.services.logs(name, replica=replica, request=request, follow=follow, tail=tail)
-        logs.show(lines, form)
+        found = logs.show(lines, form)
+    if request is not None and not found:
+        output.say(f"nothing that {name} printed is of a request {request}")
 
 
 @app.command()

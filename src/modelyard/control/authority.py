@@ -24,7 +24,7 @@ LIFE = timedelta(days=90)
 """Of a gateway's certificate, and of the list of revoked ones; they are renewed when a third of
 that is left."""
 _OWN_LIFE = timedelta(days=3650)
-_EARLIER = timedelta(hours=1)
+EARLIER = timedelta(hours=1)
 """How far clocks of callers may be behind."""
 _NAME = "modelyard workspace authority"
 
@@ -138,7 +138,7 @@ class Authority:
         own = self._own_key()
         builder = x509.CertificateRevocationListBuilder(
             issuer_name=_named(_NAME),
-            last_update=at - _EARLIER,
+            last_update=at - EARLIER,
             next_update=at + LIFE,
             revoked_certificates=list(listed.values()),
         )
@@ -191,7 +191,7 @@ def _certificate(subject: x509.Name, key: PublicKey, span: Span) -> x509.Certifi
         issuer_name=_named(_NAME),
         public_key=key,
         serial_number=x509.random_serial_number(),
-        not_valid_before=at - _EARLIER,
+        not_valid_before=at - EARLIER,
         not_valid_after=at + life,
     )
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)

@@ -78,6 +78,7 @@ class Background:
             self._unwanted.add(operation)
             with self._database.write() as tx:
                 tx.images.withdraw(operation)
+                tx.operations.append_log(operation, "operation", [f"cancelled by {principal.name}"])
                 tx.operations.finish(operation, OperationState.CANCELLED)
             self._operations.changed.notify()
         return self._operations.get(principal, operation)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from modelyard.control.authority import Authority, PublicKey
+from modelyard.control.authority import EARLIER, Authority, PublicKey
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.clients import ClientCertificate, IssuedCertificate, issued_name
 from modelyard.domain.expiry import Life
@@ -173,7 +173,7 @@ def _described(certificate: x509.Certificate, revoked: Mapping[int, datetime]) -
         serial=f"{certificate.serial_number:x}",
         client=str(client),
         name=f"uri:{uri}",
-        issued_at=certificate.not_valid_before_utc,
+        issued_at=certificate.not_valid_before_utc + EARLIER,
         expires_at=certificate.not_valid_after_utc,
         revoked_at=revoked.get(certificate.serial_number),
     )

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from modelyard.control.agents import Agents
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.change import ChangeOutcome
+from modelyard.domain.change import ChangeOutcome, split_traffic
 from modelyard.domain.image import CheckReport
 from modelyard.domain.judgement import Outcome, Verdict, current, judge
 from modelyard.domain.operation import Operation, OperationKind, OperationState
@@ -175,12 +175,17 @@ def _next_move(service: Service) -> Move:
 
 
 def _arrived(service: Service, verdict: Verdict) -> str:
-    if service.rollout is not None:
-        return f"{service.image} is ready at {service.rollout.stage} of the traffic"
+    rollout = service.rollout
+    if rollout is not None and rollout.canary is None:
+        return f"{service.image} is ready, and gets copies of {rollout.shadow} % of the requests"
+    if rollout is not None:
+        return f"{service.image} is ready at {rollout.stage} of the traffic"
     serving = {deployment.id for deployment in service.deployments if deployment.weight}
     replicas = [r for r in verdict.status.replicas if r.deployment in serving]
     judged = "; it is judged for another minute" if verdict.standby else ""
-    return f"{service.image} is ready: {len(replicas)} replicas{judged}"
+    shares = split_traffic(service.deployments)
+    what = f"{', '.join(shares)} are" if shares else f"{service.image} is"
+    return f"{what} ready: {len(replicas)} replica{'s' * (len(replicas) != 1)}{judged}"
 
 
 def _deploy_failed(service: Service, cause: Cause) -> DeployFailed:

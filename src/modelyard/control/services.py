@@ -130,19 +130,21 @@ class Services:
             _refuse_unfit(self._targets[service.target], image)
             split = split_traffic(service.deployments) if service.rollout is None else {}
             moves = request.image is not None and (image.reference != service.image or bool(split))
+            is_trial = request.canary is not None or request.shadow is not None
+            _refuse_beside_candidate(service, is_trial)
             if settings == service.settings and not moves:
                 raise InvalidRequest(
                     f"`{name}` is already as asked: nothing to update",
                     hint="name another image or setting",
                 )
             replaces = moves or settings.for_replica() != service.settings.for_replica()
-            is_trial = request.canary is not None or request.shadow is not None
-            _refuse_beside_candidate(service, replaces or is_trial)
+            _refuse_beside_candidate(service, replaces)
             if is_trial:
                 _refuse_trial(service, split, replaces)
             how = "" if request.canary is None else f" as a {request.canary}"
             how = f" as a shadow of {request.shadow} %" if request.shadow is not None else how
-            line = f"updating to {image.reference}{how}"
+            change = f"updating to {image.reference}"
+            line = f"{change if moves else _changing(service.settings, settings)}{how}"
             if split and not moves:
                 answer = self._share(tx, principal, service, split, settings, line)
             else:
@@ -156,7 +158,8 @@ class Services:
                     request.canary,
                     request.shadow or 0,
                 )
-                answer = self._accepted(tx, principal, changed, line, _first_request(image))
+                tried = (_first_request(image),) if replaces else ()
+                answer = self._accepted(tx, principal, changed, line, *tried)
             remember_answer(tx, principal, key, request, answer, name)
         self._operations.changed.notify()
         self._targets[service.target].apply(answer.service)
@@ -491,6 +494,12 @@ def _why_taken_back(name: str, history: Sequence[ServiceChange]) -> Cause | None
         evidence=(f"went back at {newest.at:%Y-%m-%d %H:%M:%S} UTC", *found.evidence),
         fix=f"{found.fix.removesuffix('.')}. {ends}" if found.fix else ends,
     )
+
+
+def _changing(before: ServiceSettings, after: ServiceSettings) -> str:
+    """What a change of settings alone is about, as a line of the operation's log."""
+    names = (n for n in ServiceSettings.model_fields if getattr(before, n) != getattr(after, n))
+    return f"changing {', '.join(names)}"
 
 
 def _first_request(image: Image) -> str:

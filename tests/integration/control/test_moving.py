@@ -154,6 +154,7 @@ def test_a_push_that_is_cancelled_ends(harbour: Harbour) -> None:
         harbour.background._others.shutdown(wait=True)
     assert harbour.ended(operation).state is OperationState.CANCELLED
     assert "uploaded" not in harbour.log(operation)
+    assert f"cancelled by {CALLER.name}" in harbour.log(operation)
 
 
 def test_a_registry_that_is_full(harbour: Harbour) -> None:

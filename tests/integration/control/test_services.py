@@ -127,6 +127,9 @@ class Yard:
     def operation(self, operation: Operation) -> Operation:
         return self.operations.get(OWNER, operation.id)
 
+    def log(self, operation: Operation) -> list[str]:
+        return [line.text for line in self.operations.log(OWNER, operation.id, 0, 100)]
+
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Iterator[Yard]:
@@ -248,6 +251,26 @@ def test_a_failed_update_goes_back_by_itself(yard: Yard) -> None:
     yard.report()
     service = yard.services.get(OWNER, "iris")
     assert (service.image, service.status.state) == (first.reference, ServiceState.HEALTHY)
+
+
+def test_the_log_tells_what_changes(yard: Yard) -> None:
+    first, second = yard.image(), yard.image()
+    yard.services.deploy(OWNER, request(first))
+    yard.report()
+
+    def told(change: UpdateService) -> list[str]:
+        accepted = yard.services.update(OWNER, "iris", change)
+        yard.report(started_at=datetime.now(UTC))
+        return yard.log(accepted.operation)
+
+    settings = SettingsChange(sticky="x-user-id", max_queue_wait=5)
+    assert told(UpdateService(settings=settings)) == [
+        "changing max_queue_wait, sticky",
+        "iris:1 is ready: 1 replica",
+    ]
+    begins, _, ready = told(UpdateService(image=second.reference))
+    assert begins == "updating to iris:2"
+    assert ready == "iris:2 is ready: 1 replica"
 
 
 def test_why_an_update_went_back_is_told_with_what_was_seen(yard: Yard) -> None:
@@ -429,6 +452,7 @@ class TestCanary:
             UpdateService(image=images[2].reference),
             UpdateService(settings=SettingsChange(cpu=2)),
             UpdateService(image=images[2].reference, canary=Canary(steps=(5,))),
+            UpdateService(image=images[1].reference, canary=Canary(steps=(50,))),
         ):
             with pytest.raises(Conflict, match="is trying iris:2 at 10 %") as refused:
                 yard.services.update(OWNER, "iris", change)

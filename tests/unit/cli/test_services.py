@@ -180,6 +180,9 @@ class TestOne:
         server.log.append({**server.log[-1], "sequence": 3, "request": "a-1", "text": "hello"})
         shown = run("service", "logs", "digits", "--request", "a-1").stdout
         assert shown.endswith("request a-1: hello\n")
+        nothing = run("service", "logs", "digits", "--request", "a-2")
+        assert nothing.stdout == ""
+        assert "nothing that digits printed is of a request a-2" in nothing.stderr
         assert shown.count("\n") == 1
         assert run("service", "logs", "digits").stdout.count("\n") == 3
 
