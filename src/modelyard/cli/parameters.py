@@ -223,7 +223,9 @@ StartupTimeout = Annotated[
 Environment = Annotated[
     list[str] | None,
     typer.Option(
-        "--env", help="Variable `NAME=value`; repeat. Replaces all from before.", metavar="VARIABLE"
+        "--env",
+        help="Variable `NAME=value`; repeat. Replaces all from before; empty: none.",
+        metavar="VARIABLE",
     ),
 ]
 MaxConcurrentRequests = Annotated[
@@ -242,7 +244,8 @@ CorsOrigins = Annotated[
     list[str] | None,
     typer.Option(
         "--cors-origin",
-        help="Web page whose scripts may read answers, `https://app.example`, or `*`; repeat.",
+        help="Web page whose scripts may read answers, `https://app.example`, or `*`; repeat. "
+        "Replaces all from before; empty: none.",
         metavar="ORIGIN",
     ),
 ]
@@ -253,13 +256,15 @@ CaptureDurable = Annotated[
 CaptureDrop = Annotated[
     list[str] | None,
     typer.Option(
-        help="Field that is left out of records, `name` or `customer.name`; repeat.",
+        help="Field that is left out of records, `name` or `customer.name`; repeat. Empty: none.",
         metavar="FIELD",
     ),
 ]
 CaptureHash = Annotated[
     list[str] | None,
-    typer.Option(help="Field of which only a hash is recorded; repeat.", metavar="FIELD"),
+    typer.Option(
+        help="Field of which only a hash is recorded; repeat. Empty: none.", metavar="FIELD"
+    ),
 ]
 Capture = Annotated[
     str | None,
@@ -278,7 +283,7 @@ Clients = Annotated[
     typer.Option(
         "--client",
         help="Name in certificates of a caller that may score with `--auth cert`: `uri:…`, `dns:…` "
-        "or `email:…`; repeat.",
+        "or `email:…`; repeat. Replaces all from before; empty: none.",
         metavar="NAME",
     ),
 ]

@@ -56,7 +56,7 @@ class DeployOptions(BuildOptions, SettingOptions, total=False):
 def options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let a command have one of these lists; it gets those that were given as `**options`.
 
-    `environment` comes as a mapping.
+    `environment` comes as a mapping, and a list that was given as one empty text has nothing in it.
     """
     hints = get_type_hints(kind, include_extras=True)
     shared = [
@@ -67,7 +67,11 @@ def options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def extend(command: Callable[..., None]) -> Callable[..., None]:
         def run(**arguments: Any) -> None:
             told = {name: arguments.pop(name) for name in hints}
-            given = {name: value for name, value in told.items() if _is_given(value, hints[name])}
+            given = {
+                name: [] if value == [""] else value
+                for name, value in told.items()
+                if _is_given(value, hints[name])
+            }
             if "environment" in given:
                 given["environment"] = parameters.variables(given["environment"])
             command(**arguments, **given)

@@ -189,7 +189,12 @@ class Services(Collection[Service]):
             fields["settings"]["replicas"] = replicas
         if image is not None:
             fields["image"] = image_reference(image)
-        if canary is not None or step_time is not None:
+        if step_time is not None and not canary:
+            raise InvalidRequest(
+                "`step_time` is how long each share of a canary lasts, and there is no share",
+                hint='give `canary` too, such as `"10%"`',
+            )
+        if canary is not None:
             steps = [canary] if isinstance(canary, int | str) else list(canary or ())
             fields["canary"] = {"steps": steps, "step_time": step_time}
         if shadow is not None:

@@ -88,6 +88,11 @@ class TestOne:
         found = run_json("service", "update", "digits", "--replicas", "3", "--memory", "2GiB")
         assert (found["settings"]["replicas"], found["settings"]["memory"]) == (3, 2 << 30)
 
+    def test_an_empty_text_is_none_of_them(self, run: Run, server: FakeServer) -> None:
+        run("service", "update", "digits", "--env", "", "--client", "", "--cors-origin", "")
+        body = json.loads(server.asked("PATCH", "/api/v1/services/digits")[0].content)
+        assert body["settings"] == {"environment": {}, "clients": [], "cors_origins": []}
+
     def test_a_variable_needs_a_value(self, run: Run) -> None:
         answer = run("service", "update", "digits", "--env", "MODE", code=2)
         assert "write `MODE=value`" in answer.stderr
