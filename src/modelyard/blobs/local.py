@@ -31,6 +31,7 @@ from modelyard.errors import (
     NotFound,
     Unavailable,
 )
+from modelyard.files import sync_folder
 
 CHUNK = 1 << 20
 """Bytes read or written at once."""
@@ -126,7 +127,7 @@ class LocalBlobs:
         path = self._path(digest)
         _make_folder(path.parent)
         temporary.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 class LocalWriter:
@@ -271,15 +272,7 @@ def _remove_if_abandoned(path: Path) -> bool:
 def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder.parent)
 
 
 @contextmanager

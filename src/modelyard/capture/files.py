@@ -16,6 +16,7 @@ from pathlib import Path
 
 from modelyard.domain.captured import Segment
 from modelyard.errors import InsufficientStorage, IntegrityError, ModelyardError, Unavailable
+from modelyard.files import sync_folder
 
 ENDING = ".parquet"
 LARGEST = 1 << 30
@@ -106,7 +107,7 @@ class CapturedFiles:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             arrival.path.replace(path)
             for folder in (path.parent, *list(path.parents)[1:5]):
-                _sync(folder)
+                sync_folder(folder)
         except OSError as error:
             raise _unwritable(error) from error
 
@@ -161,11 +162,3 @@ def _unwritable(error: OSError) -> ModelyardError:
         f"captured records cannot be written: {error.strerror}",
         hint="see to `captured` in the server's home folder; agents send them again",
     )
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

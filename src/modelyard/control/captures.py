@@ -50,12 +50,6 @@ class Captures:
         """Begin to take a file in."""
         return self._files.receive()
 
-    def expected(self, principal: Principal, agent: str, epoch: int) -> int:
-        """The sequence that is expected next."""
-        del principal
-        with self._database.write() as tx:
-            return tx.captured.expected(agent, epoch)
-
     def add(
         self,
         principal: Principal,

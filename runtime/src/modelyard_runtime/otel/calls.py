@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, use_span
 
 from modelyard_runtime.http.server import Request, Response
@@ -115,9 +115,3 @@ class Tracing:
                     return run(**arguments)
 
             scorer.run = traced
-
-
-def current_ids() -> tuple[int, int]:
-    """Trace and span of this thread or coroutine; zeros where there are none."""
-    context = trace.get_current_span().get_span_context()
-    return context.trace_id, context.span_id
