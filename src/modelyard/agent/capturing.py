@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,9 @@ _MOST_OUTGOING = 1 << 30
 """Bytes of sealed files that wait for the server; beyond them segments stay as they are, and the
 bounds of those who write them hold."""
 _MOST_KNOWN = 10_000
+_MOST_WRITERS = 3000
+"""Of one folder: two for each of as many workers as there may be, and more is a script's doing."""
+_MOST_TALLIES = 10_000
 _REPORT_EVERY = 3.0
 _SOURCE, _RECORDS = "source.json", "records"
 _KNOWN = TypeAdapter(dict[str, KnownDeployment])
@@ -256,7 +260,9 @@ class CaptureShipper:
         for manifest in self._outgoing():  # of a sealer that has outlived the agent before
             waiting[Segment.model_validate_json(manifest.read_bytes()).service] += 1
         report = CaptureReport(
-            epoch=self._position.epoch, tallies=tuple(counted.values()), waiting=waiting
+            epoch=self._position.epoch,
+            tallies=tuple(counted.values())[:_MOST_TALLIES],
+            waiting=waiting,
         )
         now = time.monotonic()
         is_news = report != self._reported or now - self._reported_at > _REPORT_EVERY
@@ -283,9 +289,11 @@ def _run_sealing(job: Job) -> subprocess.CompletedProcess[bytes]:
 
 def _count(folder: RecordFolder, counted: dict[str, Tally], waiting: Counter[UUID]) -> None:
     """Add what is in a folder: counts by the tally's id, and segments."""
-    for path in sorted(folder.folder.glob(f"*{tallies.ENDING}")):
+    for path in sorted(folder.folder.glob(f"*{tallies.ENDING}"))[:_MOST_WRITERS]:
         counts = tallies.read_tally(path)
-        if counts is not None:
+        if counts is None:
+            continue
+        with suppress(ValidationError):  # nobody has counted that
             counted[counts.id] = Tally(
                 **counts._asdict(), service=folder.service, service_name=folder.service_name
             )

@@ -41,6 +41,10 @@ class Segment(Value):
     digest: Digest
 
 
+Count = Annotated[int, Field(ge=-(1 << 48), le=1 << 48)]
+"""Bounded, so that sums of many fit into a row's number: the files of some are a script's."""
+
+
 class Tally(Value):
     """What one writer has counted: what became of requests."""
 
@@ -48,10 +52,10 @@ class Tally(Value):
     """Of the writer's file."""
     service: UUID
     service_name: ServiceName
-    answered: int
-    captured: int
-    sampled_out: int
-    dropped: int
+    answered: Count
+    captured: Count
+    sampled_out: Count
+    dropped: Count
 
 
 class Account(Value):

@@ -181,3 +181,10 @@ def test_of_a_replica_that_never_recorded_nothing_is_left(host: Host) -> None:
     host.shipper.pump([])
     assert host.server.reports == []
     assert [path.name for path in ended.iterdir()] == ["r1.1"]
+
+
+def test_counts_that_nobody_can_have_counted_are_not_told(host: Host) -> None:
+    Tally(host.spool / "a.tally").add(captured=1 << 60)
+    Tally(host.spool / "b.tally").add(captured=3)
+    host.pump()
+    assert [tally.captured for tally in host.server.reports[0].tallies] == [3]
