@@ -258,7 +258,7 @@ def _worse(view: _View, found: Finding, replicas: list[Replica]) -> Cause:
             *told,
         ),
         fix="What served before serves again, as it did. Where this is as it is to be, such as a "
-        "larger model that takes its time, switch `judged` off for the service.",
+        "larger model that takes its time, update it with `--unjudged` (`judged: false`).",
     )
 
 

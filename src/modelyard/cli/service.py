@@ -176,15 +176,15 @@ def history(name: parameters.ServiceName, form: output.Output = output.Format.TA
     """Show what a service was asked to be, and what became of it."""
     with session.client() as yard:
         changes = yard.services.history(name)
-    titles = ("GENERATION", "IMAGE", "SETTINGS", "HOW", "OUTCOME", "BY", "AT (UTC)", "WHY")
+    titles = ("GENERATION", "AT (UTC)", "OUTCOME", "BY", "IMAGE", "HOW", "SETTINGS", "WHY")
     before = {later.generation: earlier for later, earlier in pairwise(changes)}
 
     def row(change: ServiceChange) -> list[output.Cell]:
         changed = ", ".join(altered(change, before.get(change.generation)))
         by = change.by or "modelyard"
         return [
-            *(change.generation, _images(change.traffic) or change.image, changed),
-            *(change.rollout, change.outcome, by, change.at, change.reason),
+            *(change.generation, change.at, change.outcome, by),
+            *(_images(change.traffic) or change.image, change.rollout, changed, change.reason),
         ]
 
     show_all(form, changes, titles, row)

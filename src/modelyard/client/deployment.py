@@ -383,7 +383,7 @@ def _source(model: str | os.PathLike[str] | Model | ModelSource) -> str | dict[s
 def _file_changes(latest: Model | None, files: Sequence[LocalFile]) -> tuple[str, ...]:
     """What differs between the latest version and local files; hashed only if sizes agree."""
     if latest is None:
-        return ("there is none",)
+        return ("it is the first",)
     there = {file.path: file for file in latest.files}
     here = {file.place: file for file in files}
     changes = [f"{path} is new" for path in here.keys() - there.keys()]

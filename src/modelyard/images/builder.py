@@ -120,7 +120,8 @@ class ImageBuilder:
         Raises:
             BuildFailed: There are none; `details["cause"]` says why.
         """
-        log(f"locking {len(requirements)} requirements")
+        count = len(requirements)
+        log(f"locking {count} requirement{'s' * (count != 1)}")
         with full_disk_as_cause():
             lock = self._environments.lock(requirements, interpreter, request.allow_sources)
         pins = (f"{package.name} {package.version}" for package in lock.packages)

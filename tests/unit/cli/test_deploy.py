@@ -38,7 +38,7 @@ class TestDeploy:
 
     def test_tells_steps(self, run: Run) -> None:
         shown = run(*DEPLOY, "--sample", "[1]").stderr.splitlines()
-        assert "model digits:1: registered (there is none)" in shown
+        assert "model digits:1: registered (it is the first)" in shown
         assert "image digits:1: built" in shown
         assert "service digits: deployed" in shown
         shown = run(*DEPLOY, "--sample", "[1]").stderr.splitlines()
@@ -117,7 +117,7 @@ class TestPlan:
         shown = [line.split() for line in run(*DEPLOY, "--plan").stdout.splitlines()]
         assert shown == [
             ["ACTION", "KIND", "NAME", "BECAUSE"],
-            ["register", "model", "digits", "there", "is", "none"],
+            ["register", "model", "digits", "it", "is", "the", "first"],
             ["build", "image", "digits"],
             ["deploy", "service", "digits"],
         ]
