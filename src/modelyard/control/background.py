@@ -72,7 +72,8 @@ class Background:
         if found.kind not in CANCELLABLE:
             raise Conflict(
                 f"{found.kind} of {found.resource} cannot be cancelled",
-                hint="only what leaves nothing behind: building, profiling and moving images",
+                hint="only what leaves nothing behind can: building, profiling and moving images; "
+                "`modelyard service rollback` takes a change of a service back",
             )
         if not found.state.ended:
             self._unwanted.add(operation)

@@ -84,6 +84,8 @@ def _place(problem: ErrorDetails) -> str:
 def _bound(problem: ErrorDetails, spec: type[BaseModel] | None) -> str:
     """What a number has to be, `it has to be at least 64.0 MiB`; empty: it is not about a bound."""
     context = problem.get("ctx", {})
+    if problem["type"] == "too_short":
+        return f"it has to have at least {context['min_length']}"
     bound = next((name for name in _BOUNDS if name in context), None)
     if bound is None:
         return ""

@@ -176,8 +176,9 @@ class TestCancel:
             update = tx.operations.add(
                 "default", OperationKind.SERVICE_UPDATE, "service iris", "owner"
             )
-        with pytest.raises(Conflict, match="cannot be cancelled"):
+        with pytest.raises(Conflict, match="cannot be cancelled") as refused:
             yard.background.cancel(OWNER, update.id)
+        assert "service rollback" in refused.value.hint
         with pytest.raises(NotFound):
             yard.background.cancel(OWNER, uuid4())
 

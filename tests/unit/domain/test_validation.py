@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
 from modelyard.errors import InvalidRequest
@@ -44,6 +45,11 @@ def test_bounds_are_told_as_people_write_them(fields: dict[str, Any], sentence: 
     with pytest.raises(InvalidRequest) as caught:
         compose(ServiceSettings, fields, "the service")
     assert sentence in caught.value.message
+
+
+def test_an_empty_list_is_told_how_many_there_have_to_be() -> None:
+    with pytest.raises(InvalidRequest, match=r"`steps`: it has to have at least 1$"):
+        compose(Canary, {"steps": []}, "the canary")
 
 
 def test_bounds_are_told_of_what_is_inside() -> None:
