@@ -22,9 +22,12 @@ _OURS = frozenset(
         "server-timing",
         "transfer-encoding",
         "upgrade",
+        "x-modelyard-capture",
+        "x-modelyard-deployment",
         "x-ms-client-request-id",
         "x-ms-request-id",
         "x-ms-run-fn-exec-ms",
+        "x-prediction-id",
         "x-request-id",
     }
 )
