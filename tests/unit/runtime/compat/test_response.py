@@ -56,7 +56,16 @@ def test_a_server_error_counts_as_a_failure_of_run(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Content-Length", "transfer-encoding", "Connection", "X-Request-ID", "Date"]
+    "name",
+    [
+        "Content-Length",
+        "transfer-encoding",
+        "Connection",
+        "X-Request-ID",
+        "Date",
+        "X-Modelyard-Capture",
+        "X-Prediction-Id",
+    ],
 )
 def test_what_the_server_says_is_not_the_scripts_to_say(name: str) -> None:
     headers = sent("x", 200, {name: "7"}).headers
