@@ -103,7 +103,7 @@ class Captures:
         Raises:
             NotFound: Nothing was captured of that service.
             InvalidRequest: The SQL is wrong, or more than a `SELECT`.
-            Unavailable: It takes too long.
+            Unavailable: It takes too long, or a file is gone.
         """
         segments = self.segments(principal, asked.service, asked.since, asked.until)
         if not segments:
@@ -116,15 +116,19 @@ class Captures:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             answer = Path(folder) / "answer"
-            _run(
-                Question(
-                    sql=asked.sql,
-                    files=tuple(self._files.path(segment) for segment in segments),
-                    form=asked.form,
-                    most_rows=asked.most_rows,
-                    answer=answer,
-                )
+            files = tuple(self._files.path(segment) for segment in segments)
+            question = Question(
+                sql=asked.sql,
+                files=files,
+                form=asked.form,
+                most_rows=asked.most_rows,
+                answer=answer,
             )
+            try:
+                _run(question)
+            except InvalidRequest:  # which blames the SQL
+                _refuse_missing(files)
+                raise
             yield answer
 
     def expire(self, workspace: str, now: datetime, days: float, most: int) -> int:
@@ -231,6 +235,16 @@ def _run(question: Question) -> None:
         hint="ask with one SELECT from `requests`; `SELECT * FROM requests LIMIT 1` shows what "
         "there is",
     )
+
+
+def _refuse_missing(files: Sequence[Path]) -> None:
+    missing = [path for path in files if not path.exists()]
+    if missing:
+        raise Unavailable(
+            f"{len(missing)} files of records are gone, such as `{missing[0].name}`",
+            hint="ask again: they may have been deleted meanwhile, for their age or their size; "
+            "put back what somebody has taken away, or ask with --since about what is there",
+        )
 
 
 def _out_of_step(agent: str, sequence: int, expected: int) -> Conflict:

@@ -15,7 +15,7 @@ from modelyard.capture.files import CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
-from modelyard.errors import Conflict, IntegrityError, NotFound
+from modelyard.errors import Conflict, IntegrityError, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReport
 from modelyard.store import Database
 
@@ -102,6 +102,20 @@ def test_what_is_not_what_it_says_is_refused(
     with (
         pytest.raises(NotFound, match="of service `digits`"),
         captures.ask(agent, AskCaptured(sql="SELECT 1", service="digits")),
+    ):
+        pass
+
+
+def test_a_file_that_is_gone_is_not_blamed_on_the_sql(
+    captures: Captures, agent: Principal, tmp_path: Path
+) -> None:
+    first, *_ = segments(tmp_path / "host")
+    send(captures, agent, tmp_path / "host", first, 0)
+    (file,) = (tmp_path / "captured").rglob("*.parquet")
+    file.unlink()
+    with (
+        pytest.raises(Unavailable, match=first.name),
+        captures.ask(agent, AskCaptured(sql="SELECT 1")),
     ):
         pass
 
