@@ -89,7 +89,7 @@ class TestServing:
             assert failure["code"] == "sample_failed"
             assert failure["evidence"][-1] == "ValueError: secret"
             assert running.status["phase"] == "ready"
-            assert "request the-id: `run()` raised\nTraceback" in running.log.read_text()
+            assert "the-id: `run()` raised\nrequest the-id: Traceback" in running.log.read_text()
 
     def test_prints_reach_the_log_at_once(self) -> None:
         with replica(ECHO) as running:
