@@ -264,6 +264,8 @@ class Services:
         self._certificates.refuse_unusable(before.settings)
         wanted = before.traffic or {before.image: 100}
         line = f"going back to {_in_words(wanted)}, as of generation {before.generation}"
+        if service.settings != before.settings:
+            line += f", {_changing(service.settings, before.settings)}"
         return self._share(tx, principal, service, wanted, before.settings, line)
 
     def history(self, principal: Principal, name: str) -> tuple[ServiceChange, ...]:

@@ -271,6 +271,11 @@ def test_the_log_tells_what_changes(yard: Yard) -> None:
     begins, _, ready = told(UpdateService(image=second.reference))
     assert begins == "updating to iris:2"
     assert ready == "iris:2 is ready: 1 replica"
+    told(UpdateService(settings=SettingsChange(memory=1 << 29)))
+    back = yard.services.rollback(OWNER, "iris")
+    assert (
+        yard.log(back.operation)[0] == "going back to iris:2, as of generation 3, changing memory"
+    )
 
 
 def test_why_an_update_went_back_is_told_with_what_was_seen(yard: Yard) -> None:
