@@ -203,7 +203,11 @@ Replicas = Annotated[
     typer.Option(help="Running copies; with --max-replicas the least of them.", metavar="N"),
 ]
 MaxReplicas = Annotated[
-    int | None, typer.Option(help="Let copies come with the load, up to so many.", metavar="N")
+    int | None,
+    typer.Option(
+        help="Let copies come with the load, up to so many; as many as --replicas: no more come.",
+        metavar="N",
+    ),
 ]
 IdleTime = Annotated[
     str | None,
