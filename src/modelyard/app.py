@@ -130,7 +130,8 @@ def compose(settings: Settings) -> Parts:
         certificates=certificates,
     )
     captured = home / "captured"
-    captures = Captures(database, CapturedFiles(captured), captured / ".answers")
+    captures = Captures(database, CapturedFiles(captured), captured / ".answers", hashing)
+    captures.recover(WORKSPACE)
     expire = partial(
         captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def test_records_come_home_and_answer_sql(
         yard.services.score("seen", {"number": number})
     with pytest.raises(modelyard.ScoringFailed):
         yard.services.score("seen", [1])
+    deadline = time.monotonic() + 60
+    while not yard.captures.list("seen") and time.monotonic() < deadline:
+        time.sleep(0.1)  # `verify` knows no service that nothing has come in of
     assert whole(yard.captures.verify("seen")) == (21, 21, 0, 0)
 
     rows: list[dict[str, Any]] = json.loads(
@@ -88,3 +92,9 @@ def test_records_come_home_and_answer_sql(
     assert "there are records of: seen" in command(
         "query", "SELECT 1", "--service", "nobody", fails=True
     )
+
+    gone = json.loads(command("forget", "seen", "--where", "number=3", "-o", "json"))
+    assert gone["requests"] in (1, 2)  # in the clear, and hashed if it was in the sample
+    account = yard.captures.verify("seen")
+    assert (whole(account)[1], account.forgotten) == (captured, gone["requests"])
+    assert yard.captures.forget("seen", "number", 3).requests == 0

@@ -15,9 +15,9 @@ from pydantic import AwareDatetime, ValidationError
 from modelyard.api.access import AgentCaller, Owner
 from modelyard.capture.files import Arrival
 from modelyard.control.captures import Captures
-from modelyard.domain.captured import Account, Segment
+from modelyard.domain.captured import Account, Forgotten, Segment
 from modelyard.errors import InvalidRequest
-from modelyard.schemas import AnswerForm, AskCaptured, CaptureReceipt, CaptureReport
+from modelyard.schemas import AnswerForm, AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
 
 _TYPES = {
     AnswerForm.JSON: "application/json",
@@ -57,6 +57,11 @@ def routes(captures: Captures) -> APIRouter:
     def account(caller: Owner, service: str) -> Account:
         """What became of the requests to a service."""
         return captures.account(caller, service)
+
+    @router.post("/services/{service}/forget")
+    def forget(caller: Owner, service: str, body: ForgetCaptured) -> Forgotten:
+        """Delete the records of requests that have a value in a field."""
+        return captures.forget(caller, service, body)
 
     return router
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
@@ -73,6 +74,8 @@ class CapturedFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._arriving = folder / ".arriving"
+        self.rewriting = folder / ".rewriting"
+        """Files that take the places of others of the same segments, once these are agreed on."""
 
     @contextmanager
     def receive(self) -> Iterator[Arrival]:
@@ -136,6 +139,33 @@ class CapturedFiles:
         for path in strays:
             path.unlink(missing_ok=True)
         return len(strays)
+
+    def replace(self, segment: Segment) -> None:
+        """Put the new file of a segment in the place of the old one.
+
+        Raises:
+            Unavailable: The disk does not let it.
+        """
+        path = self.path(segment)
+        try:
+            sync_folder(self.rewriting)
+            (self.rewriting / path.name).replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def rewritten(self) -> dict[str, str]:
+        """Digests of the new files that are there, by the names of their segments."""
+        found = {}
+        for path in self.rewriting.glob(f"*{ENDING}"):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.stem] = f"sha256:{digest}"
+        return found
+
+    def clear_rewritten(self) -> None:
+        """Delete the new files that nobody wants."""
+        shutil.rmtree(self.rewriting, ignore_errors=True)
 
     def delete(self, segment: Segment) -> None:
         """Remove a segment; no error when it is gone."""

@@ -1,11 +1,11 @@
-"""What the two programs of this folder are told. Those that tell them need no DuckDB for it."""
+"""What the programs of this folder are told. Those that tell them need no DuckDB for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from uuid import UUID
 
-from modelyard.domain.values import Value
+from modelyard.domain.values import Digest, Value
 from modelyard.schemas import AnswerForm
 
 
@@ -55,3 +55,29 @@ class Question(Value):
     """File to write."""
     seconds: int = 60
     """Processor time, after which it is ended."""
+
+
+class Forgetting(Value):
+    """Which records are to go from which files."""
+
+    files: tuple[Path, ...]
+    folder: Path
+    """Where the new files go, under the same names."""
+    field: str
+    """As in a rule of a service."""
+    value: str | int | float | bool
+    key: str
+    """Of hashes, hexadecimal: a hashed value is the same."""
+
+
+class Rewritten(Value):
+    """A new file."""
+
+    name: str
+    """Of the segment."""
+    size: int
+    digest: Digest
+    rows: int
+    requests: int
+    forgotten: int
+    """Requests whose records went with this file; each counts in one."""

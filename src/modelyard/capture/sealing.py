@@ -282,8 +282,13 @@ def _write_parquet(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -
                 file.name, columns=read, format="newline_delimited", maximum_object_size=128 << 20
             )
             source.project(columns).write_parquet(str(part), compression="zstd", overwrite=True)
+    return finished(part, folder / f"{name}.parquet")
+
+
+def finished(part: Path, target: Path) -> tuple[int, str]:
+    """Give a file its name once it is on the disk; its size and digest."""
     found = _digest(part)
-    part.replace(folder / f"{name}.parquet")
+    part.replace(target)
     return found
 
 

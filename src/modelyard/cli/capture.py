@@ -127,6 +127,41 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def forget(
+    service: parameters.ServiceName,
+    where: Annotated[
+        str,
+        typer.Option(
+            help="Field and value, `customer_id=7`; of a hashed one what it was.",
+            metavar="FIELD=VALUE",
+        ),
+    ],
+    form: output.Output = output.Format.TABLE,
+) -> None:
+    """Delete the records of all requests that have a value in a field, for ever.
+
+    It is looked for in inputs, outputs and what scripts have collected.
+    """
+    field, is_given, value = where.partition("=")
+    if not is_given:
+        raise typer.BadParameter("write `FIELD=VALUE`", param_hint="--where")
+    with session.client() as yard:
+        forgotten = yard.captures.forget(service, field, value)
+    if form is output.Format.JSON:
+        output.data_json(forgotten.model_dump(mode="json"))
+        return
+    output.fields(
+        [
+            ("requests forgotten", forgotten.requests),
+            ("records deleted", forgotten.rows),
+            ("files written anew", forgotten.segments),
+        ]
+    )
+    if forgotten.waiting:
+        output.say("some records are still on their way: run it again when they are here")
+
+
 def _show_account(account: Account) -> None:
     output.fields(
         [
@@ -137,6 +172,7 @@ def _show_account(account: Account) -> None:
             ("dropped", account.dropped),
             ("missing", max(account.missing, 0)),
             ("doubled", account.doubled),
+            ("forgotten", account.forgotten or None),
             ("with a body withheld", account.withheld or None),
             ("without an answer", max(-account.missing, 0) or None),
             ("segments on their way", account.waiting or None),

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
-from modelyard.domain.captured import Account, Segment
+from modelyard.domain.captured import Account, Forgotten, Segment
 from modelyard.domain.validation import compose
 from modelyard.errors import Conflict, InvalidRequest
-from modelyard.schemas import AnswerForm, AskCaptured, CapturedTable
+from modelyard.schemas import AnswerForm, AskCaptured, CapturedTable, ForgetCaptured
 
 _SEGMENTS = TypeAdapter(tuple[Segment, ...])
 _PAUSE = 0.5
@@ -119,6 +119,30 @@ class Captures:
             if (is_news and account.is_final) or time.monotonic() > deadline:
                 return account
             time.sleep(_PAUSE)
+
+    def forget(self, service: str, field: str, value: str | float | bool) -> Forgotten:
+        """Delete the records of all requests that have a value in a field, for ever.
+
+        Args:
+            service: Its name.
+            field: A key of the JSON at any depth, `customer_id`, or the last keys of its path,
+                `customer.id`; of inputs, outputs, or what a script has collected.
+            value: What it is there; where it was hashed, what it was. `7` and `"7"` are the same.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+            InvalidRequest: The field is none.
+            Unavailable: It takes too long, or the disk is full; nothing has changed.
+        """
+        wanted = compose(ForgetCaptured, {"field": field, "value": value}, "what to forget")
+        response = self._connection.request(
+            "POST",
+            f"/capture/services/{service}/forget",
+            content=wanted.model_dump_json().encode(),
+            headers={"Content-Type": "application/json"},
+            repeatable=True,
+        )
+        return parse(Forgotten, response)
 
     def _ask(self, asked: AskCaptured) -> httpx2.Response:
         content = asked.model_dump_json(exclude_unset=True).encode()

@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import orjson
 
 from modelyard.capture.files import Arrival, CapturedFiles
-from modelyard.capture.jobs import Question
-from modelyard.domain.captured import Account, Segment
+from modelyard.capture.jobs import Forgetting, Question, Rewritten
+from modelyard.domain.captured import Account, Forgotten, Segment
 from modelyard.domain.principal import Principal
 from modelyard.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport
+from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
 from modelyard.store import Database
 
 _STRAY = timedelta(hours=1)
@@ -39,12 +40,18 @@ class Captures:
         database: The manifest.
         files: The records.
         scratch: Folder for answers on their way.
+        hashing: The key of values that are recorded as hashes.
     """
 
-    def __init__(self, database: Database, files: CapturedFiles, scratch: Path) -> None:
+    def __init__(
+        self, database: Database, files: CapturedFiles, scratch: Path, hashing: bytes
+    ) -> None:
         self._database = database
         self._files = files
         self._scratch = scratch
+        self._hashing = hashing
+        self._changing = Lock()
+        """Held by whoever deletes."""
 
     def receive(self) -> AbstractContextManager[Arrival]:
         """Begin to take a file in."""
@@ -140,6 +147,10 @@ class Captures:
             days: Files go whose last record is older; 0: none for their age.
             most: Bytes that may stay; 0: none go for their size.
         """
+        with self._changing:
+            return self._expire(workspace, now, days, most)
+
+    def _expire(self, workspace: str, now: datetime, days: float, most: int) -> int:
         with self._database.read() as tx:
             segments = tx.captured.segments(workspace)
         kept = sum(segment.size for segment in segments)
@@ -168,6 +179,64 @@ class Captures:
         with self._database.read() as tx:
             return tx.captured.live()
 
+    def forget(self, principal: Principal, service: str, wanted: ForgetCaptured) -> Forgotten:
+        """Delete the records of requests to a service that have a value in a field.
+
+        It is looked for in inputs, outputs and what scripts have collected, in the clear and
+        hashed. The other records of each file go into a new one, the manifest changes for all
+        files at once, and then the new ones replace the old ones.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+            Unavailable: It takes too long, or the disk is full; nothing has changed.
+        """
+        with self._changing:
+            self._replace_rewritten(principal.workspace)
+            segments = {one.name: one for one in self.segments(principal, service)}
+            if not segments:
+                self._refuse_nothing(principal, service)
+            self._files.rewriting.mkdir(mode=0o700, parents=True, exist_ok=True)
+            rewritten = _rewrite(
+                Forgetting(
+                    files=tuple(map(self._files.path, segments.values())),
+                    folder=self._files.rewriting,
+                    field=wanted.field,
+                    value=wanted.value,
+                    key=self._hashing.hex(),
+                )
+            )
+            rows = 0
+            with self._database.write() as tx:
+                for one in rewritten:
+                    old = segments[one.name]
+                    new = old.model_copy(update=one.model_dump(exclude={"forgotten"}))
+                    tx.captured.rewrite(principal.workspace, new, one.forgotten)
+                    rows += old.rows - new.rows
+                waiting = tx.captured.waiting(principal.workspace, service).segments
+            self._replace_rewritten(principal.workspace)
+        return Forgotten(
+            requests=sum(one.forgotten for one in rewritten),
+            rows=rows,
+            segments=len(rewritten),
+            waiting=waiting,
+        )
+
+    def recover(self, workspace: str) -> None:
+        """End what a killed server had begun to forget; at start."""
+        with self._changing:
+            self._replace_rewritten(workspace)
+
+    def _replace_rewritten(self, workspace: str) -> None:
+        """Put new files that the manifest has in their places, and delete others."""
+        digests = self._files.rewritten()
+        if digests:
+            with self._database.read() as tx:
+                segments = tx.captured.segments(workspace)
+            for segment in segments:
+                if digests.get(segment.name) == segment.digest:
+                    self._files.replace(segment)
+        self._files.clear_rewritten()
+
     def account(self, principal: Principal, service: str) -> Account:
         """What became of the requests to a service, by reading every record.
 
@@ -179,9 +248,10 @@ class Captures:
                 self._refuse_nothing(principal, service)
             totals = tx.captured.totals(principal.workspace, service)
             deleted = tx.captured.deleted_requests(principal.workspace, service)
+            forgotten = tx.captured.forgotten_requests(principal.workspace, service)
             waiting = tx.captured.waiting(principal.workspace, service)
             segments = tx.captured.segments(principal.workspace, service)
-        captured = deleted
+        captured = deleted + forgotten
         doubled = withheld = 0
         if segments:
             with self.ask(principal, AskCaptured(sql=_COUNT, service=service)) as path:
@@ -196,6 +266,7 @@ class Captures:
             sampled_out=totals.sampled_out,
             dropped=totals.dropped,
             doubled=doubled,
+            forgotten=forgotten,
             withheld=withheld,
             waiting=waiting.segments,
             as_of=waiting.as_of,
@@ -245,6 +316,30 @@ def _refuse_missing(files: Sequence[Path]) -> None:
             hint="ask again: they may have been deleted meanwhile, for their age or their size; "
             "put back what somebody has taken away, or ask with --since about what is there",
         )
+
+
+def _rewrite(job: Forgetting) -> list[Rewritten]:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "modelyard.capture.forgetting"],
+            input=job.model_dump_json().encode(),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _not_forgotten("it took too long") from None
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise _not_forgotten(words[-1][:500] if words else f"status {done.returncode}")
+    return [Rewritten.model_validate_json(line) for line in done.stdout.splitlines()]
+
+
+def _not_forgotten(why: str) -> Unavailable:
+    return Unavailable(
+        f"captured records cannot be written anew, and nothing has changed: {why}",
+        hint="see to the disk and the memory of the server, and try again",
+    )
 
 
 def _out_of_step(agent: str, sequence: int, expected: int) -> Conflict:

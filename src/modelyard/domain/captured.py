@@ -58,6 +58,19 @@ class Tally(Value):
     dropped: Count
 
 
+class Forgotten(Value):
+    """What was deleted of the captured records of a service, at once."""
+
+    requests: int
+    """Those of which the records went."""
+    rows: int
+    """Of all records, what a script has collected included."""
+    segments: int
+    """Files that were written anew."""
+    waiting: int
+    """Segments that were still on their hosts at the last report: there may be more in them."""
+
+
 class Account(Value):
     """What became of the requests to a service that were answered while capture was on.
 
@@ -74,6 +87,8 @@ class Account(Value):
     """Those whose record was thrown away because there was no room."""
     doubled: int
     """Records beyond the first of the same answer."""
+    forgotten: int = 0
+    """Of the captured ones, those whose records were deleted by `forget`."""
     withheld: int = 0
     """Records without a body that a rule could not be applied to."""
     waiting: int

@@ -15,7 +15,7 @@ from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
 from modelyard.domain.profile import Goal
 from modelyard.domain.rollout import Canary
-from modelyard.domain.service import Network, Service, ServiceSettings
+from modelyard.domain.service import FieldPath, Network, Service, ServiceSettings
 from modelyard.domain.values import (
     Bytes,
     Description,
@@ -337,6 +337,15 @@ class AskCaptured(Spec):
     form: AnswerForm = AnswerForm.JSON
     most_rows: int | None = Field(None, ge=1)
     """Rows of the answer; further ones are left out."""
+
+
+class ForgetCaptured(Spec):
+    """Which captured records of a service are to be deleted."""
+
+    field: FieldPath
+    """As in `capture_hash`: `customer_id`, or `customer.id`."""
+    value: str | int | float | bool
+    """What it is there; where it was hashed, what it was."""
 
 
 class CapturedTable(Value):

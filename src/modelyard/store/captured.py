@@ -51,7 +51,9 @@ class Captured(Repository):
         if self.has(workspace, segment.name):
             return False
         fields = {name: getattr(segment, name) for name in _FIELDS}
-        self._session.add(CaptureSegmentRow(workspace=workspace, deleted=False, **fields))
+        self._session.add(
+            CaptureSegmentRow(workspace=workspace, forgotten=0, deleted=False, **fields)
+        )
         self._session.flush()
         return True
 
@@ -95,6 +97,24 @@ class Captured(Repository):
         row = self._session.scalars(query).one()
         row.deleted = True
         self._session.flush()
+
+    def rewrite(self, workspace: str, new: Segment, forgotten: int) -> None:
+        """A segment has another file, without the records of so many requests."""
+        query = select(CaptureSegmentRow).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.name == new.name
+        )
+        row = self._session.scalars(query).one()
+        row.size, row.digest = new.size, new.digest
+        row.rows, row.requests = new.rows, new.requests
+        row.forgotten += forgotten
+        self._session.flush()
+
+    def forgotten_requests(self, workspace: str, service: str) -> int:
+        """How many requests to a service there were records of that were forgotten."""
+        query = select(func.coalesce(func.sum(CaptureSegmentRow.forgotten), 0)).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.service_name == service
+        )
+        return int(self._session.scalar(query) or 0)
 
     def deleted_requests(self, workspace: str, service: str) -> int:
         """How many requests to a service there were records of that were deleted."""

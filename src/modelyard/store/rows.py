@@ -597,6 +597,8 @@ class CaptureSegmentRow(Base):
     size: Mapped[int] = mapped_column(Sequence)
     digest: Mapped[str] = mapped_column(DIGEST)
     requests: Mapped[int] = mapped_column(Sequence)
+    forgotten: Mapped[int] = mapped_column(Sequence, server_default="0")
+    """Requests whose records were taken out of the file."""
     deleted: Mapped[bool]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,15 @@ from modelyard.capture.files import CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
+from modelyard.domain.values import digest_of
 from modelyard.errors import Conflict, IntegrityError, NotFound, Unavailable
-from modelyard.schemas import AskCaptured, CaptureReport
+from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
 from modelyard.store import Database
+from modelyard.store.captured import Captured
+from modelyard_runtime.capture.records import Collected
+from modelyard_runtime.capture.rules import hash_value
+
+KEY = b"key"
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def captures(tmp_path: Path) -> Captures:
     database.migrate()
     with database.write() as tx:
         tx.agents.ensure(WORKSPACE, AGENT)
-    return Captures(database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers")
+    return Captures(database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers", KEY)
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -137,3 +144,125 @@ def test_what_a_killed_server_has_left_goes_after_a_while(
     left = sorted(path.stem for path in folder.rglob("*") if path.is_file())
     assert left == sorted((known.name, deleted.name))
     assert list((tmp_path / "answers").iterdir()) == []
+
+
+class TestForget:
+    """Two files: of a worker, and of the gateway, which knows better of one of the requests."""
+
+    WANTED = ForgetCaptured(field="id", value="7")
+
+    @pytest.fixture
+    def sealed(self, captures: Captures, agent: Principal, tmp_path: Path) -> list[Segment]:
+        folder = tmp_path / "host"
+        folder.mkdir()
+        hashed = b'{"id": "%b"}' % hash_value(7, KEY).encode()
+        at = int(NOON.timestamp() * 1e6)
+        seal(
+            folder,
+            write(
+                folder / "spool",
+                "00001-worker-0",
+                answered("clear", input=b'{"rows": [{"id": 8}, {"id": 7}]}'),
+                answered("hashed", input=hashed),
+                answered("other", input=b'{"id": 8, "age": 7}'),
+                answered("bytes", input=b"7"),
+                answered("lost", input=b'{"id": 9}'),
+                Collected(at, "other", "inputs", b'[{"age": 7}]'),
+                Collected(at, "clear", "inputs", b'[{"age": 7}]'),
+                Collected(at, "", "inputs", b'[{"id": 7}, {"id": 8}]'),
+            ),
+        )
+        lost = answered("lost", deployment="d1", output=b'{"id": 7}')
+        seal(folder, write(folder / "spool", "00002-gateway-0", lost), deployment="", replica="")
+        sealed = seal(folder)
+        for sequence, segment in enumerate(sealed):
+            send(captures, agent, folder, segment, sequence)
+        counted = {"answered": 5, "captured": 6, "sampled_out": 0, "dropped": 0}
+        one = sealed[0]
+        tally = Tally(id="0" * 16, service=one.service, service_name="digits", **counted)
+        captures.report(agent, AGENT, CaptureReport(epoch=1, tallies=(tally,)))
+        return sealed
+
+    def left(self, captures: Captures, agent: Principal) -> list[Any]:
+        sql = (
+            "SELECT prediction_id FROM requests UNION ALL "
+            "SELECT data->>'id' FROM collected ORDER BY ALL"
+        )
+        with captures.ask(agent, AskCaptured(sql=sql)) as path:
+            return [row[0] for row in json.loads(path.read_bytes())["rows"]]
+
+    def check(self, captures: Captures, agent: Principal, tmp_path: Path) -> None:
+        assert self.left(captures, agent) == ["8", "bytes", "other", None]
+        account = captures.account(agent, "digits")
+        assert (account.captured, account.forgotten) == (5, 3)
+        assert (account.missing, account.doubled) == (0, 0)
+        files = list((tmp_path / "captured").rglob("*.parquet"))
+        assert {digest_of(path.read_bytes()) for path in files} == {
+            segment.digest for segment in captures.segments(agent)
+        }
+
+    @pytest.mark.usefixtures("sealed")
+    def test_records_of_a_value_go_and_stay_counted(
+        self, captures: Captures, agent: Principal, tmp_path: Path
+    ) -> None:
+        gone = captures.forget(agent, "digits", self.WANTED)
+        assert (gone.requests, gone.rows, gone.segments) == (3, 6, 2)
+        self.check(captures, agent, tmp_path)
+        again = captures.forget(agent, "digits", self.WANTED)
+        assert (again.requests, again.rows, again.segments) == (0, 0, 0)
+        self.check(captures, agent, tmp_path)
+        captures.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
+        account = captures.account(agent, "digits")
+        assert (account.captured, account.forgotten, account.missing) == (5, 3, 0)
+
+    @pytest.mark.usefixtures("sealed")
+    @pytest.mark.parametrize("kept", [0, 1])
+    def test_what_a_killed_server_has_begun_is_ended(
+        self,
+        captures: Captures,
+        agent: Principal,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        kept: int,
+    ) -> None:
+        replaced: list[Segment] = []
+        replace = CapturedFiles.replace
+
+        def killed(files: CapturedFiles, segment: Segment) -> None:
+            if len(replaced) == kept:
+                raise KeyboardInterrupt
+            replaced.append(segment)
+            replace(files, segment)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(CapturedFiles, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                captures.forget(agent, "digits", self.WANTED)
+        captures.recover(WORKSPACE)
+        self.check(captures, agent, tmp_path)
+        assert captures.forget(agent, "digits", self.WANTED).requests == 0
+
+    def test_before_the_manifest_says_so_nothing_has_changed(
+        self,
+        captures: Captures,
+        agent: Principal,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        sealed: list[Segment],
+    ) -> None:
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Captured, "rewrite", killed)
+            with pytest.raises(KeyboardInterrupt):
+                captures.forget(agent, "digits", self.WANTED)
+        captures.recover(WORKSPACE)
+        assert captures.segments(agent) == tuple(sealed)
+        assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 2
+        assert captures.forget(agent, "digits", self.WANTED).requests == 3
+        self.check(captures, agent, tmp_path)
+
+    def test_nothing_captured(self, captures: Captures, agent: Principal) -> None:
+        with pytest.raises(NotFound, match="of service `digits`"):
+            captures.forget(agent, "digits", self.WANTED)

@@ -1,0 +1,138 @@
+"""`python -m modelyard.capture.forgetting`: writes files of records anew, without some of them.
+
+It reads a `Forgetting` from stdin and tells of each new file in a line of stdout, a `Rewritten`.
+The files themselves stay as they are: whoever asked puts the new ones in their places.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from modelyard.capture.jobs import Forgetting, Rewritten
+from modelyard.capture.sealing import SCRIPT, finished
+from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
+
+_BATCH = 1000
+_GATEWAY, _WORKER = "gateway", "worker"
+
+
+class _Search(Rules):
+    """Looks for one value of a field, in the clear or hashed."""
+
+    __slots__ = ("_wanted", "found")
+
+    def __init__(self, field: str, value: Any, key: bytes) -> None:
+        super().__init__((), (field,), key)
+        self._wanted = hash_value(value, key)
+        self.found = False
+
+    def hashes(self, value: Any) -> Any:
+        if isinstance(value, dict | list):
+            return super().hashes(value)
+        self.found = self.found or (
+            value is not None and self._wanted in (value, hash_value(value, self._key))
+        )
+        return value
+
+    def is_in(self, document: str | None) -> bool:
+        """Whether the value is in a document."""
+        self.found = False
+        if document is not None:
+            try:
+                self.body(document.encode(), is_input=False)
+            except Unreadable:
+                return self.found
+        return self.found
+
+
+def forget(job: Forgetting) -> Iterator[Rewritten]:
+    """Write each file anew that has records of the value.
+
+    A record goes with all that was recorded of the same request.
+    """
+    search = _Search(job.field, job.value, bytes.fromhex(job.key))
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        places: dict[Path, list[int]] = {}
+        predictions: set[str] = set()
+        by_gateway: set[str] = set()
+        for path in job.files:
+            for place, prediction, *documents in _records(connection, path):
+                if any(map(search.is_in, documents)):
+                    places.setdefault(path, []).append(place)
+                    predictions |= {prediction} if prediction else set()
+        connection.execute(
+            "CREATE TABLE going AS SELECT unnest($1::VARCHAR[]) AS id", [[*predictions]]
+        )
+        for path in job.files:
+            by_gateway |= _going(connection, path, _GATEWAY)
+        for path in job.files:
+            rewritten = _rewrite(connection, job.folder, path, places.get(path, []), by_gateway)
+            if rewritten is not None:
+                yield rewritten
+
+
+def _records(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[tuple[Any, ...]]:
+    found = connection.cursor().execute(
+        "SELECT file_row_number, prediction_id, inputs::VARCHAR, outputs::VARCHAR "
+        "FROM read_parquet($1, file_row_number = true)",
+        [str(path)],
+    )
+    while rows := found.fetchmany(_BATCH):
+        yield from rows
+
+
+def _going(connection: duckdb.DuckDBPyConnection, path: Path, recorded_by: str) -> set[str]:
+    """Requests that a file has records of, which go."""
+    rows = connection.execute(
+        "SELECT DISTINCT prediction_id FROM read_parquet($1) "
+        "WHERE prediction_id IN (SELECT id FROM going) AND recorded_by = $2",
+        [str(path), recorded_by],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def _rewrite(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    path: Path,
+    places: list[int],
+    by_gateway: set[str],
+) -> Rewritten | None:
+    by_worker = _going(connection, path, _WORKER)
+    told = _going(connection, path, _GATEWAY)
+    if not (places or by_worker or told or _going(connection, path, SCRIPT)):
+        return None
+    kept = connection.sql(
+        "SELECT * EXCLUDE file_row_number FROM read_parquet($1, file_row_number = true) "
+        "WHERE file_row_number NOT IN (SELECT unnest($2::BIGINT[])) "
+        "AND (prediction_id IS NULL OR prediction_id NOT IN (SELECT id FROM going))",
+        params=[str(path), places],
+    )
+    part = folder / f".{path.name}.part"
+    kept.write_parquet(str(part), compression="zstd", overwrite=True)
+    counted = connection.execute(
+        "SELECT count(*), count(DISTINCT prediction_id) FILTER (recorded_by <> $2) "
+        "FROM read_parquet($1)",
+        [str(part), SCRIPT],
+    ).fetchone()
+    size, digest = finished(part, folder / path.name)
+    rows, requests = counted or (0, 0)
+    return Rewritten(
+        name=path.stem,
+        size=size,
+        digest=digest,
+        rows=rows,
+        requests=requests,
+        forgotten=len(told | (by_worker - by_gateway)),
+    )
+
+
+if __name__ == "__main__":
+    for one in forget(Forgetting.model_validate_json(sys.stdin.buffer.read())):
+        sys.stdout.write(f"{one.model_dump_json()}\n")

@@ -1,0 +1,14 @@
+"""How many requests were taken out of each file of captured records."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "capture_segment",
+        sa.Column("forgotten", sa.BigInteger(), nullable=False, server_default="0"),
+    )
