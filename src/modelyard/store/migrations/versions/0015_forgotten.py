@@ -6,9 +6,10 @@ from alembic import op
 revision = "0015"
 down_revision = "0014"
 
+COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     op.add_column(
-        "capture_segment",
-        sa.Column("forgotten", sa.BigInteger(), nullable=False, server_default="0"),
+        "capture_segment", sa.Column("forgotten", COUNT, nullable=False, server_default="0")
     )
