@@ -49,7 +49,7 @@ def test_a_real_environment_trains_and_scores(workshop: Workshop) -> None:
     report = workshop.builder.check(manifest, signature, {"data": [[0.1], [0.9]]}, workshop.log)
     assert report.answer == [0, 1]
     said = [text for source, text in workshop.lines if source == "build"]
-    assert said[0] == "locking 1 requirements"
+    assert said[0] == "locking 1 requirement"
     assert any(text.startswith("ready after ") for text in said)
 
 
