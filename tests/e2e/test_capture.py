@@ -93,7 +93,7 @@ def test_records_come_home_and_answer_sql(
         "query", "SELECT 1", "--service", "nobody", fails=True
     )
 
-    gone = json.loads(command("forget", "seen", "--where", "number=3", "-o", "json"))
+    gone = json.loads(command("forget", "seen", "--where", "number=3", "-y", "-o", "json"))
     assert gone["requests"] in (1, 2)  # in the clear, and hashed if it was in the sample
     account = yard.captures.verify("seen")
     assert (whole(account)[1], account.forgotten) == (captured, gone["requests"])

@@ -137,15 +137,17 @@ def forget(
             metavar="FIELD=VALUE",
         ),
     ],
+    yes: parameters.Yes = False,
     form: output.Output = output.Format.TABLE,
 ) -> None:
-    """Delete the records of all requests that have a value in a field, for ever.
+    """Delete for ever the records of requests with a value in a field.
 
     It is looked for in inputs, outputs and what scripts have collected.
     """
     field, is_given, value = where.partition("=")
     if not is_given:
         raise typer.BadParameter("write `FIELD=VALUE`", param_hint="--where")
+    parameters.confirm(yes, f"Delete what was recorded of requests to {service} with {where}?")
     with session.client() as yard:
         forgotten = yard.captures.forget(service, field, value)
     if form is output.Format.JSON:
