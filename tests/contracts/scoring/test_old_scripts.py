@@ -67,7 +67,7 @@ def test_a_notebook_of_2018(serve: Serve) -> None:
     assert json.loads(answer_of(replica, {"data": [["x", 1]]})).keys() == {"error"}
     log = replica.log.read_text()
     assert "collected 2\n" in log
-    assert "collected data is not stored" in log
+    assert "stored with requests that are captured" in log
 
 
 def test_a_template_of_2019(serve: Serve) -> None:
