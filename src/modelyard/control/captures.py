@@ -287,25 +287,15 @@ class Captures:
 
 
 def _run(question: Question) -> None:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelyard.capture.asking"],
-            input=question.model_dump_json().encode(),
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _too_slow() from None
-    if done.returncode == 0:
-        return
-    if done.returncode < 0:
+    done = _in_a_process("asking", question)
+    if done is None or done.returncode < 0:
         raise _too_slow()
-    raise InvalidRequest(
-        f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
-        hint="ask with one SELECT from `requests`; `SELECT * FROM requests LIMIT 1` shows what "
-        "there is",
-    )
+    if done.returncode:
+        raise InvalidRequest(
+            f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
+            hint="ask with one SELECT from `requests`; `SELECT * FROM requests LIMIT 1` shows what "
+            "there is",
+        )
 
 
 def _refuse_missing(files: Sequence[Path]) -> None:
@@ -319,20 +309,29 @@ def _refuse_missing(files: Sequence[Path]) -> None:
 
 
 def _rewrite(job: Forgetting) -> list[Rewritten]:
+    done = _in_a_process("forgetting", job)
+    if done is None:
+        raise _not_forgotten("it took too long")
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise _not_forgotten(words[-1][:500] if words else f"status {done.returncode}")
+    return [Rewritten.model_validate_json(line) for line in done.stdout.splitlines()]
+
+
+def _in_a_process(
+    program: str, job: Question | Forgetting
+) -> subprocess.CompletedProcess[bytes] | None:
+    """What a program of `modelyard.capture` made of a job; None when it took too long."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelyard.capture.forgetting"],
+        return subprocess.run(
+            [sys.executable, "-P", "-m", f"modelyard.capture.{program}"],
             input=job.model_dump_json().encode(),
             capture_output=True,
             timeout=_PATIENCE,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _not_forgotten("it took too long") from None
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise _not_forgotten(words[-1][:500] if words else f"status {done.returncode}")
-    return [Rewritten.model_validate_json(line) for line in done.stdout.splitlines()]
+        return None
 
 
 def _not_forgotten(why: str) -> Unavailable:

@@ -42,7 +42,8 @@ def upgrade() -> None:
         sa.Column("last", TIME, nullable=False),
         sa.Column("size", COUNT, nullable=False),
         sa.Column("digest", sa.String(length=71), nullable=False),
-        sa.Column("gone", COUNT, nullable=False),
+        sa.Column("requests", COUNT, nullable=False),
+        sa.Column("forgotten", COUNT, server_default="0", nullable=False),
         sa.Column("deleted", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace"], ["workspace.name"], name=op.f("fk_capture_segment_workspace_workspace")
