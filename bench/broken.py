@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 import threading
 import time
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import modelyard
+from bench.gateway.product import product
 from modelyard.domain.change import ChangeOutcome
 
-ROOT = Path(__file__).parents[1]
 CALLERS = 4
 LONGEST = 120.0
 SCRIPT = """
@@ -101,26 +100,16 @@ class Callers:
 
 def run() -> Iterator[dict[str, Any]]:
     """The figures."""
-    with tempfile.TemporaryDirectory(prefix="my-") as name:
-        folder = Path(name)
-        os.environ |= {
-            "MODELYARD_HOME": str(folder / "home"),
-            "MODELYARD_SERVER_PORT": "0",
-            "MODELYARD_GATEWAY_PORT": "0",
-            "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
-        }
+    with product() as running, tempfile.TemporaryDirectory(prefix="my-") as name:
+        folder, yard = Path(name), running.yard
         (folder / "score.py").write_text(SCRIPT)
         (folder / "model.txt").write_text("1")
-        with modelyard.connect() as yard:
-            try:
-                yard.models.register("bench", folder / "model.txt", sample_input={"sample": 1})
-                image = yard.images.build("bench", models=["bench"], script=folder / "score.py")
-                settings: dict[str, Any] = {"startup_timeout": "5s", "memory": "400MiB"}
-                yard.services.deploy("bench", image.reference, **settings)
-                for broken in BROKEN:
-                    yield from _break(yard, broken)
-            finally:
-                yard.stop_server(everything=True)
+        yard.models.register("bench", folder / "model.txt", sample_input={"sample": 1})
+        image = yard.images.build("bench", models=["bench"], script=folder / "score.py")
+        settings: dict[str, Any] = {"startup_timeout": "5s", "memory": "400MiB"}
+        yard.services.deploy("bench", image.reference, **settings)
+        for broken in BROKEN:
+            yield from _break(yard, broken)
 
 
 def _break(yard: modelyard.Client, broken: str) -> Iterator[dict[str, Any]]:
