@@ -1,0 +1,78 @@
+"""What agents send home of captured requests."""
+
+from __future__ import annotations
+
+import datetime as dates
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from modelyard.store.columns import Base, Json, Sequence
+from modelyard.store.rows.shared import DIGEST, of_workspace, sequence
+
+
+class CaptureStreamRow(Base):
+    """What an agent sends of captured records: which number is expected next."""
+
+    __tablename__ = "capture_stream"
+
+    agent: Mapped[str] = mapped_column(
+        ForeignKey("agent.name", ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int] = mapped_column(Sequence)
+    next: Mapped[int] = mapped_column(Sequence)
+    waiting: Mapped[dict[str, int]] = mapped_column(Json())
+    """Segments that were still on the host at the last report, by the id of their service."""
+    reported_at: Mapped[datetime | None]
+
+
+class CaptureSegmentRow(Base):
+    """A file of captured records. It outlives its service: the records belong to the workspace.
+
+    The row stays when the file is deleted, so that the same segment is never taken in twice.
+    """
+
+    __tablename__ = "capture_segment"
+    __table_args__ = (
+        UniqueConstraint("workspace", "name"),
+        Index(None, "workspace", "service_name", "first"),
+        Index(None, "workspace", "service"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = sequence()
+    workspace: Mapped[str] = of_workspace()
+    name: Mapped[str]
+    service: Mapped[UUID]
+    service_name: Mapped[str]
+    model: Mapped[str]
+    version: Mapped[int]
+    image: Mapped[str]
+    date: Mapped[dates.date]
+    rows: Mapped[int] = mapped_column(Sequence)
+    first: Mapped[datetime]
+    last: Mapped[datetime]
+    size: Mapped[int] = mapped_column(Sequence)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    requests: Mapped[int] = mapped_column(Sequence)
+    forgotten: Mapped[int] = mapped_column(Sequence, server_default="0")
+    """Requests whose records were taken out of the file."""
+    deleted: Mapped[bool]
+
+
+class CaptureTallyRow(Base):
+    """What one writer has counted of the requests to a service."""
+
+    __tablename__ = "capture_tally"
+    __table_args__ = (Index(None, "workspace", "service_name"),)
+
+    workspace: Mapped[str] = mapped_column(ForeignKey("workspace.name"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    service: Mapped[UUID]
+    service_name: Mapped[str]
+    answered: Mapped[int] = mapped_column(Sequence)
+    captured: Mapped[int] = mapped_column(Sequence)
+    sampled_out: Mapped[int] = mapped_column(Sequence)
+    dropped: Mapped[int] = mapped_column(Sequence)
