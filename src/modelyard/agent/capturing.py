@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.base import Replica
+from modelyard.agent.gateway.feedback import FOLDER as FEEDBACK
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.service import DesiredState
@@ -165,7 +166,9 @@ class CaptureShipper:
         for folder in _folders(self._gateway):
             service = _uuid(folder.name)
             if service is not None and service in names:
-                yield RecordFolder(folder, f"gateway-{service.hex[:12]}", service, names[service])
+                for kind, inside in (("gateway", folder), ("feedback", folder / FEEDBACK)):
+                    name = f"{kind}-{service.hex[:12]}"
+                    yield RecordFolder(inside, name, service, names[service])
 
     def _ended_sources(self) -> Iterator[RecordFolder]:
         for folder in _folders(self._ended):
@@ -293,6 +296,8 @@ def _count(folder: RecordFolder, counted: dict[str, Tally], waiting: Counter[UUI
         counts = tallies.read_tally(path)
         if counts is None:
             continue
+        if folder.folder.name == FEEDBACK:  # which counts truths, and no requests
+            counts = tallies.Counts(counts.id, 0, 0, 0, 0)
         with suppress(ValidationError):  # nobody has counted that
             counted[counts.id] = Tally(
                 **counts._asdict(), service=folder.service, service_name=folder.service_name

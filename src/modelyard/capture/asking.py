@@ -66,6 +66,7 @@ def ask(question: Question) -> None:
 
 def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
     """`requests`: a row for each answered request. `collected`: a row for each of a script's.
+    `feedback`: one for each truth that was told.
 
     A worker may have recorded an answer that it could not send any more; what the gateway then has
     answered counts.
@@ -73,17 +74,22 @@ def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) 
     records = connection.read_parquet(
         [str(path) for path in files], union_by_name=True, hive_partitioning=False
     )
-    if "withheld" not in records.columns:  # files of before there were rules
-        records = records.project("*, NULL::VARCHAR AS withheld")
+    for name, kind in (("withheld", "VARCHAR"), ("row", "INTEGER")):
+        if name not in records.columns:  # files of before there were such
+            records = records.project(f"*, NULL::{kind} AS {name}")
     records.create_view("records")
     connection.execute(
-        "CREATE VIEW requests AS SELECT * FROM records WHERE recorded_by = 'gateway' OR "
-        "recorded_by = 'worker' AND "
+        "CREATE VIEW requests AS SELECT * EXCLUDE row FROM records WHERE "
+        "recorded_by = 'gateway' OR recorded_by = 'worker' AND "
         "prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway')"
     )
     connection.execute(
         "CREATE VIEW collected AS SELECT time, prediction_id, service, deployment, image, model, "
         "version, replica, code AS name, inputs AS data FROM records WHERE recorded_by = 'script'"
+    )
+    connection.execute(
+        "CREATE VIEW feedback AS SELECT time, prediction_id, row, outputs AS truth, service, "
+        "key_id FROM records WHERE recorded_by = 'feedback'"
     )
 
 

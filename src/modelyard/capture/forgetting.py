@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from modelyard.capture.jobs import Forgetting, Rewritten
-from modelyard.capture.sealing import SCRIPT, finished
+from modelyard.capture.sealing import FEEDBACK, SCRIPT, finished
 from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
 
 _BATCH = 1000
@@ -106,7 +106,8 @@ def _rewrite(
 ) -> Rewritten | None:
     by_worker = _going(connection, path, _WORKER)
     told = _going(connection, path, _GATEWAY)
-    if not (places or by_worker or told or _going(connection, path, SCRIPT)):
+    beside = [_going(connection, path, recorded_by) for recorded_by in (SCRIPT, FEEDBACK)]
+    if not (places or by_worker or told or any(beside)):
         return None
     kept = connection.sql(
         "SELECT * EXCLUDE file_row_number FROM read_parquet($1, file_row_number = true) "
@@ -117,9 +118,9 @@ def _rewrite(
     part = folder / f".{path.name}.part"
     kept.write_parquet(str(part), compression="zstd", overwrite=True)
     counted = connection.execute(
-        "SELECT count(*), count(DISTINCT prediction_id) FILTER (recorded_by <> $2) "
+        "SELECT count(*), count(DISTINCT prediction_id) FILTER (recorded_by IN ($2, $3)) "
         "FROM read_parquet($1)",
-        [str(part), SCRIPT],
+        [str(part), _WORKER, _GATEWAY],
     ).fetchone()
     size, digest = finished(part, folder / path.name)
     rows, requests = counted or (0, 0)

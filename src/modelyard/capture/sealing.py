@@ -27,11 +27,13 @@ from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import UNKNOWN_MODEL, Segment
 from modelyard.domain.values import Reference
 from modelyard.files import replace_file
-from modelyard_runtime.capture.records import Answered, Collected, decode
+from modelyard_runtime.capture.records import Answered, Collected, Told, decode
 from modelyard_runtime.capture.segments import ENDING, open_closed, read_records
 
 SCRIPT = "script"
 """What `recorded_by` says of rows that a script has collected: `code` is their name."""
+FEEDBACK = "feedback"
+"""The same of what turned out to be true of a `row`: `outputs` is the truth."""
 RECORD_COLUMNS = {
     "time": "TIMESTAMPTZ",
     "prediction_id": "VARCHAR",
@@ -57,6 +59,7 @@ RECORD_COLUMNS = {
     "output_size": "BIGINT",
     "output_bytes": "BLOB",
     "withheld": "VARCHAR",
+    "row": "INTEGER",
 }
 """The columns of a file, and their types."""
 
@@ -67,6 +70,7 @@ LARGEST = 256 << 20
 MOST_FILES = 100
 """Files that one segment becomes."""
 _MOST_DAMAGED = 10
+_Record = Answered | Collected | Told
 _OF_THE_HOST = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 _LOCK = ".lock"
 _READ_AS = {"JSON": "VARCHAR", "BLOB": "VARCHAR", "TIMESTAMPTZ": "BIGINT"}
@@ -135,7 +139,7 @@ def _put_aside(job: Job, segment: OpenSegment) -> None:
 
 
 def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) -> None:
-    groups: dict[tuple[str, date], list[Answered | Collected]] = defaultdict(list)
+    groups: dict[tuple[str, date], list[_Record]] = defaultdict(list)
     for record in _records(fd):
         day = datetime.fromtimestamp(record.at / 1e6, UTC).date()
         told = record.deployment if isinstance(record, Answered) else ""
@@ -146,15 +150,7 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
     for number, ((deployment, day), records) in enumerate(sorted(groups.items())):
         known = job.deployments.get(deployment) or _latest(job, segment.service)
         common = _common(segment, deployment, known)
-        rows = [
-            {**common, **row}
-            for record in records
-            for row in (
-                _collected(segment, record)
-                if isinstance(record, Collected)
-                else [_row(segment, record, as_bytes)]
-            )
-        ]
+        rows = [{**common, **row} for record in records for row in _rows(segment, record, as_bytes)]
         if not rows:
             continue
         target = f"{name}-{segment.source}-{number}"
@@ -178,13 +174,13 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
         replace_file(job.outbox / f"{target}.json", sealed.model_dump_json())
 
 
-def _records(fd: int) -> Iterator[Answered | Collected]:
+def _records(fd: int) -> Iterator[_Record]:
     for payload in read_records(fd):
         try:
             record = decode(payload)
         except ValueError:
             continue  # whole, and yet no record: a script can write here, too
-        if isinstance(record, Answered | Collected):
+        if isinstance(record, _Record):
             yield record
 
 
@@ -203,6 +199,25 @@ def _common(segment: OpenSegment, deployment: str, known: KnownDeployment | None
         "image": known.image if known else None,
         "model": model.name,
         "version": model.version or 0,
+    }
+
+
+def _rows(segment: OpenSegment, record: _Record, as_bytes: bool) -> Iterable[dict[str, Any]]:
+    if isinstance(record, Collected):
+        return _collected(segment, record)
+    if isinstance(record, Told):
+        return [_told(record, as_bytes)]
+    return [_row(segment, record, as_bytes)]
+
+
+def _told(record: Told, as_bytes: bool) -> dict[str, Any]:
+    return {
+        "time": record.at,
+        "prediction_id": record.prediction,
+        "key_id": record.key or None,
+        "recorded_by": FEEDBACK,
+        "row": record.row,
+        **_body("output", record.truth, "application/json", len(record.truth), as_bytes),
     }
 
 

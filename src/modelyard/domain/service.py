@@ -343,9 +343,10 @@ class DesiredDeployment(Value):
 
 
 class DesiredCapture(Value):
-    """How requests to a service are recorded."""
+    """How requests to a service are recorded, and what turned out to be true of them."""
 
     percent: int
+    """Of requests; 0: none is recorded."""
     space: int
     when_full: WhenFull
     durable: bool = False
@@ -372,7 +373,7 @@ class DesiredService(Value):
     cors_origins: tuple[str, ...] = ()
     scoring_timeout: float
     capture: DesiredCapture | None = None
-    """None: nothing is recorded."""
+    """None: the server is older than capture."""
     auth: Authentication
     clients: tuple[str, ...] = ()
     """Names in certificates of those who may score, with `auth` `cert`."""

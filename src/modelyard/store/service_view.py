@@ -209,9 +209,7 @@ def _to_desired(
     )
 
 
-def _capture(settings: ServiceSettings) -> DesiredCapture | None:
-    if not settings.capture:
-        return None
+def _capture(settings: ServiceSettings) -> DesiredCapture:
     return DesiredCapture(
         percent=settings.capture,
         space=settings.capture_space,

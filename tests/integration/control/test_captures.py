@@ -21,7 +21,7 @@ from modelyard.errors import Conflict, IntegrityError, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
 from modelyard.store import Database
 from modelyard.store.captured import Captured
-from modelyard_runtime.capture.records import Collected
+from modelyard_runtime.capture.records import Collected, Told
 from modelyard_runtime.capture.rules import hash_value
 
 KEY = b"key"
@@ -174,6 +174,9 @@ class TestForget:
         )
         lost = answered("lost", deployment="d1", output=b'{"id": 7}')
         seal(folder, write(folder / "spool", "00002-gateway-0", lost), deployment="", replica="")
+        told = [Told(at, name, 0, b"1", "k") for name in ("clear", "other", "unknown")]
+        feedback = write(folder / "spool", "00003-gateway-0", *told)
+        seal(folder, feedback, deployment="", replica="")
         sealed = seal(folder)
         for sequence, segment in enumerate(sealed):
             send(captures, agent, folder, segment, sequence)
@@ -186,13 +189,16 @@ class TestForget:
     def left(self, captures: Captures, agent: Principal) -> list[Any]:
         sql = (
             "SELECT prediction_id FROM requests UNION ALL "
-            "SELECT data->>'id' FROM collected ORDER BY ALL"
+            "SELECT data->>'id' FROM collected UNION ALL "
+            "SELECT 'truth of ' || prediction_id FROM feedback ORDER BY ALL"
         )
         with captures.ask(agent, AskCaptured(sql=sql)) as path:
             return [row[0] for row in json.loads(path.read_bytes())["rows"]]
 
     def check(self, captures: Captures, agent: Principal, tmp_path: Path) -> None:
-        assert self.left(captures, agent) == ["8", "bytes", "other", None]
+        assert self.left(captures, agent) == [
+            *("8", "bytes", "other", "truth of other", "truth of unknown", None)
+        ]
         account = captures.account(agent, "digits")
         assert (account.captured, account.forgotten) == (5, 3)
         assert (account.missing, account.doubled) == (0, 0)
@@ -206,7 +212,7 @@ class TestForget:
         self, captures: Captures, agent: Principal, tmp_path: Path
     ) -> None:
         gone = captures.forget(agent, "digits", self.WANTED)
-        assert (gone.requests, gone.rows, gone.segments) == (3, 6, 2)
+        assert (gone.requests, gone.rows, gone.segments) == (3, 7, 3)
         self.check(captures, agent, tmp_path)
         again = captures.forget(agent, "digits", self.WANTED)
         assert (again.requests, again.rows, again.segments) == (0, 0, 0)
@@ -259,7 +265,7 @@ class TestForget:
                 captures.forget(agent, "digits", self.WANTED)
         captures.recover(WORKSPACE)
         assert captures.segments(agent) == tuple(sealed)
-        assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 2
+        assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 3
         assert captures.forget(agent, "digits", self.WANTED).requests == 3
         self.check(captures, agent, tmp_path)
 

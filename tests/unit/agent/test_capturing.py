@@ -10,10 +10,14 @@ import pytest
 
 from modelyard.agent.capturing import CaptureShipper, RecordFolder
 from modelyard.agent.desired import DesiredStore
+from modelyard.capture.jobs import KnownDeployment
 from modelyard.domain.captured import Segment
 from modelyard.domain.values import digest_of
 from modelyard.errors import Conflict, Unavailable
 from modelyard.schemas import CaptureReceipt, CaptureReport
+from modelyard_runtime.capture.records import Told, encode
+from modelyard_runtime.capture.segments import frame
+from modelyard_runtime.capture.spool import Spool
 from modelyard_runtime.capture.tallies import Tally
 
 SERVICE = UUID(int=1)
@@ -188,3 +192,25 @@ def test_counts_that_nobody_can_have_counted_are_not_told(host: Host) -> None:
     Tally(host.spool / "b.tally").add(captured=3)
     host.pump()
     assert [tally.captured for tally in host.server.reports[0].tallies] == [3]
+
+
+def test_feedback_at_the_gateway_is_sealed_and_its_truths_are_no_requests(host: Host) -> None:
+    folder = host.folder / "gateway" / str(SERVICE) / "feedback"
+    known = KnownDeployment(service=SERVICE, service_name="digits", image="digits:1", model="m:1")
+    deployments = host.folder / "captured" / "deployments.json"
+    deployments.write_text(f'{{"d": {known.model_dump_json()}}}')
+    host.again()
+    spool = Spool(folder, "gateway-0")
+    spool.add_encoded(frame(encode(Told(1, "a", 0, b"1", ""))), 1)
+    host.shipper.pump([])
+    (report,) = host.server.reports
+    assert report.waiting == {SERVICE: 1}
+    (tally,) = report.tallies
+    assert (tally.service, tally.captured, tally.dropped) == (SERVICE, 0, 0)
+    spool.close()
+    host.server.is_away = True
+    with pytest.raises(Unavailable):
+        host.shipper.pump([])
+    assert [name.partition("-")[2] for name in host.outbox if name.endswith("parquet")] == [
+        f"gateway-0-feedback-{SERVICE.hex[:12]}-0.parquet"
+    ]

@@ -18,7 +18,7 @@ from modelyard.capture.sealing import seal_all
 from modelyard.domain.captured import Segment
 from modelyard.domain.values import digest_of
 from modelyard.schemas import AnswerForm
-from modelyard_runtime.capture.records import Answered, Collected, encode
+from modelyard_runtime.capture.records import Answered, Collected, Told, encode
 from modelyard_runtime.capture.segments import Segment as Open
 from modelyard_runtime.capture.segments import frame, segments_in
 
@@ -271,6 +271,20 @@ class TestSeal:
             ["inputs", "a", {"age": 1}, "m", 1],
             ["inputs", "a", {"age": 2}, "m", 1],
             ["signals", None, {"heat": 0.5}, "m", 1],
+        ]
+
+    def test_what_turned_out_to_be_true_is_a_row_each(self, tmp_path: Path) -> None:
+        at = int(NOON.timestamp() * 1e6)
+        told = [Told(at, "a", 0, b'"cat"', "k"), Told(at, "later", 2, b"[1.5]", "")]
+        path = write(tmp_path / "spool", "00001-gateway-0", answered("a"), *told)
+        (sealed,) = seal(tmp_path, path, replica="")
+        assert (sealed.rows, sealed.requests) == (3, 1)
+        assert rows(tmp_path, "SELECT prediction_id FROM requests") == [["a"]]
+        assert rows(
+            tmp_path, "SELECT time, prediction_id, row, truth, service, key_id FROM feedback"
+        ) == [
+            ["2026-01-02T12:00:00+00:00", "a", 0, "cat", "digits", "k"],
+            ["2026-01-02T12:00:00+00:00", "later", 2, [1.5], "digits", None],
         ]
 
 

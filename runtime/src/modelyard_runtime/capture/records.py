@@ -1,4 +1,4 @@
-"""What is recorded of one request, and of what a script collects, as MessagePack arrays."""
+"""What is recorded: requests, what scripts collect, what turned out true; as MessagePack arrays."""
 
 from __future__ import annotations
 
@@ -88,10 +88,27 @@ class Collected(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """A JSON list of objects."""
 
 
-Record = About | Answered | Collected
+class Told(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """What turned out to be true of one row, told after its answer."""
+
+    at: Moment
+    """When it was told."""
+    prediction: Text
+    """The answer that it is about, whether or not that is known."""
+    row: Annotated[int, Meta(ge=0, lt=1 << 31)]
+    """Of the request, from 0."""
+    truth: bytes
+    """JSON."""
+    key: Text
+    """Public part of the key of who told it; empty: there was none."""
+
+
+Record = About | Answered | Collected | Told
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(About | Answered | Collected)
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(
+    About | Answered | Collected | Told
+)
 
 encode = _encoder.encode
 

@@ -89,6 +89,11 @@ class Spool:
         payload = encode(record)
         return len(payload) <= LARGEST_RECORD and self._append(frame(payload))
 
+    @property
+    def is_open(self) -> bool:
+        """Something was written that others cannot have yet."""
+        return self._segment is not None
+
     def has_room(self) -> bool:
         """Whether a record may be written, as far as is known."""
         now = time.monotonic()

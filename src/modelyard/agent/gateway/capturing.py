@@ -65,11 +65,7 @@ class Recorder:
         """Record as another route says from now on."""
         self._percent = capture.percent
         self.bounds = self._spool.bounds = Bounds(capture.space, capture.when_full, capture.durable)
-        self.rules = (
-            Rules(capture.drop, capture.hashed, bytes.fromhex(capture.key))
-            if capture.drop or capture.hashed
-            else None
-        )
+        self.rules = rules_of(capture)
         """What of a request is recorded; None: all."""
         self._refuses = capture.when_full == "refuse"
         self.knows_callers = route.auth in ("key", "token")
@@ -114,7 +110,7 @@ class Asked:
     def __init__(self, recorder: Recorder, head: Head, path: str) -> None:
         self.recorder = recorder
         self.path = path
-        self.key = _key_id(head.headers.get(b"authorization")) if recorder.knows_callers else ""
+        self.key = key_id(head.headers.get(b"authorization")) if recorder.knows_callers else ""
         self.input_type = head.headers.get(b"content-type", b"")[:_LONGEST].decode("latin-1")
         self._line = b"%b: %b\r\n" % (
             FIELD,
@@ -206,6 +202,13 @@ class Recording:
         )
 
 
+def rules_of(capture: CaptureRoute) -> Rules | None:
+    """What of bodies and truths may be recorded; None: all."""
+    if not capture.drop and not capture.hashed:
+        return None
+    return Rules(capture.drop, capture.hashed, bytes.fromhex(capture.key))
+
+
 def _type_of(response: Response) -> str:
     if not response.encoded:
         return "application/json"
@@ -216,7 +219,7 @@ def _type_of(response: Response) -> str:
     return response.encoded[start + 14 : end][:_LONGEST].decode("latin-1")
 
 
-def _key_id(authorization: bytes | None) -> str:
+def key_id(authorization: bytes | None) -> str:
     """The public part of the key that a request came with, or that its token is signed under.
 
     The gateway has let it in, so what it says of itself is so.
@@ -244,7 +247,7 @@ def recorder_of(
     route: ServiceRoute, folder: Path | None, writer: str, known: Recorder | None
 ) -> Recorder | None:
     """What records requests by a route; None where none is to be, or it cannot be done."""
-    if route.capture is None or folder is None:
+    if route.capture is None or not route.capture.percent or folder is None:
         if known is not None:
             known.close()
         return None

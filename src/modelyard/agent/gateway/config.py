@@ -71,12 +71,12 @@ class DeploymentRoute:
 
 @dataclass(frozen=True, slots=True)
 class CaptureRoute:
-    """How requests to a service are recorded."""
+    """How requests to a service are recorded, and what turned out to be true of them."""
 
     service: str
     """Id of the service: the name of its folder."""
     percent: int
-    """How many of a hundred requests, chosen at random."""
+    """How many of a hundred requests, chosen at random; 0: none is recorded."""
     space: int
     """Bytes of disk for what is on its way, for each that writes."""
     when_full: str
@@ -130,7 +130,7 @@ class ServiceRoute:
     sticky: str = ""
     """Header, in lower case, by whose value callers stay with a deployment; empty: none."""
     capture: CaptureRoute | None = None
-    """None: nothing is recorded."""
+    """None: nothing is recorded, not even feedback."""
 
     def __post_init__(self) -> None:
         if self.max_concurrent_requests < 1 or self.scoring_timeout <= 0 or self.max_queue_wait < 0:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -18,6 +19,8 @@ from modelyard.agent.gateway.capturing import NO_ROOM, Recorder, asked_of, recor
 from modelyard.agent.gateway.clients import Clients
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
+from modelyard.agent.gateway.feedback import PATH as FEEDBACK
+from modelyard.agent.gateway.feedback import Desk, desk_of
 from modelyard.agent.gateway.forwarding import (
     CHUNKED,
     Place,
@@ -72,11 +75,13 @@ class _Service:
         "admission",
         "balancer",
         "captured",
+        "desk",
         "names",
         "origins",
         "recorder",
         "refusals",
         "sticky",
+        "storing",
         "wants",
         "writer",
     )
@@ -87,13 +92,16 @@ class _Service:
         loop: asyncio.AbstractEventLoop,
         counters: Counters,
         seat: Seat,
+        storing: Executor,
         captured: Path | None = None,
     ) -> None:
         self.refusals = Refusals()
         self.balancer = Balancer(route, loop, counters, seat)
         self.captured = captured
         self.writer = f"gateway-{seat.column}"
+        self.storing = storing
         self.recorder: Recorder | None = None
+        self.desk: Desk | None = None
         self._follow(route)
 
     def change(self, route: ServiceRoute) -> None:
@@ -111,9 +119,17 @@ class _Service:
         self.origins = Origins(route.cors_origins) if route.cors_origins else None
         self.wants = _WANTED.get(route.auth, _WANTED["key"])
         self.recorder = recorder_of(route, self.captured, self.writer, self.recorder)
+        self.desk = desk_of(route, self.captured, self.writer, self.storing, self.desk)
         self.sticky = route.sticky.encode()
         self.names = {d.image.encode(): d.id for d in route.deployments}
         self.names |= {d.id.encode(): d.id for d in route.deployments}
+
+    def close_segments(self, *, all_of_them: bool = True) -> None:
+        """Let the agent have what was written, or as much of it as is due."""
+        if self.recorder is not None:
+            (self.recorder.close if all_of_them else self.recorder.tick)()
+        if self.desk is not None:
+            self.desk.tick(close=all_of_them)
 
     def deployment_for(self, head: Head) -> tuple[str, bool]:
         """The only deployment that may answer, and whether that was asked for; empty: any may.
@@ -136,6 +152,7 @@ class Passage:
         "balancer",
         "bodyless",
         "deployment",
+        "desk",
         "door",
         "epoch",
         "head",
@@ -156,6 +173,8 @@ class Passage:
         self.door: _Service | None = None
         """What asks everybody who comes with this head for a certificate; None: nothing does."""
         self.balancer = service.balancer
+        self.desk = service.desk if place.path == FEEDBACK else None
+        """What answers instead of a replica; None: a replica is to."""
         self.asked = asked_of(service.recorder, head, place)
         """What is recorded of it; None where nothing is."""
         self.origins = service.origins
@@ -195,13 +214,15 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._services: dict[str, _Service] = {}
         self._receiving: set[asyncio.Task[None]] = set()
-        self._nobody = self._apart(_UNKNOWN)
         self._id_prefix = os.urandom(8).hex().encode()
         self._count = 0
         self._closed: list[Balancer] = []
         self._figures: _Service | None = None
         """What answers for `/metrics` of every service."""
         self._captured = captured
+        self._storing = ThreadPoolExecutor(1, "feedback")
+        """Where truths are written."""
+        self._nobody = self._apart(_UNKNOWN)
 
     def apply(self, config: GatewayConfig) -> None:
         """Serve by another configuration from now on. Nothing in flight is dropped."""
@@ -211,15 +232,14 @@ class Gateway:
             service = self._services.pop(name)
             balancer = service.balancer
             balancer.close()
-            if service.recorder is not None:
-                service.recorder.close()
+            service.close_segments()
             self._closed.append(balancer)
         for name, route in routes.items():
             if name in self._services:
                 self._services[name].change(route)
             else:
                 self._services[name] = _Service(
-                    route, self._loop, self._counters, self.seat, self._captured
+                    route, self._loop, self._counters, self.seat, self._storing, self._captured
                 )
         self._follow_figures(config)
         self.config_version = config.version
@@ -239,12 +259,11 @@ class Gateway:
     def close_segments(self, *, all_of_them: bool = False) -> None:
         """Let the agent have the records that are due, or all."""
         for service in self._services.values():
-            if service.recorder is not None:
-                (service.recorder.close if all_of_them else service.recorder.tick)()
+            service.close_segments(all_of_them=all_of_them)
 
     def _apart(self, route: ServiceRoute) -> _Service:
         """What is no service of a user: nobody counts its requests, or the places they have."""
-        return _Service(route, self._loop, counters_in_memory(), Seat.alone())
+        return _Service(route, self._loop, counters_in_memory(), Seat.alone(), self._storing)
 
     def look(self) -> None:
         """Look again at what waits, as others may have freed places; and forget what is over."""
@@ -328,10 +347,14 @@ class Gateway:
             passage = self._passage(head)
             if passage is None:
                 return self._own(head.path, self._request_id(head))
-        exchange = self._pass(request, passage)
+        answer: Reply
+        if passage.desk is None:
+            answer = self._pass(request, passage)
+        else:
+            answer = passage.desk.take(request, self._request_id(head))
         if passage.origins is None:
-            return exchange
-        return passage.origins.share(exchange, head.headers)
+            return answer
+        return passage.origins.share(answer, head.headers)
 
     def _pass(self, request: Request, passage: Passage) -> Exchange:
         """Send a request on its way to a replica."""
