@@ -35,7 +35,9 @@ from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
 from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
+from modelyard.control.changes import Changes
 from modelyard.control.images import Images
+from modelyard.control.keys import Keys
 from modelyard.control.models import Models
 from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
@@ -120,13 +122,14 @@ def compose(settings: Settings) -> Parts:
     of_server = pem if settings.server_certificate == "own" else None
     secure = settings.gateway_certificate is not None
     certificates = Certificates(database, authority if issues else None, secure=secure)
+    keys = Keys(database, targets, master)
     services = Services(
         database,
         operations,
         agents,
         targets,
         local_agent=AGENT,
-        master_key=master,
+        keys=keys,
         certificates=certificates,
     )
     captured = home / "captured"
@@ -146,6 +149,8 @@ def compose(settings: Settings) -> Parts:
         moving=Moving(database, blobs, background, builder),
         background=background,
         services=services,
+        changes=Changes(database, operations, targets, certificates),
+        keys=keys,
         certificates=certificates,
         operations=operations,
         agents=agents,

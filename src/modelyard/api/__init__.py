@@ -12,8 +12,11 @@ from modelyard.api import (
     agents,
     blobs,
     captures,
+    certificates,
+    changes,
     errors,
     images,
+    keys,
     models,
     moving,
     operations,
@@ -53,7 +56,10 @@ def create_app(
     router.include_router(images.routes(platform.images, platform.operations))
     router.include_router(profiles.routes(platform.profiles))
     router.include_router(moving.routes(platform.moving))
-    router.include_router(services.routes(platform.services, platform.certificates))
+    router.include_router(services.routes(platform.services))
+    router.include_router(changes.routes(platform.changes))
+    router.include_router(keys.routes(platform.keys))
+    router.include_router(certificates.routes(platform.certificates))
     router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(captures.routes(platform.captures))

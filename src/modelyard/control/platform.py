@@ -9,7 +9,9 @@ from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
 from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
+from modelyard.control.changes import Changes
 from modelyard.control.images import Images
+from modelyard.control.keys import Keys
 from modelyard.control.models import Models
 from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
@@ -34,6 +36,8 @@ class Platform:
     moving: Moving
     background: Background
     services: Services
+    changes: Changes
+    keys: Keys
     certificates: Certificates
     operations: Operations
     agents: Agents

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
+from modelyard.control.accepting import (
+    begin,
+    built,
+    cancel,
+    first_request,
+    refuse_unable,
+    refuse_unfit,
+)
 from modelyard.control.agents import Agents
 from modelyard.control.certificates import Certificates
 from modelyard.control.idempotency import earlier_answer, remember_answer
+from modelyard.control.keys import Keys
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
-from modelyard.domain.image import Image
+from modelyard.domain.change import ChangeOutcome, ServiceChange
 from modelyard.domain.judgement import judge
-from modelyard.domain.keys import make_key, new_key_id
-from modelyard.domain.operation import LogLine, Operation, OperationKind, OperationState
+from modelyard.domain.operation import LogLine, Operation, OperationKind
 from modelyard.domain.principal import Principal
-from modelyard.domain.rollout import Move, Rollout
 from modelyard.domain.search import Page, Search
-from modelyard.domain.service import (
-    Authentication,
-    KeyHash,
-    KeySlot,
-    Service,
-    ServiceKeys,
-    ServiceSettings,
-    ServiceState,
-)
-from modelyard.domain.tokens import ServiceToken, make_token, public_key
-from modelyard.domain.validation import compose
-from modelyard.domain.values import Reference
-from modelyard.errors import Conflict, InvalidRequest, NotFound
-from modelyard.schemas import (
-    AcceptedService,
-    AskToken,
-    ChangeLabels,
-    DeployService,
-    SettingsChange,
-    SplitService,
-    UpdateService,
-)
-from modelyard.store import Database, Transaction
-from modelyard.targets.base import Capability, Target
+from modelyard.domain.service import Service, ServiceState
+from modelyard.errors import InvalidRequest, NotFound
+from modelyard.schemas import AcceptedService, ChangeLabels, DeployService
+from modelyard.store import Database
+from modelyard.targets.base import Target
 
 
 class Services:
@@ -55,7 +42,7 @@ class Services:
         targets: Mapping[str, Target],
         *,
         local_agent: str,
-        master_key: bytes,
+        keys: Keys,
         certificates: Certificates,
     ) -> None:
         self._database = database
@@ -63,7 +50,7 @@ class Services:
         self._agents = agents
         self._targets = targets
         self._local_agent = local_agent
-        self._master_key = master_key
+        self._keys = keys
         self._certificates = certificates
         self.logged = agents.logged
 
@@ -82,227 +69,25 @@ class Services:
                 f"there is no target `{request.target}`",
                 hint=f"targets here: {', '.join(sorted(self._targets))}",
             )
-        _refuse_unable(self._targets[request.target], request.settings)
+        refuse_unable(self._targets[request.target], request.settings)
         self._certificates.refuse_unusable(request.settings)
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedService)
             if earlier is not None:
                 return earlier
-            image = _built(tx, principal, request.image)
-            _refuse_unfit(self._targets[request.target], image)
+            image = built(tx, principal, request.image)
+            refuse_unfit(self._targets[request.target], image)
             service = tx.services.add(
                 principal.workspace, request, self._local_agent, image, principal.name
             )
-            tx.services.set_keys(service.id, tuple(self._new_key(slot) for slot in KeySlot))
-            operation = self._begin(tx, principal, OperationKind.SERVICE_DEPLOY, service.name)
+            tx.services.set_keys(service.id, self._keys.new())
+            operation = begin(tx, principal, OperationKind.SERVICE_DEPLOY, service.name)
             line = f"deploying {image.reference}, replicas: {request.settings.replicas}"
-            tx.operations.append_log(operation.id, "service", [line, _first_request(image)])
+            tx.operations.append_log(operation.id, "service", [line, first_request(image)])
             answer = AcceptedService(service=service, operation=operation)
             remember_answer(tx, principal, key, request, answer)
         self._targets[service.target].apply(service)
         return answer
-
-    def update(
-        self, principal: Principal, name: str, request: UpdateService, key: str | None = None
-    ) -> AcceptedService:
-        """Change the image or settings; replicas are replaced one beside the other.
-
-        A change that is still on its way is given up in favour of this one. With `canary` the
-        change becomes a candidate beside what serves; while there is one, only settings can be
-        changed that replace no replicas.
-
-        Raises:
-            NotFound: There is no such service or image.
-            Conflict: The service is being deleted, a candidate is being tried, or the image is not
-                built.
-            InvalidRequest: Nothing to change, or a setting out of bounds.
-        """
-        with self._database.write() as tx:
-            earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
-            if earlier is not None:
-                return earlier
-            service = self._changeable(tx, principal, name)
-            settings = _changed_settings(name, service.settings, request.settings)
-            _refuse_unable(self._targets[service.target], settings)
-            self._certificates.refuse_unusable(settings)
-            # Named in any case: giving up a change on its way must not take its image along.
-            image = _built(tx, principal, request.image or service.image)
-            _refuse_unfit(self._targets[service.target], image)
-            split = split_traffic(service.deployments) if service.rollout is None else {}
-            moves = request.image is not None and (image.reference != service.image or bool(split))
-            is_trial = request.canary is not None or request.shadow is not None
-            _refuse_beside_candidate(service, is_trial)
-            if settings == service.settings and not moves:
-                raise InvalidRequest(
-                    f"`{name}` is already as asked: nothing to update",
-                    hint="name another image or setting",
-                )
-            replaces = moves or settings.for_replica() != service.settings.for_replica()
-            _refuse_beside_candidate(service, replaces)
-            if is_trial:
-                _refuse_trial(service, split, replaces)
-            how = "" if request.canary is None else f" as a {request.canary}"
-            how = f" as a shadow of {request.shadow} %" if request.shadow is not None else how
-            change = f"updating to {image.reference}"
-            line = f"{change if moves else _changing(service.settings, settings)}{how}"
-            if split and not moves:
-                answer = self._share(tx, principal, service, split, settings, line)
-            else:
-                self._supersede(tx, principal, service)
-                changed = tx.services.update(
-                    principal.workspace,
-                    name,
-                    image,
-                    settings,
-                    principal.name,
-                    request.canary,
-                    request.shadow or 0,
-                )
-                tried = (_first_request(image),) if replaces else ()
-                answer = self._accepted(tx, principal, changed, line, *tried)
-            remember_answer(tx, principal, key, request, answer, name)
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
-        return answer
-
-    def split(
-        self, principal: Principal, name: str, request: SplitService, key: str | None = None
-    ) -> AcceptedService:
-        """Have these images share the traffic of a service.
-
-        Raises:
-            NotFound: There is no such service or image.
-            Conflict: The service is being deleted, a candidate is being tried, or an image is not
-                built.
-            InvalidRequest: It is so already, or an image is named twice.
-        """
-        with self._database.write() as tx:
-            earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
-            if earlier is not None:
-                return earlier
-            service = self._changeable(tx, principal, name)
-            _refuse_beside_candidate(service, replaces=True)
-            images = [_built(tx, principal, reference) for reference in request.shares]
-            wanted = dict(zip((i.reference for i in images), request.shares.values(), strict=True))
-            if len(wanted) < len(request.shares):
-                raise InvalidRequest("an image is named twice", hint="give each image one share")
-            if wanted == {d.image: d.weight for d in service.deployments if d.weight}:
-                raise InvalidRequest(
-                    f"`{name}` is already as asked: nothing to update", hint="give other shares"
-                )
-            line = f"splitting the traffic: {_in_words(wanted)}"
-            answer = self._share(tx, principal, service, wanted, service.settings, line)
-            remember_answer(tx, principal, key, request, answer, name)
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
-        return answer
-
-    def promote(self, principal: Principal, name: str) -> AcceptedService:
-        """Give the candidate of a service all of the traffic, and retire what served before.
-
-        Raises:
-            NotFound: There is no such service.
-            Conflict: No candidate is being tried, or the service is being deleted.
-        """
-        with self._database.write() as tx:
-            service = self._changeable(tx, principal, name)
-            rollout = service.rollout
-            if rollout is None:
-                raise Conflict(
-                    f"`{name}` has no candidate to promote",
-                    hint=f"`modelyard service update {name} --image … --canary 10%` makes one",
-                )
-            running = tx.operations.running(principal.workspace, f"service {name}")
-            self._cancel(tx, running, "the candidate is promoted")
-            reason = f"promoted at {rollout.stage} by {principal.name}"
-            promoted = tx.services.move_rollout(service.id, Move.PROMOTE, reason)
-            answer = self._accepted(tx, principal, promoted, f"promoting {service.image}")
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
-        return answer
-
-    def rollback(self, principal: Principal, name: str) -> AcceptedService:
-        """Go back to what served before, images and settings; needs no build.
-
-        While a candidate is tried, that drops it at once. Asked twice without one, it goes forth
-        again.
-
-        Raises:
-            NotFound: There is no such service, or the image was deleted.
-            Conflict: Nothing else has served, or the service is being deleted.
-        """
-        with self._database.write() as tx:
-            service = self._changeable(tx, principal, name)
-            if service.rollout is not None:
-                answer = self._take_back(tx, principal, service, service.rollout)
-            else:
-                answer = self._go_back(tx, principal, service)
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
-        return answer
-
-    def _take_back(
-        self, tx: Transaction, principal: Principal, service: Service, rollout: Rollout
-    ) -> AcceptedService:
-        """Drop the candidate; what serves has all it needs."""
-        running = tx.operations.running(principal.workspace, f"service {service.name}")
-        self._cancel(tx, running, "the candidate is taken back")
-        reason = f"taken back at {rollout.stage} by {principal.name}"
-        tx.services.end_change(service.id, service.generation, ChangeOutcome.SUPERSEDED, reason)
-        changed = tx.services.revert(service.id, service.generation, by=principal.name)
-        return self._accepted(tx, principal, changed, f"taking {service.image} back")
-
-    def _go_back(self, tx: Transaction, principal: Principal, service: Service) -> AcceptedService:
-        history, traffic = tx.services.history(service.id), split_traffic(service.deployments)
-        before = former(history, service.image, service.settings, traffic)
-        if before is None:
-            raise Conflict(
-                f"nothing but {service.image} with its present settings has served "
-                f"`{service.name}`",
-                hint=f"`modelyard service history {service.name}` shows what it was asked to be",
-            )
-        self._certificates.refuse_unusable(before.settings)
-        wanted = before.traffic or {before.image: 100}
-        line = f"going back to {_in_words(wanted)}, as of generation {before.generation}"
-        if service.settings != before.settings:
-            line += f", {_changing(service.settings, before.settings)}"
-        return self._share(tx, principal, service, wanted, before.settings, line)
-
-    def history(self, principal: Principal, name: str) -> tuple[ServiceChange, ...]:
-        """What a service was asked to be, newest first, and what became of it."""
-        with self._database.read() as tx:
-            return tx.services.history(tx.services.get(principal.workspace, name).id)
-
-    def _share(
-        self,
-        tx: Transaction,
-        principal: Principal,
-        service: Service,
-        shares: Mapping[str, int],
-        settings: ServiceSettings,
-        line: str,
-    ) -> AcceptedService:
-        """Want these images at these shares, in place of a change still on its way."""
-        images = [_built(tx, principal, reference) for reference in shares]
-        for image in images:
-            _refuse_unfit(self._targets[service.target], image)
-        self._supersede(tx, principal, service)
-        changed = tx.services.split(
-            principal.workspace,
-            service.name,
-            list(zip(images, shares.values(), strict=True)),
-            settings,
-            principal.name,
-        )
-        tried = dict.fromkeys(_first_request(image) for image in images)
-        return self._accepted(tx, principal, changed, line, *tried)
-
-    def _accepted(
-        self, tx: Transaction, principal: Principal, service: Service, *lines: str
-    ) -> AcceptedService:
-        operation = self._begin(tx, principal, OperationKind.SERVICE_UPDATE, service.name)
-        tx.operations.append_log(operation.id, "service", lines)
-        return AcceptedService(service=service, operation=operation)
 
     def delete(self, principal: Principal, name: str) -> Operation:
         """Drain and remove a service; asked again it gives the same operation.
@@ -316,9 +101,9 @@ class Services:
             for operation in running:
                 if operation.kind is OperationKind.SERVICE_DELETE:
                     return operation
-            self._cancel(tx, running, "the service is being deleted")
+            cancel(tx, running, "the service is being deleted")
             tx.services.mark_deleting(principal.workspace, name)
-            operation = self._begin(tx, principal, OperationKind.SERVICE_DELETE, name)
+            operation = begin(tx, principal, OperationKind.SERVICE_DELETE, name)
         self._operations.changed.notify()
         self._targets[service.target].remove(service)
         return operation
@@ -349,49 +134,6 @@ class Services:
         with self._database.write() as tx:
             return self._present(tx.services.change_labels(principal.workspace, name, change))
 
-    def keys(self, principal: Principal, name: str) -> ServiceKeys:
-        """Both keys, derived anew: they are stored nowhere."""
-        with self._database.read() as tx:
-            service = tx.services.get(principal.workspace, name)
-            hashes = {key.slot: key for key in tx.services.keys(service.id)}
-        return ServiceKeys(
-            primary=make_key(self._master_key, hashes[KeySlot.PRIMARY].id).text,
-            secondary=make_key(self._master_key, hashes[KeySlot.SECONDARY].id).text,
-        )
-
-    def regenerate_key(self, principal: Principal, name: str, slot: KeySlot) -> ServiceKeys:
-        """Replace one key; running requests and the other key are not touched."""
-        with self._database.write() as tx:
-            service = self._changeable(tx, principal, name)
-            kept = tuple(key for key in tx.services.keys(service.id) if key.slot is not slot)
-            tx.services.set_keys(service.id, (*kept, self._new_key(slot)))
-        self._targets[service.target].apply(service)
-        return self.keys(principal, name)
-
-    def token(self, principal: Principal, name: str, request: AskToken) -> ServiceToken:
-        """A token for a service whose callers need one, signed under its primary key.
-
-        Raises:
-            Conflict: The service takes no tokens.
-        """
-        with self._database.write() as tx:
-            service = self._changeable(tx, principal, name)
-            if service.settings.auth is not Authentication.TOKEN:
-                raise Conflict(
-                    f"`{name}` takes no tokens: its `auth` is `{service.settings.auth}`",
-                    hint=f"`modelyard service update {name} --auth token` changes that",
-                )
-            keys = tx.services.keys(service.id)
-            if not all(key.token_key for key in keys):  # they are older than tokens
-                renewed = tuple(self._key_hash(key.id, key.slot) for key in keys)
-                tx.services.set_keys(service.id, renewed)
-        self._targets[service.target].apply(service)
-        primary = next(key for key in keys if key.slot is KeySlot.PRIMARY)
-        lifetime = timedelta(seconds=request.lifetime)
-        return make_token(
-            self._master_key, primary.id, name, principal.name, datetime.now(UTC), lifetime
-        )
-
     def logs(
         self, service: Service, replica: str | None, after: int, limit: int
     ) -> Sequence[LogLine]:
@@ -418,6 +160,11 @@ class Services:
         with self._database.read() as tx:
             return tx.logs.position(service.id, replica, tail)
 
+    def history(self, principal: Principal, name: str) -> tuple[ServiceChange, ...]:
+        """What a service was asked to be, newest first, and what became of it."""
+        with self._database.read() as tx:
+            return tx.services.history(tx.services.get(principal.workspace, name).id)
+
     def why(self, principal: Principal, name: str) -> Cause | None:
         """The one cause for anything not as asked; None when there is nothing to say."""
         service = self.get(principal, name)
@@ -436,51 +183,6 @@ class Services:
             }
         )
 
-    def _changeable(self, tx: Transaction, principal: Principal, name: str) -> Service:
-        service = tx.services.get(principal.workspace, name)
-        if service.status.state is ServiceState.DELETING:
-            raise Conflict(
-                f"`{name}` is being deleted", hint="wait until it is gone, then deploy it again"
-            )
-        return service
-
-    def _supersede(self, tx: Transaction, principal: Principal, service: Service) -> None:
-        """Give up a change that is still on its way, so that the next starts from what serves."""
-        running = tx.operations.running(principal.workspace, f"service {service.name}")
-        if running:
-            self._cancel(tx, running, "a newer change takes its place")
-            if service.rollout is None:
-                tx.services.revert(service.id, service.generation)
-        elif service.rollout is None:
-            tx.services.retire(service.id)  # what is still judged counts as what serves
-
-    def _cancel(self, tx: Transaction, running: Sequence[Operation], reason: str) -> None:
-        for operation in running:
-            tx.operations.append_log(operation.id, "service", [f"cancelled: {reason}"])
-            tx.operations.finish(operation.id, OperationState.CANCELLED, None)
-
-    def _begin(
-        self, tx: Transaction, principal: Principal, kind: OperationKind, name: str
-    ) -> Operation:
-        return tx.operations.add(principal.workspace, kind, f"service {name}", principal.name)
-
-    def _new_key(self, slot: KeySlot) -> KeyHash:
-        return self._key_hash(new_key_id(), slot)
-
-    def _key_hash(self, key_id: str, slot: KeySlot) -> KeyHash:
-        key = make_key(self._master_key, key_id)
-        token_key = public_key(self._master_key, key_id)
-        return KeyHash(id=key_id, slot=slot, hash=key.hash, token_key=token_key)
-
-
-def _built(tx: Transaction, principal: Principal, text: str) -> Image:
-    reference = Reference.parse(text, "image")
-    image = tx.images.get(principal.workspace, reference)
-    if reference.version is None:
-        image = tx.images.latest_built(principal.workspace, reference.name) or image
-    image.built_manifest()
-    return image
-
 
 def _why_taken_back(name: str, history: Sequence[ServiceChange]) -> Cause | None:
     """Why the newest change was undone, as long as no other follows."""
@@ -496,71 +198,3 @@ def _why_taken_back(name: str, history: Sequence[ServiceChange]) -> Cause | None
         evidence=(f"went back at {newest.at:%Y-%m-%d %H:%M:%S} UTC", *found.evidence),
         fix=f"{found.fix.removesuffix('.')}. {ends}" if found.fix else ends,
     )
-
-
-def _changing(before: ServiceSettings, after: ServiceSettings) -> str:
-    """What a change of settings alone is about, as a line of the operation's log."""
-    names = (n for n in ServiceSettings.model_fields if getattr(before, n) != getattr(after, n))
-    return f"changing {', '.join(names)}"
-
-
-def _first_request(image: Image) -> str:
-    """What replicas of an image score first, as a line of the operation's log."""
-    if image.check is None or image.check.example is None:
-        return f"{image.reference} has no sample: its replicas are not tried before they serve"
-    return "each new replica scores the image's sample before it gets requests"
-
-
-def _refuse_beside_candidate(service: Service, replaces: bool) -> None:
-    if service.rollout is not None and replaces:
-        raise Conflict(
-            f"`{service.name}` is trying {service.image} at {service.rollout.stage} of its "
-            "traffic; meanwhile its image and what replaces replicas stay as they are",
-            hint=f"`modelyard service promote {service.name}` gives it all of the traffic, "
-            f"`modelyard service rollback {service.name}` takes it back",
-        )
-
-
-def _refuse_trial(service: Service, split: Mapping[str, int], replaces: bool) -> None:
-    if split:
-        raise Conflict(
-            f"the traffic of `{service.name}` is split: {_in_words(split)}",
-            hint="a candidate is tried beside one image: update to one all at once first",
-        )
-    if not replaces:
-        raise InvalidRequest(
-            "a change of these settings replaces no replicas: there is no candidate to try",
-            hint="make it all at once, or name another image",
-        )
-
-
-def _in_words(shares: Mapping[str, int]) -> str:
-    if len(shares) == 1:
-        return next(iter(shares))
-    return ", ".join(f"{image} {share} %" for image, share in shares.items())
-
-
-def _refuse_unfit(target: Target, image: Image) -> None:
-    baseless = image.manifest is not None and image.manifest.base is None
-    if baseless and Capability.NEEDS_BASE in target.capabilities:
-        raise InvalidRequest(
-            f"image `{image.reference}` has no base to stand on, which the target "
-            f"`{target.name}` needs",
-            hint="build it again with a base, or deploy it to the target `local`",
-        )
-
-
-def _refuse_unable(target: Target, settings: ServiceSettings) -> None:
-    most = settings.max_replicas or settings.replicas
-    if most > 1 and Capability.REPLICAS not in target.capabilities:
-        raise InvalidRequest(
-            f"the target `{target.name}` runs one replica of a service, not {most}",
-            hint="ask for one replica, or deploy to another target",
-        )
-
-
-def _changed_settings(
-    name: str, settings: ServiceSettings, change: SettingsChange
-) -> ServiceSettings:
-    wanted = {**settings.model_dump(), **change.model_dump(exclude_none=True)}
-    return compose(ServiceSettings, wanted, f"the specification of `{name}`")

@@ -152,7 +152,7 @@ def test_callers_that_could_never_come_are_refused(yard: Yard, tmp_path: Path) -
     change = UpdateService(settings=SettingsChange(auth="cert"))
     deploy(plain, "keys", ServiceSettings())
     with pytest.raises(InvalidRequest, match="needs TLS"):
-        plain.services.update(OWNER, "keys", change)
+        plain.changes.update(OWNER, "keys", change)
     others = Certificates(yard.database, None, secure=True)
     with pytest.raises(InvalidRequest, match="names of clients"):
         others.refuse_unusable(BY_CERTIFICATE)

@@ -14,6 +14,8 @@ from tests.factories import KEY, add_image, add_running_image, finish_image, mak
 from modelyard.control.agents import Agents
 from modelyard.control.authority import Authority
 from modelyard.control.certificates import Certificates
+from modelyard.control.changes import Changes
+from modelyard.control.keys import Keys
 from modelyard.control.operations import Operations
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.services import Services
@@ -61,15 +63,18 @@ class Yard:
         self.agents.take_over("default", "local")
         both = (LocalTarget(self.agents, "local"), ContainerTarget(self.agents, "local"))
         targets = {target.name: target for target in both}
+        certificates = Certificates(database, authority, secure=authority is not None)
+        self.keys = Keys(database, targets, b"m" * 32)
         self.services = Services(
             database,
             self.operations,
             self.agents,
             targets,
             local_agent="local",
-            master_key=b"m" * 32,
-            certificates=Certificates(database, authority, secure=authority is not None),
+            keys=self.keys,
+            certificates=certificates,
         )
+        self.changes = Changes(database, self.operations, targets, certificates)
         self.reconciler = Reconciler(database, self.operations, self.agents, targets)
 
     def image(self, name: str = "iris") -> Image:
@@ -222,14 +227,14 @@ def test_a_target_that_cannot_is_told_before_anything_changes(
     yard.services.deploy(OWNER, request(image))
     change = UpdateService(settings=SettingsChange(replicas=2))
     with pytest.raises(InvalidRequest, match="one replica"):
-        yard.services.update(OWNER, "iris", change)
+        yard.changes.update(OWNER, "iris", change)
 
 
 def test_an_update_retires_the_former_deployment(yard: Yard) -> None:
     first, second = yard.image(), yard.image()
     yard.services.deploy(OWNER, request(first))
     yard.report()
-    accepted = yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    accepted = yard.changes.update(OWNER, "iris", UpdateService(image=second.reference))
     assert [d.weight for d in accepted.service.deployments] == [0, 100]
     yard.report()
     service = yard.services.get(OWNER, "iris")
@@ -242,7 +247,7 @@ def test_a_failed_update_goes_back_by_itself(yard: Yard) -> None:
     first, second = yard.image(), yard.image()
     yard.services.deploy(OWNER, request(first))
     yard.report()
-    accepted = yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    accepted = yard.changes.update(OWNER, "iris", UpdateService(image=second.reference))
     yard.report(ready=False, failed=BROKEN)
     operation = yard.operation(accepted.operation)
     assert operation.state is OperationState.FAILED
@@ -259,7 +264,7 @@ def test_the_log_tells_what_changes(yard: Yard) -> None:
     yard.report()
 
     def told(change: UpdateService) -> list[str]:
-        accepted = yard.services.update(OWNER, "iris", change)
+        accepted = yard.changes.update(OWNER, "iris", change)
         yard.report(started_at=datetime.now(UTC))
         return yard.log(accepted.operation)
 
@@ -272,7 +277,7 @@ def test_the_log_tells_what_changes(yard: Yard) -> None:
     assert begins == "updating to iris:2"
     assert ready == "iris:2 is ready: 1 replica"
     told(UpdateService(settings=SettingsChange(memory=1 << 29)))
-    back = yard.services.rollback(OWNER, "iris")
+    back = yard.changes.rollback(OWNER, "iris")
     assert (
         yard.log(back.operation)[0] == "going back to iris:2, as of generation 3, changing memory"
     )
@@ -282,7 +287,7 @@ def test_why_an_update_went_back_is_told_with_what_was_seen(yard: Yard) -> None:
     first, second = yard.image(), yard.image()
     yard.services.deploy(OWNER, request(first))
     yard.report()
-    yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    yard.changes.update(OWNER, "iris", UpdateService(image=second.reference))
     yard.report(ready=False, failed=BROKEN)
     yard.report()
     told = yard.services.why(OWNER, "iris")
@@ -291,7 +296,7 @@ def test_why_an_update_went_back_is_told_with_what_was_seen(yard: Yard) -> None:
     assert told.message == f"`iris` went back to {first.reference} by itself: {BROKEN.message}"
     assert set(BROKEN.evidence) < set(told.evidence)
     assert told.fix.startswith(f"{BROKEN.fix}. `modelyard service history iris`")
-    yard.services.update(OWNER, "iris", UpdateService(settings=SettingsChange(replicas=2)))
+    yard.changes.update(OWNER, "iris", UpdateService(settings=SettingsChange(replicas=2)))
     yard.report()
     assert yard.services.why(OWNER, "iris") is None
     assert yard.services.history(OWNER, "iris")[2].cause == BROKEN
@@ -301,8 +306,8 @@ def test_a_newer_update_takes_the_place_of_one_on_its_way(yard: Yard) -> None:
     first, second, third = yard.image(), yard.image(), yard.image()
     yard.services.deploy(OWNER, request(first))
     yard.report()
-    stuck = yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
-    newer = yard.services.update(OWNER, "iris", UpdateService(image=third.reference))
+    stuck = yard.changes.update(OWNER, "iris", UpdateService(image=second.reference))
+    newer = yard.changes.update(OWNER, "iris", UpdateService(image=third.reference))
     assert yard.operation(stuck.operation).state is OperationState.CANCELLED
     assert [d.image for d in newer.service.deployments] == [first.reference, third.reference]
     yard.report(ready=False, failed=BROKEN)
@@ -315,9 +320,9 @@ def test_a_setting_changed_during_an_update_keeps_the_image_that_was_asked_for(
     first, second = yard.image(), yard.image()
     yard.services.deploy(OWNER, request(first))
     yard.report()
-    yard.services.update(OWNER, "iris", UpdateService(image=second.reference))
+    yard.changes.update(OWNER, "iris", UpdateService(image=second.reference))
     change = UpdateService(settings=SettingsChange(memory=1 << 29))
-    service = yard.services.update(OWNER, "iris", change).service
+    service = yard.changes.update(OWNER, "iris", change).service
     assert service.image == second.reference
     assert [d.image for d in service.deployments] == [first.reference, second.reference]
 
@@ -333,7 +338,7 @@ class TestCanary:
     def begin(self, yard: Yard, image: Image, *steps: int, step_time: float | None = None) -> Any:
         canary = Canary(steps=steps or (10,), step_time=step_time)
         change = UpdateService(image=image.reference, canary=canary)
-        return yard.services.update(OWNER, "iris", change)
+        return yard.changes.update(OWNER, "iris", change)
 
     def traffic(self, yard: Yard) -> list[tuple[str, int]]:
         return [(d.image, d.weight) for d in yard.services.get(OWNER, "iris").deployments]
@@ -351,7 +356,7 @@ class TestCanary:
         assert service.status.state is ServiceState.HEALTHY
         yard.report()
         assert self.traffic(yard) == [("iris:1", 90), ("iris:2", 10)]
-        promoted = yard.services.promote(OWNER, "iris")
+        promoted = yard.changes.promote(OWNER, "iris")
         assert self.traffic(yard) == [("iris:1", 0), ("iris:2", 100)]
         yard.report()
         assert yard.operation(promoted.operation).state is OperationState.SUCCEEDED
@@ -359,7 +364,7 @@ class TestCanary:
         newest = yard.services.history(OWNER, "iris")[0]
         assert (newest.outcome, newest.reason) == ("Served", "promoted at 10 % by owner")
         with pytest.raises(Conflict, match="no candidate"):
-            yard.services.promote(OWNER, "iris")
+            yard.changes.promote(OWNER, "iris")
 
     def test_steps_follow_each_other_whoever_looks(
         self, yard: Yard, images: list[Image], monkeypatch: pytest.MonkeyPatch
@@ -404,7 +409,7 @@ class TestCanary:
     ) -> None:
         self.begin(yard, images[1])
         yard.report()
-        promoted = yard.services.promote(OWNER, "iris")
+        promoted = yard.changes.promote(OWNER, "iris")
         yard.report(ready=False, failed=BROKEN)
         assert yard.operation(promoted.operation).state is OperationState.FAILED
         yard.report()
@@ -413,7 +418,7 @@ class TestCanary:
 
     def test_a_rollback_drops_the_candidate(self, yard: Yard, images: list[Image]) -> None:
         begun = self.begin(yard, images[1])
-        accepted = yard.services.rollback(OWNER, "iris")
+        accepted = yard.changes.rollback(OWNER, "iris")
         assert yard.operation(begun.operation).state is OperationState.CANCELLED
         assert [(d.image, d.weight) for d in accepted.service.deployments] == [("iris:1", 100)]
         yard.report()
@@ -425,7 +430,7 @@ class TestCanary:
         self, yard: Yard, images: list[Image]
     ) -> None:
         change = UpdateService(image=images[1].reference, shadow=20)
-        accepted = yard.services.update(OWNER, "iris", change)
+        accepted = yard.changes.update(OWNER, "iris", change)
         [desired] = yard.agents.desired(AGENT, "local").services
         assert desired.shadow == 20
         assert len(desired.wanted) == 2
@@ -434,7 +439,7 @@ class TestCanary:
         assert self.traffic(yard) == [("iris:1", 100), ("iris:2", 0)]
         yard.report()
         assert yard.services.get(OWNER, "iris").rollout is not None
-        yard.services.promote(OWNER, "iris")
+        yard.changes.promote(OWNER, "iris")
         yard.report()
         assert self.traffic(yard) == [("iris:2", 100)]
         newest = yard.services.history(OWNER, "iris")[0]
@@ -443,7 +448,7 @@ class TestCanary:
 
     def test_a_shadow_that_fails_goes_back(self, yard: Yard, images: list[Image]) -> None:
         change = UpdateService(image=images[1].reference, shadow=20)
-        accepted = yard.services.update(OWNER, "iris", change)
+        accepted = yard.changes.update(OWNER, "iris", change)
         yard.report(ready=False, failed=BROKEN)
         assert yard.operation(accepted.operation).state is OperationState.FAILED
         yard.report()
@@ -460,10 +465,10 @@ class TestCanary:
             UpdateService(image=images[1].reference, canary=Canary(steps=(50,))),
         ):
             with pytest.raises(Conflict, match="is trying iris:2 at 10 %") as refused:
-                yard.services.update(OWNER, "iris", change)
+                yard.changes.update(OWNER, "iris", change)
             assert "service promote iris" in refused.value.hint
         scaled = UpdateService(settings=SettingsChange(replicas=3))
-        accepted = yard.services.update(OWNER, "iris", scaled)
+        accepted = yard.changes.update(OWNER, "iris", scaled)
         assert self.traffic(yard) == [("iris:1", 90), ("iris:2", 10)]
         yard.report()
         assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
@@ -472,7 +477,7 @@ class TestCanary:
     def test_what_replaces_nothing_cannot_be_tried(self, yard: Yard, images: list[Image]) -> None:
         change = UpdateService(settings=SettingsChange(replicas=2), canary=Canary(steps=(10,)))
         with pytest.raises(InvalidRequest, match="no candidate to try"):
-            yard.services.update(OWNER, "iris", change)
+            yard.changes.update(OWNER, "iris", change)
 
     def test_a_delete_ends_it(self, yard: Yard, images: list[Image]) -> None:
         self.begin(yard, images[1])
@@ -488,19 +493,19 @@ class TestSplit:
         yard.services.deploy(OWNER, request(first))
         yard.report()
         shares = {first.reference: 80, second.reference: 20}
-        accepted = yard.services.split(OWNER, "iris", SplitService(shares=shares))
+        accepted = yard.changes.split(OWNER, "iris", SplitService(shares=shares))
         yard.report()
         assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
         service = yard.services.get(OWNER, "iris")
         assert {d.image: d.weight for d in service.deployments} == shares
         with pytest.raises(InvalidRequest, match="already as asked"):
-            yard.services.split(OWNER, "iris", SplitService(shares=shares))
+            yard.changes.split(OWNER, "iris", SplitService(shares=shares))
         change = UpdateService(image=second.reference, canary=Canary(steps=(10,)))
         with pytest.raises(Conflict, match="is split: iris:1 80 %, iris:2 20 %"):
-            yard.services.update(OWNER, "iris", change)
-        yard.services.update(OWNER, "iris", UpdateService(image=first.reference))
+            yard.changes.update(OWNER, "iris", change)
+        yard.changes.update(OWNER, "iris", UpdateService(image=first.reference))
         yard.report()
-        yard.services.rollback(OWNER, "iris")
+        yard.changes.rollback(OWNER, "iris")
         yard.report()
         service = yard.services.get(OWNER, "iris")
         assert {d.image: d.weight for d in service.deployments if d.weight} == shares
@@ -510,7 +515,7 @@ class TestSplit:
         yard.services.deploy(OWNER, request(first))
         yard.report()
         shares = {first.reference: 80, second.reference: 20}
-        yard.services.split(OWNER, "iris", SplitService(shares=shares))
+        yard.changes.split(OWNER, "iris", SplitService(shares=shares))
         yard.report(ready=False, failed=BROKEN)
         yard.report()
         service = yard.services.get(OWNER, "iris")
@@ -521,7 +526,7 @@ class TestSplit:
         yard.services.deploy(OWNER, request(image))
         shares = {"iris": 50, image.reference: 50}
         with pytest.raises(InvalidRequest, match="named twice"):
-            yard.services.split(OWNER, "iris", SplitService(shares=shares))
+            yard.changes.split(OWNER, "iris", SplitService(shares=shares))
 
 
 def test_a_key_used_for_one_service_means_nothing_for_another(yard: Yard) -> None:
@@ -529,16 +534,16 @@ def test_a_key_used_for_one_service_means_nothing_for_another(yard: Yard) -> Non
     change = UpdateService(settings=SettingsChange(replicas=2))
     for name in ("iris", "rose"):
         yard.services.deploy(OWNER, request(image, name=name))
-    yard.services.update(OWNER, "iris", change, "one-key-for-both")
+    yard.changes.update(OWNER, "iris", change, "one-key-for-both")
     with pytest.raises(Conflict):
-        yard.services.update(OWNER, "rose", change, "one-key-for-both")
+        yard.changes.update(OWNER, "rose", change, "one-key-for-both")
 
 
 def test_scaling_keeps_the_deployment(yard: Yard) -> None:
     before = yard.services.deploy(OWNER, request(yard.image())).service
     yard.report()
     change = UpdateService(settings=SettingsChange(replicas=3))
-    after = yard.services.update(OWNER, "iris", change).service
+    after = yard.changes.update(OWNER, "iris", change).service
     assert after.settings == ServiceSettings(replicas=3)
     assert after.deployments[0].id == before.deployments[0].id
 
@@ -555,7 +560,7 @@ def test_scaling_keeps_the_deployment(yard: Yard) -> None:
 def test_an_update_to_nothing_or_nonsense_is_refused(yard: Yard, change: UpdateService) -> None:
     yard.services.deploy(OWNER, request(yard.image()))
     with pytest.raises(InvalidRequest):
-        yard.services.update(OWNER, "iris", change)
+        yard.changes.update(OWNER, "iris", change)
     assert yard.services.get(OWNER, "iris").generation == 1
 
 
@@ -567,7 +572,7 @@ def test_a_delete_ends_when_the_agent_has_nothing_left(yard: Yard) -> None:
     yard.reconciler.reconcile()
     assert yard.services.get(OWNER, "iris").status.state is ServiceState.DELETING
     with pytest.raises(Conflict):
-        yard.services.update(OWNER, "iris", UpdateService(settings=SettingsChange(replicas=2)))
+        yard.changes.update(OWNER, "iris", UpdateService(settings=SettingsChange(replicas=2)))
     yard.report()
     assert yard.operation(operation).state is OperationState.SUCCEEDED
     with pytest.raises(NotFound):
@@ -576,9 +581,9 @@ def test_a_delete_ends_when_the_agent_has_nothing_left(yard: Yard) -> None:
 
 def test_keys_can_be_shown_again_and_only_one_changes(yard: Yard) -> None:
     yard.services.deploy(OWNER, request(yard.image()))
-    before = yard.services.keys(OWNER, "iris")
-    assert yard.services.keys(OWNER, "iris") == before
-    after = yard.services.regenerate_key(OWNER, "iris", KeySlot.PRIMARY)
+    before = yard.keys.of(OWNER, "iris")
+    assert yard.keys.of(OWNER, "iris") == before
+    after = yard.keys.regenerate(OWNER, "iris", KeySlot.PRIMARY)
     assert after.primary != before.primary
     assert after.secondary == before.secondary
 
@@ -597,7 +602,7 @@ def test_the_agent_gets_an_example_if_it_is_short(yard: Yard, sample: Any, sent:
 
 def test_the_agent_gets_hashes_and_no_keys(yard: Yard) -> None:
     yard.services.deploy(OWNER, request(yard.image()))
-    keys = yard.services.keys(OWNER, "iris")
+    keys = yard.keys.of(OWNER, "iris")
     document = yard.agents.desired(AGENT, "local")
     key = parse_key(keys.primary)
     assert key is not None
@@ -630,6 +635,6 @@ def test_an_image_is_unchecked_until_its_first_start(yard: Yard) -> None:
     assert first.marks == ()
     assert first.check is not None
     assert (first.check.workers, first.check.memory, first.check.sample) == (1, 5 << 20, None)
-    yard.services.update(OWNER, "far", UpdateService(settings=SettingsChange(cpu=2)))
+    yard.changes.update(OWNER, "far", UpdateService(settings=SettingsChange(cpu=2)))
     yard.report(started_at=datetime.now(UTC))
     assert stored() == first  # a later start is not the first
