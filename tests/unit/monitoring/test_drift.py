@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from tests.unit.monitoring.streams import PLANTED, rows, sketched
+
+from modelyard.domain.drift import FALSE_ALARMS, FeatureDrift, Sign, Verdict, in_words
+from modelyard.monitoring.drift import compare
+from modelyard.monitoring.sketches import Sketch
+
+_SEEDS = 100
+
+
+def _report(seed: int, before: int, now: int, planted: str = "") -> tuple[FeatureDrift, ...]:
+    random = np.random.default_rng(seed)
+    baseline = sketched(rows(random, before), parts=4)
+    window = sketched(rows(random, now, planted), parts=4)
+    return compare(baseline, window, sorted(baseline.features))
+
+
+def _named(report: tuple[FeatureDrift, ...]) -> dict[str, set[Sign]]:
+    return {one.name: {f.sign for f in one.findings} for one in report if one.findings}
+
+
+def test_nothing_is_named_where_nothing_has_changed() -> None:
+    sizes = ((100, 60), (1500, 300), (2000, 2000))
+    alarms = [
+        (seed, size, named)
+        for size in sizes
+        for seed in range(_SEEDS)
+        if (named := _named(_report(seed, *size)))
+    ]
+    assert len(alarms) <= 2 * FALSE_ALARMS * _SEEDS * len(sizes), alarms
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_planted_drift_is_found_and_named_and_nothing_else(planted: str) -> None:
+    for seed in range(10):
+        named = _named(_report(1000 + seed, 2000, 2000, planted))
+        assert set(named) == {PLANTED[planted]}, seed
+        if planted in ("missing", "range", "new"):
+            assert Sign(planted) in named[PLANTED[planted]]
+
+
+def test_many_rows_make_no_drift_of_a_difference_that_matters_to_nobody() -> None:
+    random = np.random.default_rng(3)
+    before, now = Sketch(), Sketch()
+    for sketch, mean in ((before, 0.0), (now, 0.05)):
+        feature = sketch.feature("x")
+        assert feature is not None
+        feature.numbers.add(random.normal(mean, size=400_000))
+        sketch.rows = 400_000
+    (found,) = compare(before, now, ["x"])
+    assert found.verdict is Verdict.STEADY
+    assert found.ks == pytest.approx(0.02, abs=0.025)
+
+
+def test_figures_are_those_of_the_rows() -> None:
+    random = np.random.default_rng(4)
+    before, now = rows(random, 5000), rows(random, 5000, "shift")
+    now["country"][:500] = "xx"
+    report = compare(sketched(before), sketched(now), ["age", "country", "income"])
+    age, country, income = report
+    assert age.window.mean == pytest.approx(now["age"].mean())
+    assert age.wasserstein == pytest.approx(0.5, abs=0.05)
+    assert age.ks == pytest.approx(0.197, abs=0.03)
+    assert country.new == pytest.approx(0.1)
+    assert country.new_values == ("xx",)
+    assert income.baseline.missing == pytest.approx(np.isnan(before["income"]).mean())
+    for one in report:
+        assert one.distribution is not None
+        assert sum(one.distribution.baseline) == pytest.approx(1)
+        assert sum(one.distribution.window) == pytest.approx(1)
+    assert "KS distance" in in_words(age)
+    assert "10.0% are new: `xx`" in in_words(country)
+
+
+def test_too_few_values_are_no_steadiness() -> None:
+    (found,) = [one for one in _report(1, 40, 2000) if one.name == "age"]
+    assert found.verdict is Verdict.UNKNOWN
+    assert "50 values" in found.note
+
+
+def test_a_field_that_has_gone_or_come_is_missing_on_one_side() -> None:
+    random = np.random.default_rng(5)
+    before, now = rows(random, 500), rows(random, 500)
+    gone, come = before.pop("income"), now.pop("children")
+    assert len(gone) == len(come)
+    found = _named(compare(sketched(before), sketched(now), ["children", "income", "never"]))
+    assert found == {"children": {Sign.MISSING}, "income": {Sign.MISSING}}
+
+
+def test_a_number_that_becomes_a_word_is_told() -> None:
+    before, now = Sketch(), Sketch()
+    before.rows = now.rows = 600
+    numbers, words = before.feature("x"), now.feature("x")
+    assert numbers is not None
+    assert words is not None
+    numbers.numbers.add(np.random.default_rng(6).normal(size=600))
+    words.values.add(Counter(["1.5"] * 600).items())
+    (found,) = compare(before, now, ["x"])
+    assert {finding.sign for finding in found.findings} == {Sign.MISSING}
