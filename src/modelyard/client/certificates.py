@@ -1,4 +1,4 @@
-"""The side of a caller who gets a certificate: its key is made here and stays here."""
+"""Certificates of callers of a service: the key of one is made here and stays here."""
 
 from __future__ import annotations
 
@@ -7,14 +7,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import TypeAdapter
 
+from modelyard.client.connection import Connection
+from modelyard.client.files import StrPath
+from modelyard.domain.clients import ClientCertificate, IssuedCertificate
+from modelyard.domain.validation import compose
 from modelyard.errors import Conflict, InvalidRequest
+from modelyard.schemas import AskCertificate
 
+_CERTIFICATES = TypeAdapter(tuple[ClientCertificate, ...])
 _LONGEST_REQUEST = 16 << 10
+
+
+def issue(
+    connection: Connection,
+    path: str,
+    client: str,
+    file: Path,
+    request: StrPath | None,
+    lifetime: float | str,
+) -> ClientCertificate:
+    """Write a new certificate into a new file; see `Services.issue_certificate`."""
+    with private_file(file) as texts:
+        own = make_key() if request is None else None
+        signing = own.request if own is not None else read_request(Path(request or ""))
+        fields = {"client": client, "request": signing, "lifetime": lifetime}
+        body = compose(AskCertificate, fields, "the certificate")
+        issued = connection.create("POST", path, body, IssuedCertificate, repeatable=False)
+        texts += [*([own.key] if own else ()), issued.pem]
+    return ClientCertificate(**issued.model_dump(exclude={"pem"}))
+
+
+def issued(connection: Connection, path: str) -> tuple[ClientCertificate, ...]:
+    """Certificates that were issued to callers of a service, latest first."""
+    return _CERTIFICATES.validate_json(connection.request("GET", path).content)
+
+
+def revoke(connection: Connection, path: str, which: str) -> tuple[ClientCertificate, ...]:
+    """Let one be good no more, or all of a caller; see `Services.revoke_certificate`."""
+    path = f"{path}/{quote(which, safe='')}/revoke"
+    response = connection.request("POST", path, repeatable=True)
+    return _CERTIFICATES.validate_json(response.content)
 
 
 class NewKey(NamedTuple):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
-from urllib.parse import quote
+from typing import Any, Unpack
 
 from pydantic import TypeAdapter
 
-from modelyard.client.certificates import make_key, private_file, read_request
+from modelyard.client import certificates
 from modelyard.client.collection import Collection
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.client.logs import read_log
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.scoring import Scorer
+from modelyard.client.service_settings import Settings
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange
-from modelyard.domain.clients import ClientCertificate, IssuedCertificate
+from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.search import Page
@@ -31,7 +31,6 @@ from modelyard.domain.values import SERVICE_NAME_PATTERN, Seconds, Spec
 from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
 from modelyard.schemas import (
     AcceptedService,
-    AskCertificate,
     AskToken,
     DeployService,
     SplitService,
@@ -40,55 +39,6 @@ from modelyard.schemas import (
 
 Share = int | str
 """Percent: a whole number, or text such as `10%`."""
-
-
-class Settings(TypedDict, total=False):
-    """Settings of a service; see `ServiceSettings` for bounds and defaults."""
-
-    max_replicas: int
-    """Copies come and go with the load, up to so many; `replicas` is the least."""
-    idle_time: float | str
-    """Time without a request until the last copy goes, with `replicas=0`."""
-
-    cpu: float
-    """Cores of one replica."""
-    memory: int | str
-    """Limit of one replica: bytes, or text such as `1GiB`."""
-    scoring_timeout: float | str
-    """Longest time for one request: seconds, or text such as `30s`."""
-    startup_timeout: float | str
-    """Longest time until a replica is ready."""
-    environment: dict[str, str]
-    """Environment variables; replaces all that were set before."""
-    network: str
-    """What a replica may reach by itself: `none` or `outbound`."""
-    max_concurrent_requests: int
-    """Requests in flight at one replica."""
-    max_queue_wait: float | str
-    """Longest wait at the gateway."""
-    capture: int | str
-    """How many requests are recorded: percent, or text such as `10%` or `off`."""
-    capture_space: int | str
-    """Disk that records on their way may take: of each replica, and of the gateway."""
-    capture_when_full: str
-    """Beyond that: `drop_new`, `drop_old` or `refuse`."""
-    capture_durable: bool
-    """A record survives a power cut before its answer leaves."""
-    capture_drop: Sequence[str]
-    """Fields that are left out of records: `name`, or `customer.name`; `[]` takes all back."""
-    capture_hash: Sequence[str]
-    """Fields of which only keyed hashes are recorded."""
-    auth: str
-    """`key`, `token`, `cert` or `none`."""
-    clients: Sequence[str]
-    """Names in certificates of those who may score with `cert`, `uri:…`, `dns:…` or `email:…`;
-    replaces all."""
-    sticky: str
-    """Header by whose value callers stay with one deployment of several; `""`: none."""
-    cors_origins: Sequence[str]
-    """Web pages whose scripts may read answers, such as `https://app.example`; replaces all."""
-    judged: bool
-    """What is new goes back by itself when it is worse than what served before."""
 
 
 class Services(Collection[Service]):
@@ -411,22 +361,12 @@ class Services(Collection[Service]):
         Raises:
             Conflict: There is such a file, or the workspace issues no certificates.
         """
-        with private_file(Path(file)) as texts:
-            own = make_key() if request is None else None
-            signing = own.request if own is not None else read_request(Path(request or ""))
-            fields = {"client": client, "request": signing, "lifetime": lifetime}
-            body = compose(AskCertificate, fields, "the certificate")
-            path = f"{self._path(name)}/certificates"
-            issued = self._connection.create(
-                "POST", path, body, IssuedCertificate, repeatable=False
-            )
-            texts += [*([own.key] if own else ()), issued.pem]
-        return ClientCertificate(**issued.model_dump(exclude={"pem"}))
+        path = f"{self._path(name)}/certificates"
+        return certificates.issue(self._connection, path, client, Path(file), request, lifetime)
 
     def certificates(self, name: str) -> tuple[ClientCertificate, ...]:
         """Certificates that the workspace has issued to callers of a service, latest first."""
-        response = self._connection.request("GET", f"{self._path(name)}/certificates")
-        return _CERTIFICATES.validate_json(response.content)
+        return certificates.issued(self._connection, f"{self._path(name)}/certificates")
 
     def revoke_certificate(self, name: str, which: str) -> tuple[ClientCertificate, ...]:
         """Let a certificate be good no more, also on connections that are open.
@@ -438,9 +378,7 @@ class Services(Collection[Service]):
         Raises:
             NotFound: There is none.
         """
-        path = f"{self._path(name)}/certificates/{quote(which, safe='')}/revoke"
-        response = self._connection.request("POST", path, repeatable=True)
-        return _CERTIFICATES.validate_json(response.content)
+        return certificates.revoke(self._connection, f"{self._path(name)}/certificates", which)
 
     def why(self, name: str) -> Cause | None:
         """The one cause for anything not ready; None when there is nothing to say."""
@@ -497,7 +435,6 @@ class _Asked(Spec):
 
 
 _LOADS = TypeAdapter(tuple[ServiceLoad, ...])
-_CERTIFICATES = TypeAdapter(tuple[ClientCertificate, ...])
 _HISTORY = TypeAdapter(tuple[ServiceChange, ...])
 _STALE = (401, 403, 404)
 """Statuses that say that the key or the address known from before is not right any more."""
