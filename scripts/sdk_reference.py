@@ -19,7 +19,8 @@ from modelyard.client.collection import Collection, Filters
 from modelyard.client.images import Images
 from modelyard.client.models import Models
 from modelyard.client.operations import Operations
-from modelyard.client.services import Services, Settings
+from modelyard.client.service_settings import Settings
+from modelyard.client.services import Services
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "sdk.md"
 INTRODUCTION = """\

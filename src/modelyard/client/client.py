@@ -19,7 +19,8 @@ from modelyard.client.local import LocalServer
 from modelyard.client.models import Models
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.scoring import Scorer
-from modelyard.client.services import Services, Settings
+from modelyard.client.service_settings import Settings
+from modelyard.client.services import Services
 from modelyard.client.transfer import Progress
 from modelyard.domain.model import Model
 from modelyard.domain.service_file import ModelSource, ServiceFile, parse_service_file

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
-from modelyard.domain.image import Image, ImageState, Manifest
+from modelyard.domain.image import Image, Manifest
 from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
@@ -25,9 +25,9 @@ from modelyard.domain.service import (
     ServiceStatus,
 )
 from modelyard.domain.values import Reference
-from modelyard.errors import Conflict, NotFound
+from modelyard.errors import Conflict
 from modelyard.schemas import ChangeLabels, DeployService
-from modelyard.store import labels, search, versions
+from modelyard.store import labels, search
 from modelyard.store.agents import Agents
 from modelyard.store.changes import Changes
 from modelyard.store.contents import images_with
@@ -40,6 +40,7 @@ from modelyard.store.rows import (
     ServiceLabelRow,
     ServiceRow,
 )
+from modelyard.store.service_rows import ServiceRows
 from modelyard.store.service_view import ServiceView
 
 FULL_WEIGHT = 100
@@ -62,7 +63,7 @@ class Services(Repository):
             NotFound: The image or the agent is not there (any more).
             Conflict: The name is taken, or the image is not built.
         """
-        self._refuse_taken(workspace, request.name)
+        self._rows.refuse_taken(workspace, request.name)
         entries = Labels(dict(request.tags), dict(request.properties))
         now = self._clock()
         row = ServiceRow(
@@ -71,7 +72,7 @@ class Services(Repository):
             name=request.name,
             target=request.target,
             agent=agent,
-            image=self._built(image),
+            image=self._rows.built(image),
             settings=request.settings,
             generation=1,
             deleting=False,
@@ -85,7 +86,7 @@ class Services(Repository):
         self._agents.bump(agent)
         self._session.add(row)
         self._session.flush()
-        self._deploy(row, row.image, FULL_WEIGHT)
+        self._rows.deploy(row, row.image, FULL_WEIGHT)
         labels.add(self._session, ServiceLabelRow, workspace, row.seq, entries)
         self._changes.add(row, created_by)
         return self._one(row)
@@ -112,18 +113,18 @@ class Services(Repository):
             NotFound: The service or the image is not there (any more).
             Conflict: The service is being deleted, or the image is not built.
         """
-        row = self._changeable(workspace, name)
-        shares = {d.image: d.weight for d in self._deployments(row) if d.weight}
+        row = self._rows.changeable(workspace, name)
+        shares = {d.image: d.weight for d in self._rows.deployments(row) if d.weight}
         if image is not None and row.rollout is None:
-            shares = {self._built(image): FULL_WEIGHT}
+            shares = {self._rows.built(image): FULL_WEIGHT}
         if row.rollout is None:
             return self._want(row, shares, settings, by, canary, shadow)
         if settings == row.settings:
             return self._one(row)
         row.settings = settings
         self._changed(row)
-        serving = [d for d in self._deployments(row) if d.id != row.rollout.candidate]
-        for one in self._deployments(row):
+        serving = [d for d in self._rows.deployments(row) if d.id != row.rollout.candidate]
+        for one in self._rows.deployments(row):
             one.settings = _with_replicas_of(one.settings, settings)
         self._session.flush()
         self._changes.add(row, by, serving=serving)
@@ -143,8 +144,8 @@ class Services(Repository):
             NotFound: The service or an image is not there (any more).
             Conflict: The service is being deleted, or an image is not built.
         """
-        row = self._changeable(workspace, name)
-        wanted = {self._built(image): weight for image, weight in shares}
+        row = self._rows.changeable(workspace, name)
+        wanted = {self._rows.built(image): weight for image, weight in shares}
         return self._want(row, wanted, settings, by)
 
     def _want(
@@ -157,22 +158,22 @@ class Services(Repository):
         shadow: int = 0,
     ) -> Service:
         """Give these images their shares, in deployments that there are or new ones."""
-        present = [one for one in self._deployments(row) if one.weight]
+        present = [one for one in self._rows.deployments(row) if one.weight]
         if shares == {d.image: d.weight for d in present} and settings == row.settings:
             return self._one(row)
         kept = {d.image: d for d in present if _same_replicas(d.settings, settings)}
         row.image, row.settings = max(shares, key=lambda image: shares[image]), settings
         self._changed(row)
-        self._weigh(row, 0)
+        self._rows.weigh(row, 0)
         for image, weight in shares.items():
             if image in kept:
                 kept[image].weight, kept[image].settings = weight, settings
             elif canary is None and not shadow:
-                self._deploy(row, image, weight)
+                self._rows.deploy(row, image, weight)
             else:
                 self._try(row, image, present[-1], canary, shadow)
         self._session.flush()
-        serving = [one for one in self._deployments(row) if one.weight]
+        serving = [one for one in self._rows.deployments(row) if one.weight]
         self._changes.add(row, by, serving=serving if row.rollout is None else ())
         return self._one(row)
 
@@ -186,7 +187,7 @@ class Services(Repository):
     ) -> None:
         """Set a candidate beside what serves."""
         share = canary.steps[0] if canary is not None else 0
-        candidate = self._deploy(row, image, share)
+        candidate = self._rows.deploy(row, image, share)
         incumbent.weight = FULL_WEIGHT - share
         row.rollout = Rollout(
             candidate=candidate.id, generation=row.generation, canary=canary, shadow=shadow
@@ -198,7 +199,7 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        row = self._row(service)
+        row = self._rows.row(service)
         rollout = row.rollout
         if rollout is None or move is Move.STAY:
             return self._one(row)
@@ -208,7 +209,7 @@ class Services(Repository):
             return self._one(row)
         grown = rollout.model_copy(update={"step": rollout.step + 1, "since": None})
         share = FULL_WEIGHT if move is Move.PROMOTE else grown.share
-        for one in self._deployments(row):
+        for one in self._rows.deployments(row):
             one.weight = share if one.id == rollout.candidate else FULL_WEIGHT - share
         row.rollout = None if move is Move.PROMOTE else grown
         self._changed(row)
@@ -226,8 +227,8 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        row = self._row(service)
-        kept = self._deployments(row)
+        row = self._rows.row(service)
+        kept = self._rows.deployments(row)
         if row.generation != generation or row.deleting or len(kept) < 2:
             return self._one(row)
         former = [one for one in kept if one.served] or kept[:1]
@@ -257,7 +258,7 @@ class Services(Repository):
         While a candidate is tried, its own change ends only by failing, and the others only by
         being reached.
         """
-        row = self._row(service)
+        row = self._rows.row(service)
         first, last = 0, generation
         if row.rollout is not None and outcome is ChangeOutcome.SERVED:
             first = row.rollout.generation + 1
@@ -271,8 +272,8 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        row = self._row(service)
-        first = max(one.generation for one in self._deployments(row) if one.weight)
+        row = self._rows.row(service)
+        first = max(one.generation for one in self._rows.deployments(row) if one.weight)
         self._changes.take_back(row.seq, first, cause)
 
     def history(self, service: UUID) -> tuple[ServiceChange, ...]:
@@ -281,7 +282,7 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        return self._changes.of(self._row(service).seq)
+        return self._changes.of(self._rows.row(service).seq)
 
     def retire(self, service: UUID) -> Service:
         """Remove deployments without traffic: those that have it have taken over.
@@ -289,8 +290,8 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        row = self._row(service)
-        gone = [other for other in self._deployments(row) if not other.weight]
+        row = self._rows.row(service)
+        gone = [other for other in self._rows.deployments(row) if not other.weight]
         for deployment in gone:
             self._session.delete(deployment)
         query = update(DeploymentRow).where(DeploymentRow.service == row.seq)
@@ -306,7 +307,7 @@ class Services(Repository):
         Raises:
             NotFound: There is none of this name; the hint names what there is.
         """
-        return self._one(self._named(workspace, name))
+        return self._one(self._rows.named(workspace, name))
 
     def all(self) -> tuple[Service, ...]:
         """The services of all workspaces, also those being deleted, oldest first."""
@@ -344,7 +345,7 @@ class Services(Repository):
             NotFound: There is no such service.
             Conflict: A property exists with another value.
         """
-        row = self._named(workspace, name)
+        row = self._rows.named(workspace, name)
         labels.apply(self._session, ServiceLabelRow, row, f"service `{name}`", change)
         row.updated_at = self._clock()
         self._session.flush()
@@ -370,7 +371,7 @@ class Services(Repository):
         Raises:
             NotFound: There is no such service.
         """
-        row = self._named(workspace, name)
+        row = self._rows.named(workspace, name)
         if not row.deleting:
             row.deleting = True
             self._changed(row)
@@ -397,7 +398,7 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        row = self._row(service)
+        row = self._rows.row(service)
         self._session.execute(delete(ServiceKeyRow).where(ServiceKeyRow.service == row.seq))
         insert_all(
             self._session,
@@ -421,7 +422,7 @@ class Services(Repository):
         Raises:
             NotFound: There is no service with this id.
         """
-        row = self._row(service)
+        row = self._rows.row(service)
         return self._view.keys([row.seq]).get(row.seq, ())
 
     def desired(self, agent: str) -> tuple[DesiredService, ...]:
@@ -462,87 +463,15 @@ class Services(Repository):
         return Agents(self._session, self._clock)
 
     @property
+    def _rows(self) -> ServiceRows:
+        return ServiceRows(self._session, self._clock)
+
+    @property
     def _view(self) -> ServiceView:
         return ServiceView(self._session)
 
     def _one(self, row: ServiceRow) -> Service:
         return self._view.services([row])[0]
-
-    def _row(self, service: UUID) -> ServiceRow:
-        row = self._session.scalar(select(ServiceRow).where(ServiceRow.id == service))
-        if row is None:
-            raise NotFound(f"service `{service}` not found", hint="it may have been deleted")
-        return row
-
-    def _named(self, workspace: str, name: str) -> ServiceRow:
-        row = self._session.scalar(
-            select(ServiceRow).where(ServiceRow.workspace == workspace, ServiceRow.name == name)
-        )
-        if row is None:
-            raise NotFound(
-                f"service `{name}` not found in workspace `{workspace}`",
-                hint=versions.names_hint(self._session, ServiceRow, workspace, name),
-                details={"kind": "service", "reference": name},
-            )
-        return row
-
-    def _changeable(self, workspace: str, name: str) -> ServiceRow:
-        row = self._named(workspace, name)
-        if row.deleting:
-            raise Conflict(
-                f"service `{name}` is being deleted",
-                hint="wait until it is gone, then deploy it again",
-            )
-        return row
-
-    def _refuse_taken(self, workspace: str, name: str) -> None:
-        query = select(ServiceRow.deleting).where(
-            ServiceRow.workspace == workspace, ServiceRow.name == name
-        )
-        deleting = self._session.scalar(query)
-        if deleting is None:
-            return
-        raise Conflict(
-            f"service `{name}` exists already" + (" and is being deleted" if deleting else ""),
-            hint="wait until it is gone" if deleting else "update it, or take another name",
-        )
-
-    def _built(self, image: Image) -> int:
-        query = select(ImageRow.seq, ImageRow.state).where(ImageRow.id == image.id)
-        found = self._session.execute(query).one_or_none()
-        if found is None:
-            raise NotFound(f"image `{image.reference}` not found", hint="it was deleted meanwhile")
-        seq, state = found
-        if state is not ImageState.SUCCEEDED:
-            raise Conflict(
-                f"image `{image.reference}` is not built: its state is {state}",
-                hint="wait for its build, or see why it failed",
-            )
-        return seq
-
-    def _deployments(self, row: ServiceRow) -> list[DeploymentRow]:
-        query = select(DeploymentRow).where(DeploymentRow.service == row.seq)
-        order = DeploymentRow.generation, DeploymentRow.created_at
-        return list(self._session.scalars(query.order_by(*order)))
-
-    def _weigh(self, row: ServiceRow, weight: int) -> None:
-        query = update(DeploymentRow).where(DeploymentRow.service == row.seq)
-        self._session.execute(query.values(weight=weight))
-
-    def _deploy(self, row: ServiceRow, image: int, weight: int) -> DeploymentRow:
-        deployment = DeploymentRow(
-            id=uuid4(),
-            service=row.seq,
-            image=image,
-            settings=row.settings,
-            weight=weight,
-            served=0,
-            generation=row.generation,
-            created_at=self._clock(),
-        )
-        self._session.add(deployment)
-        self._session.flush()
-        return deployment
 
     def _changed(self, row: ServiceRow) -> None:
         row.generation += 1
