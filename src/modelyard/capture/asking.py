@@ -18,6 +18,7 @@ import duckdb
 import orjson
 
 from modelyard.capture.jobs import Question
+from modelyard.capture.sealing import RECORD_COLUMNS
 from modelyard.schemas import AnswerForm
 
 MEMORY = 1 << 30
@@ -68,20 +69,23 @@ def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) 
     """`requests`: a row for each answered request. `collected`: a row for each of a script's.
     `feedback`: one for each truth that was told.
 
-    A worker may have recorded an answer that it could not send any more; what the gateway then has
-    answered counts.
+    A worker may have recorded an answer that it could not send any more: what the gateway then has
+    answered counts, or a worker that was asked after it.
     """
     records = connection.read_parquet(
         [str(path) for path in files], union_by_name=True, hive_partitioning=False
     )
-    for name, kind in (("withheld", "VARCHAR"), ("row", "INTEGER")):
-        if name not in records.columns:  # files of before there were such
-            records = records.project(f"*, NULL::{kind} AS {name}")
+    for name in ("withheld", "attempt", "row"):  # files of before there were such
+        if name not in records.columns:
+            records = records.project(f"*, NULL::{RECORD_COLUMNS[name]} AS {name}")
     records.create_view("records")
     connection.execute(
         "CREATE VIEW requests AS SELECT * EXCLUDE row FROM records WHERE "
         "recorded_by = 'gateway' OR recorded_by = 'worker' AND "
-        "prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway')"
+        "prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway') "
+        "AND NOT EXISTS (SELECT 1 FROM records AS later WHERE later.attempt > 1 "
+        "AND later.prediction_id = records.prediction_id "
+        "AND later.attempt > coalesce(records.attempt, 1))"
     )
     connection.execute(
         "CREATE VIEW collected AS SELECT time, prediction_id, service, deployment, image, model, "

@@ -60,6 +60,7 @@ RECORD_COLUMNS = {
     "output_bytes": "BLOB",
     "withheld": "VARCHAR",
     "row": "INTEGER",
+    "attempt": "UTINYINT",
 }
 """The columns of a file, and their types."""
 
@@ -234,6 +235,7 @@ def _row(segment: OpenSegment, record: Answered, as_bytes: bool) -> dict[str, An
         "seconds": record.seconds,
         "code": record.code or None,
         "withheld": record.withheld or None,
+        "attempt": record.attempt,
         **_body("input", record.input, record.input_type, record.input_size, as_bytes),
         **_body("output", record.output, record.output_type, record.output_size, as_bytes),
     }

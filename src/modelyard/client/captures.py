@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.domain.captured import Account, Forgotten, Segment
+from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
-from modelyard.errors import Conflict, InvalidRequest
+from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.schemas import AnswerForm, AskCaptured, CapturedTable, ForgetCaptured
 
 _SEGMENTS = TypeAdapter(tuple[Segment, ...])
@@ -105,7 +106,8 @@ class Captures:
 
         Args:
             service: Its name.
-            wait: Seconds to wait for records that are still on their way.
+            wait: Seconds to wait for records that are still on their way; of a service that records
+                requests, also for the first of them.
 
         Raises:
             NotFound: Nothing was captured of that service.
@@ -113,12 +115,25 @@ class Captures:
         deadline = time.monotonic() + wait
         first: Account | None = None
         while True:
-            account = self._connection.get(f"/capture/services/{service}/account", Account)
+            try:
+                account = self._connection.get(f"/capture/services/{service}/account", Account)
+            except NotFound:
+                if time.monotonic() > deadline or not self._is_recorded(service):
+                    raise
+                time.sleep(_PAUSE)
+                continue
             first = first or account
             is_news = account.as_of != first.as_of  # of something after this call began
             if (is_news and account.is_final) or time.monotonic() > deadline:
                 return account
             time.sleep(_PAUSE)
+
+    def _is_recorded(self, service: str) -> bool:
+        try:
+            known = self._connection.get(f"/services/{service}", Service)
+        except NotFound:
+            return False
+        return known.settings.capture > 0
 
     def forget(self, service: str, field: str, value: str | float | bool) -> Forgotten:
         """Delete the records of all requests that have a value in a field, for ever.

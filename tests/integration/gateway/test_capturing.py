@@ -118,6 +118,22 @@ async def test_records_what_never_reached_a_worker_and_whose_worker_died(
     assert [r.prediction for r in found] == [a.headers["x-prediction-id"] for a in answers]
 
 
+async def test_a_worker_is_told_that_one_before_it_may_have_recorded(
+    stage: Stage, captured: Path
+) -> None:
+    held = Held()
+    dying, other = await stage.replica("a", held), await stage.replica("b")
+    async with Serving(route(dying, capture=ALL), captured=captured) as gateway:
+        headers = {"authorization": f"Bearer {KEY.text}", "idempotency-key": "1"}
+        asked = asyncio.ensure_future(gateway.client().request(SCORE, b"[1]", headers=headers))
+        await held.until(1)
+        gateway.change(route(dying, other, capture=ALL))
+        await dying.stop(0)
+        assert (await asked).status == 200
+    told = [parse(dict(one.requests[0].headers)[FIELD]) for one in (dying, other)]
+    assert [wanted and wanted.attempt for wanted in told] == [1, 2]
+
+
 async def test_only_scores_of_those_let_in_are_recorded(stage: Stage, captured: Path) -> None:
     replica = await stage.replica("a")
     async with Serving(route(replica, capture=ALL), captured=captured) as gateway:

@@ -16,6 +16,7 @@ from modelyard.domain.values import digest_of
 from modelyard.errors import Conflict, Unavailable
 from modelyard.schemas import CaptureReceipt, CaptureReport
 from modelyard_runtime.capture.records import Told, encode
+from modelyard_runtime.capture.segments import Segment as Open
 from modelyard_runtime.capture.segments import frame
 from modelyard_runtime.capture.spool import Spool
 from modelyard_runtime.capture.tallies import Tally
@@ -160,8 +161,9 @@ def test_what_is_counted_and_what_waits_is_told(host: Host) -> None:
     host.pump()
     assert host.server.reports == []  # nothing was ever captured
     Tally(host.spool / "worker-0.tally").add(captured=3)
-    (host.spool / "00001-worker-0.segment").symlink_to("/nowhere")  # as if it were written
+    written = Open(host.spool, "00001-worker-0")
     host.pump()
+    written.close()
     (report,) = host.server.reports
     assert [(tally.captured, tally.service_name) for tally in report.tallies] == [(3, "digits")]
     assert report.waiting == {SERVICE: 1}
@@ -176,6 +178,18 @@ def test_the_records_of_a_replica_that_goes_are_kept(host: Host) -> None:
     host.shipper.pump([])
     assert host.server.reports[0].tallies[0].captured == 3
     assert list((host.folder / "captured" / "ended").iterdir()) == []
+
+
+def test_links_of_a_script_are_no_records_and_keep_no_folder(host: Host) -> None:
+    Tally(host.spool / "worker-0.tally").add(captured=3)
+    (host.folder / "elsewhere").write_text("anything")
+    (host.spool / "00001-worker-0.segment").hardlink_to(host.folder / "elsewhere")
+    (host.spool / "00002-worker-0.segment").symlink_to("/nowhere")
+    host.shipper.keep(RecordFolder(host.spool, "r0", SERVICE, "digits", "d", "r0"))
+    host.shipper.pump([])
+    assert host.server.reports[0].waiting == {}
+    assert list((host.folder / "captured" / "ended").iterdir()) == []
+    assert (host.folder / "elsewhere").read_text() == "anything"
 
 
 def test_of_a_replica_that_never_recorded_nothing_is_left(host: Host) -> None:

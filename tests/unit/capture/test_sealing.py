@@ -172,7 +172,7 @@ class TestSeal:
         (sealed,) = (tmp_path / "outbox").glob("*.parquet")
         of_before = sealed.with_name("old.parquet")
         source = duckdb.read_parquet(str(sealed))
-        source.project("* EXCLUDE withheld").write_parquet(str(of_before))
+        source.project("* EXCLUDE (withheld, attempt)").write_parquet(str(of_before))
         of_before.replace(sealed)
         assert rows(tmp_path, "SELECT prediction_id, withheld FROM requests") == [["a", None]]
         kept_out = answered("b", input=None, withheld="inputs")
@@ -195,6 +195,15 @@ class TestSeal:
         assert rows(
             tmp_path, "SELECT prediction_id, status FROM requests ORDER BY prediction_id"
         ) == [["a", 502], ["b", 200]]
+
+    def test_of_repeated_attempts_the_last_counts_and_a_double_is_still_seen(
+        self, tmp_path: Path
+    ) -> None:
+        for number, again in enumerate((1, 2, 2)):
+            record = answered("a", attempt=again, status=199 + again)
+            seal(tmp_path, write(tmp_path / "spool", f"0000{number}-worker-{again}", record))
+        found = rows(tmp_path, "SELECT prediction_id, attempt, status FROM requests")
+        assert found == [["a", 2, 201], ["a", 2, 201]]
 
     def test_what_cannot_be_sealed_holds_up_nothing_else(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -39,7 +39,9 @@ def answer() -> Response:
 
 
 class TestWanted:
-    @pytest.mark.parametrize("wanted", [ROOMY, RULED, Wanted("", Bounds(1, REFUSE, durable=True))])
+    @pytest.mark.parametrize(
+        "wanted", [ROOMY, RULED._replace(attempt=3), Wanted("", Bounds(1, REFUSE, durable=True))]
+    )
     def test_comes_back_as_it_was(self, wanted: Wanted) -> None:
         assert parse(wanted.encode()) == wanted
 

@@ -60,6 +60,8 @@ class Answered(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     withheld: Text = ""
     """Bodies that are left out because a rule cannot be applied: `inputs`, `outputs`, or both with
     a comma between them."""
+    attempt: Annotated[int, Meta(ge=1, le=99)] = 1
+    """How often the request had been sent to a worker: the record of a later one counts."""
 
     def under(self, rules: Rules | None) -> Answered:
         """As it may be written."""

@@ -101,8 +101,7 @@ def open_closed(path: Path) -> int | None:
         return None
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        facts = os.fstat(fd)
-        if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+        if _is_own_file(os.fstat(fd)):
             return fd
     except OSError:
         pass
@@ -124,9 +123,25 @@ def read_records(fd: int) -> Iterator[bytes]:
 
 
 def segments_in(folder: Path) -> list[Path]:
-    """The segments of a folder, oldest first; none when it is not there."""
+    """The segments of a folder, oldest first; none when it is not there.
+
+    What else has such a name, a link for example, is none: nobody will ever open it.
+    """
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(ENDING))
+        names = sorted(entry.name for entry in os.scandir(folder) if _is_segment(entry))
     except OSError:
         return []
     return [folder / name for name in names]
+
+
+def _is_segment(entry: os.DirEntry[str]) -> bool:
+    if not entry.name.endswith(ENDING):
+        return False
+    try:
+        return _is_own_file(entry.stat(follow_symlinks=False))
+    except OSError:  # it has gone meanwhile
+        return False
+
+
+def _is_own_file(facts: os.stat_result) -> bool:
+    return stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1

@@ -28,6 +28,9 @@ class Wanted(NamedTuple):
     bounds: Bounds
     rules: Rules | None = None
     """What of it; None: all."""
+    attempt: int = 1
+    """How often it has been sent to a worker, this time included: one before may have recorded it.
+    """
 
     def encode(self) -> bytes:
         """The value of the field."""
@@ -35,7 +38,8 @@ class Wanted(NamedTuple):
         # Where a runtime older than rules expects a number, so that it leaves the request to the
         # gateway instead of recording what it may not.
         rules = f"{_RULES}{self.rules.encode()};" if self.rules else ""
-        return f"{self.key};{rules}{space};{when_full};{int(durable)}".encode("latin-1")
+        again = f";{self.attempt}" if self.attempt > 1 else ""
+        return f"{self.key};{rules}{space};{when_full};{int(durable)}{again}".encode("latin-1")
 
 
 @lru_cache(maxsize=256)
@@ -51,4 +55,5 @@ def parse(value: bytes) -> Wanted | None:
     if len(parts) < 3 or not parts[1].isdecimal():
         return None
     key, space, when_full, *more = parts
-    return Wanted(key, Bounds(int(space), when_full, more[:1] == ["1"]), rules)
+    attempt = int(more[1]) if len(more) > 1 and more[1].isdecimal() else 1
+    return Wanted(key, Bounds(int(space), when_full, more[:1] == ["1"]), rules, attempt)

@@ -135,6 +135,8 @@ def _answered(call: Call, response: Response, seconds: float, now: int, wanted: 
         output if output and len(output) <= LARGEST_BODY else None,
         _type_of(response.headers) or _JSON,
         len(output) if output else 0,
+        "",
+        wanted.attempt,
     )
 
 

@@ -14,7 +14,7 @@ from time import monotonic
 
 from modelyard.agent.gateway.answers import own_answer, try_again
 from modelyard.agent.gateway.board import Seat, Tally
-from modelyard.agent.gateway.capturing import Recording
+from modelyard.agent.gateway.capturing import Recording, told_again
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import Counters
 from modelyard.agent.gateway.deadlines import Deadlines
@@ -221,6 +221,7 @@ class Balancer:
         if replica.losses >= _LOSSES and not replica.resting:
             self._set_aside(replica, _LONGEST_REST_OF_A_LOSER)
         if self._may_repeat(exchange):
+            exchange.head = told_again(exchange.head, exchange.attempts + 1)
             self._send_again(exchange, self._take(exchange, replica) or self._take(exchange))
             return
         message = f"a replica of service `{self.route.name}` failed: {reason}"

@@ -23,7 +23,7 @@ from modelyard_runtime.auth import key_in
 from modelyard_runtime.capture.records import LARGEST_BODY, Answered
 from modelyard_runtime.capture.rules import Rules
 from modelyard_runtime.capture.spool import Bounds, Spool
-from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO, Wanted
+from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO, Wanted, parse
 from modelyard_runtime.http.server import Head, Response
 
 _SEEN_TO = b"%b: %b\r\n" % SEEN_TO
@@ -207,6 +207,16 @@ def rules_of(capture: CaptureRoute) -> Rules | None:
     if not capture.drop and not capture.hashed:
         return None
     return Rules(capture.drop, capture.hashed, bytes.fromhex(capture.key))
+
+
+def told_again(head: bytes, attempt: int) -> bytes:
+    """The head of a request that goes to one more worker: the one before may have recorded it."""
+    before, name, rest = head.partition(b"\r\n%b: " % FIELD)
+    value, _, after = rest.partition(b"\r\n")
+    wanted = parse(value)
+    if wanted is None:
+        return head
+    return b"%b%b%b\r\n%b" % (before, name, wanted._replace(attempt=attempt).encode(), after)
 
 
 def _type_of(response: Response) -> str:
