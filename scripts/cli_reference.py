@@ -34,9 +34,9 @@ variables.
 |---|---|
 | 0 | done |
 | 1 | refused or failed: `error:` says what happened, `hint:` what to do |
-| 1 | also: `why` found a cause, `server status` found no server |
+| 1 | also: more differs in a `replay` than may, `why` found a cause, `server status` no server |
 | 2 | wrong usage |
-| 130 | Ctrl-C; a profile is ended; other operations go on, and the id is printed |
+| 130 | Ctrl-C; a profile or a replay is ended; other operations go on, and the id is printed |
 
 References are `name:version`, or `name` for the latest version.
 """

@@ -19,6 +19,7 @@ from modelyard.client.collection import Collection, Filters
 from modelyard.client.images import Images
 from modelyard.client.models import Models
 from modelyard.client.operations import Operations
+from modelyard.client.replays import Replays
 from modelyard.client.service_settings import Settings
 from modelyard.client.services import Services
 
@@ -47,7 +48,10 @@ with modelyard.connect() as yard:  # the local server, started when there is non
 - A client is safe to share between threads. Times without a zone are local time.
 """
 # Parts of `Client.deploy`, which reaches them from its own module.
-INTERNAL = {"register_files", "start_build", "start_deploy", "start_update", "wait", "code_digests"}
+INTERNAL = {
+    *("register_files", "start_build", "start_deploy", "start_update", "wait", "code_digests"),
+    *("start", "prove"),
+}
 COLLECTIONS = {"models": Models, "images": Images, "services": Services}
 SHARED = """\
 ## Models, images and services
@@ -66,7 +70,7 @@ def page() -> str:
     parts.append(SHARED)
     for name in _public(Collection):
         parts += _function(f"yard.….{name}", getattr(Collection, name))
-    others = {"captures": Captures, "operations": Operations}
+    others = {"captures": Captures, "replays": Replays, "operations": Operations}
     for noun, collection in {**COLLECTIONS, **others}.items():
         parts.append(f"## yard.{noun}\n")
         for name in _public(collection):

@@ -6,6 +6,7 @@ from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.operation import LogLine, Operation, OperationState
 from modelyard.domain.profile import Profile
+from modelyard.domain.replay import Replay
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
@@ -25,6 +26,7 @@ from modelyard.errors import (
     OperationFailed,
     OperationTimedOut,
     PermissionDenied,
+    ReplayFailed,
     ScoringFailed,
     ServerUnreachable,
     Unauthenticated,
@@ -65,6 +67,8 @@ __all__ = [
     "PermissionDenied",
     "Point",
     "Profile",
+    "Replay",
+    "ReplayFailed",
     "ScoringFailed",
     "ServerUnreachable",
     "Service",

@@ -45,6 +45,7 @@ from modelyard.control.platform import Platform
 from modelyard.control.principals import Principals, new_token
 from modelyard.control.profiles import Profiles
 from modelyard.control.reconciler import Reconciler
+from modelyard.control.replays import Replays
 from modelyard.control.services import Services
 from modelyard.control.signing import workspace_key
 from modelyard.control.supply_chain import SupplyChain
@@ -146,10 +147,11 @@ def compose(settings: Settings) -> Parts:
         images=Images(database, blobs, operations, background, builder),
         captures=captures,
         profiles=Profiles(database, background, builder),
+        replays=Replays(database, background, builder, captures, master),
         moving=Moving(database, blobs, background, builder),
         background=background,
         services=services,
-        changes=Changes(database, operations, targets, certificates),
+        changes=Changes(database, operations, targets, certificates, master),
         keys=keys,
         certificates=certificates,
         operations=operations,

@@ -17,7 +17,8 @@ from it, so ``except modelyard.NotFound`` works in process and against a server:
     ├── IntegrityError         integrity            the bytes are not the promised ones
     ├── OperationFailed        operation_failed     a long-running request ended without success
     │   ├── BuildFailed        build_failed         no image; `details["cause"]` says why
-    │   └── DeployFailed       deploy_failed        not ready; `details["cause"]` says why
+    │   ├── DeployFailed       deploy_failed        not ready; `details["cause"]` says why
+    │   └── ReplayFailed       replay_failed        too much differs; `details["replay"]` has it
     ├── OperationTimedOut      operation_timed_out  the wait ended first; the operation goes on
     └── ScoringFailed          scoring_failed       the service answered a score with an error
 """
@@ -139,6 +140,12 @@ class DeployFailed(OperationFailed):
     """The service is not ready; ``details["cause"]`` says why."""
 
     code = "deploy_failed"
+
+
+class ReplayFailed(OperationFailed):
+    """A replay does not let an update through; ``details["replay"]`` is its id."""
+
+    code = "replay_failed"
 
 
 class OperationTimedOut(ModelyardError):

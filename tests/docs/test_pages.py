@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ GUIDE = ROOT / "docs" / "guides" / "first-service.md"
 SUPPLY_CHAIN = ROOT / "docs" / "concepts" / "supply-chain.md"
 MOVING = ROOT / "docs" / "guides" / "move-an-image.md"
 REGISTRY = "registry.example.org"
+REPLAY = ROOT / "docs" / "guides" / "replay.md"
 OPTIMIZING = ROOT / "docs" / "guides" / "profile-and-optimize.md"
 
 
@@ -108,6 +110,20 @@ def test_profile_and_optimize(tmp_path: Path, variables: dict[str, str]) -> None
     assert len(outputs) == 6
     assert "kept ONNX, 32 bits" in outputs[4]
     assert "<svg " in (tmp_path / "curve.html").read_text()
+
+
+def test_replay(tmp_path: Path, variables: dict[str, str]) -> None:
+    write_files(REPLAY, tmp_path)
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True)
+    outputs = {}
+    for words in commands(REPLAY):
+        deadline = time.monotonic() + 60
+        while words[:2] == ["capture", "verify"] and time.monotonic() < deadline:
+            if "taxi" in run(["capture", "list"], tmp_path, variables):
+                break
+        outputs[" ".join(words[:2])] = run(words, tmp_path, variables)
+    assert "0 of 1 requests are answered otherwise by taxi:2" in outputs["replay taxi"]
+    assert "taxi:2" in outputs["service update"]
 
 
 def test_move_an_image(tmp_path: Path, variables: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ from modelyard.api import (
     moving,
     operations,
     profiles,
+    replays,
     server,
     services,
     supply_chain,
@@ -63,6 +64,7 @@ def create_app(
     router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(captures.routes(platform.captures))
+    router.include_router(replays.routes(platform.replays))
     router.include_router(captures.agent_routes(platform.captures))
     router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)

@@ -29,6 +29,7 @@ STATUS = {
     "operation_failed": 422,
     "build_failed": 422,
     "deploy_failed": 422,
+    "replay_failed": 409,
     "operation_timed_out": 504,
     "scoring_failed": 502,
 }

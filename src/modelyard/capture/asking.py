@@ -49,7 +49,7 @@ def ask(question: Question) -> None:
     }
     with duckdb.connect(config=limits) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        _make_views(connection, question.files)
+        make_views(connection, question.files)
         _close(connection, question)
         try:
             _refuse_more_than_reading(connection, question.sql)
@@ -65,7 +65,7 @@ def ask(question: Question) -> None:
             raise Refused(f"the answer is no JSON: {error}") from error
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
+def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
     """`requests`: a row for each answered request. `collected`: a row for each of a script's.
     `feedback`: one for each truth that was told.
 

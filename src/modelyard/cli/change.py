@@ -24,6 +24,9 @@ def update(
     canary: parameters.Canary = None,
     step_time: parameters.StepTime = None,
     shadow: parameters.Shadow = None,
+    replay: parameters.Replay = None,
+    max_diff: parameters.MaxDiff = None,
+    ignore: parameters.Ignore = None,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
     **settings: Any,
@@ -31,8 +34,11 @@ def update(
     """Change image or settings without a failed request.
 
     What is absent stays. With --canary or --shadow the change is tried beside what serves, until
-    it is promoted or rolled back.
+    it is promoted or rolled back. With --replay it is only made if captured requests are answered
+    as before.
     """
+    if replay is None and ignore:
+        raise typer.BadParameter("it is of use with --replay only", param_hint="--ignore")
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")
     with session.client() as yard:
@@ -42,6 +48,10 @@ def update(
             canary=None if canary is None else canary.split(","),
             step_time=step_time,
             shadow=shadow,
+            replay=None
+            if replay is None
+            else {"requests": replay, "tolerance": {"ignore": ignore or []}},
+            max_diff=max_diff,
             wait=wait,
             on_log=progress.log_line,
             **settings,

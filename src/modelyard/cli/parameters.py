@@ -315,6 +315,29 @@ Shadow = Annotated[
         metavar="SHARE",
     ),
 ]
+Replay = Annotated[
+    int | None,
+    typer.Option(
+        help="Change it only if so many captured requests, scored with what it is to be, are "
+        "answered as before.",
+        min=1,
+        metavar="N",
+    ),
+]
+MaxDiff = Annotated[
+    str | None,
+    typer.Option(
+        help="Share of the replayed requests that may be answered otherwise, `2%`.",
+        metavar="SHARE",
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Member of answers that is not compared, `took` or `model.loaded`; repeat.",
+        metavar="FIELD",
+    ),
+]
 StepTime = Annotated[
     str | None,
     typer.Option(

@@ -40,6 +40,9 @@ COMMANDS = {
     "top": Entry("modelyard.cli.top", "Show how every service is used now."),
     "metrics": Entry("modelyard.cli.metrics", "Print what Prometheus and Grafana need."),
     "capture": Entry("modelyard.cli.capture", "Ask about requests that were recorded."),
+    "replay": Entry(
+        "modelyard.cli.replay", "Score recorded requests with another image, and compare."
+    ),
     "operation": Entry("modelyard.cli.operation", "Follow what takes its time."),
     "server": Entry("modelyard.cli.server", "Start and stop the local server."),
     "doctor": Entry("modelyard.cli.doctor", "Say what this host can do, and what is missing."),

@@ -49,6 +49,17 @@ class SettingOptions(TypedDict, total=False):
     judged: parameters.Judged
 
 
+class ReplaySettingOptions(TypedDict, total=False):
+    """Settings of the replica that a replay starts."""
+
+    cpu: parameters.Cpu
+    memory: parameters.Memory
+    scoring_timeout: parameters.ScoringTimeout
+    startup_timeout: parameters.StartupTimeout
+    environment: parameters.Environment
+    network: parameters.Network
+
+
 class DeployOptions(BuildOptions, SettingOptions, total=False):
     """All that leads from files to a service."""
 

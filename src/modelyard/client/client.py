@@ -18,6 +18,7 @@ from modelyard.client.images import Images, Requirements
 from modelyard.client.local import LocalServer
 from modelyard.client.models import Models
 from modelyard.client.operations import OnLog, Operations
+from modelyard.client.replays import Replays
 from modelyard.client.scoring import Scorer
 from modelyard.client.service_settings import Settings
 from modelyard.client.services import Services
@@ -44,6 +45,8 @@ class Client:
     """What runs."""
     captures: Captures
     """Requests that were recorded."""
+    replays: Replays
+    """Those requests, scored once more."""
     operations: Operations
     """Long-running requests."""
 
@@ -60,7 +63,8 @@ class Client:
         self.models = Models(self._connection)
         self.images = Images(self._connection, self.operations)
         self.captures = Captures(self._connection)
-        self.services = Services(self._connection, self.operations, self._scorer)
+        self.replays = Replays(self._connection, self.operations)
+        self.services = Services(self._connection, self.operations, self._scorer, self.replays)
 
     @property
     def url(self) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
+from uuid import UUID
 
 from pydantic import TypeAdapter
 
@@ -15,6 +16,7 @@ from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.client.logs import read_log
 from modelyard.client.operations import OnLog, Operations
+from modelyard.client.replays import Replays
 from modelyard.client.scoring import Scorer
 from modelyard.client.service_settings import Settings
 from modelyard.domain.cause import Cause
@@ -22,6 +24,7 @@ from modelyard.domain.change import ServiceChange
 from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
+from modelyard.domain.replay import ReplayGate
 from modelyard.domain.search import Page
 from modelyard.domain.service import Authentication, KeySlot, Service, ServiceKeys
 from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics
@@ -48,9 +51,12 @@ class Services(Collection[Service]):
     _item = Service
     _page = Page[Service]
 
-    def __init__(self, connection: Connection, operations: Operations, scorer: Scorer) -> None:
+    def __init__(
+        self, connection: Connection, operations: Operations, scorer: Scorer, replays: Replays
+    ) -> None:
         super().__init__(connection)
         self._operations = operations
+        self._replays = replays
         self._scorer = scorer
         self._callers: dict[str, tuple[Service, str | None]] = {}
 
@@ -108,6 +114,8 @@ class Services(Collection[Service]):
         canary: Share | Sequence[Share] | None = None,
         step_time: float | str | None = None,
         shadow: Share | None = None,
+        replay: int | Mapping[str, Any] | None = None,
+        max_diff: float | str | None = None,
         wait: bool = True,
         on_log: OnLog | None = None,
         **settings: Unpack[Settings],
@@ -124,6 +132,9 @@ class Services(Collection[Service]):
                 candidate gets all. Unset: until `promote` or `rollback`.
             shadow: Try the change with copies of this share of the requests. Its answers go to
                 nobody: they are compared with those that callers get (`status.comparison`).
+            replay: Change it only if so many captured requests, scored with what it is to be, are
+                answered as before; or the fields of `replay` in a service file.
+            max_diff: Percent of them that may be answered otherwise, `"2%"`; unset: none.
             wait: Return when it is reached; otherwise at once.
             on_log: Called with every line of the operation's log while waiting.
             **settings: See `Settings`.
@@ -132,6 +143,7 @@ class Services(Collection[Service]):
             NotFound: There is no such service or image.
             Conflict: The service is being deleted, a candidate is being tried, or the image is not
                 built.
+            ReplayFailed: Too much is answered otherwise; nothing has changed.
             DeployFailed: The new replicas did not get ready; the old ones go on serving.
         """
         fields: dict[str, Any] = {"settings": dict(settings)}
@@ -149,6 +161,9 @@ class Services(Collection[Service]):
             fields["canary"] = {"steps": steps, "step_time": step_time}
         if shadow is not None:
             fields["shadow"] = shadow
+        gate = _gate(replay, max_diff)
+        if gate is not None:
+            fields["replay"] = self.prove(name, fields, gate, on_log)
         accepted = self.start_update(name, fields)
         return self.wait(accepted, on_log) if wait else accepted.service
 
@@ -214,6 +229,14 @@ class Services(Collection[Service]):
         """Ask for a new service; `fields` are those of `DeployService`."""
         request = compose(DeployService, fields, "the service")
         return self._connection.create("POST", "/services", request, AcceptedService)
+
+    def prove(
+        self, name: str, fields: Mapping[str, Any], gate: ReplayGate, on_log: OnLog | None
+    ) -> UUID:
+        """Replay what a change would make of a service; `fields` are those of `UpdateService`."""
+        compose(UpdateService, fields, "the change")
+        image = fields.get("image") or self.get(name).image
+        return self._replays.prove(name, image, fields.get("settings", {}), gate, on_log)
 
     def start_update(self, name: str, fields: Mapping[str, Any]) -> AcceptedService:
         """Ask for a change; `fields` are those of `UpdateService`."""
@@ -425,6 +448,21 @@ class Services(Collection[Service]):
 
     def _labels_path(self, reference: str) -> str:
         return f"{self._path(reference)}/labels"
+
+
+def _gate(
+    replay: int | Mapping[str, Any] | None, max_diff: float | str | None
+) -> ReplayGate | None:
+    if replay is None:
+        if max_diff is not None:
+            raise InvalidRequest(
+                "`max_diff` is what may differ in a replay, and there is none",
+                hint="give `replay` too, such as `1000`",
+            )
+        return None
+    wanted = {"requests": replay} if isinstance(replay, int) else dict(replay)
+    given = {} if max_diff is None else {"max_diff": max_diff}
+    return compose(ReplayGate, {**wanted, **given}, "the replay")
 
 
 class _Asked(Spec):

@@ -8,8 +8,10 @@ from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation, OperationKind, OperationState
 from modelyard.domain.principal import Principal
 from modelyard.domain.service import Service, ServiceSettings, ServiceState
+from modelyard.domain.validation import compose
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest
+from modelyard.schemas import SettingsChange
 from modelyard.store import Transaction
 from modelyard.targets.base import Capability, Target
 
@@ -27,6 +29,18 @@ def built(tx: Transaction, principal: Principal, text: str) -> Image:
         image = tx.images.latest_built(principal.workspace, reference.name) or image
     image.built_manifest()
     return image
+
+
+def changed_settings(
+    name: str, settings: ServiceSettings, change: SettingsChange
+) -> ServiceSettings:
+    """The settings of a service after a change.
+
+    Raises:
+        InvalidRequest: One is out of bounds.
+    """
+    wanted = {**settings.model_dump(), **change.model_dump(exclude_none=True)}
+    return compose(ServiceSettings, wanted, f"the specification of `{name}`")
 
 
 def changeable(tx: Transaction, principal: Principal, name: str) -> Service:

@@ -24,6 +24,7 @@ from modelyard.images.cancelling import Cancelled, go_on, while_wanted
 from modelyard.store import Database
 
 _THREADS = 4
+_MEASURED = (OperationKind.IMAGE_PROFILE, OperationKind.IMAGE_REPLAY)
 _logger = logging.getLogger("modelyard.background")
 
 
@@ -45,7 +46,7 @@ Work = Callable[[Job], JsonValue]
 
 
 class Background:
-    """Runs work in threads: profiles one at a time, because two would measure each other."""
+    """Runs work in threads: what measures one at a time, because two would measure each other."""
 
     def __init__(self, database: Database, operations: Operations) -> None:
         self._database = database
@@ -53,12 +54,12 @@ class Background:
         self._unwanted: set[UUID] = set()
         self._closing = threading.Event()
         self._others = ThreadPoolExecutor(_THREADS, thread_name_prefix="background")
-        self._profiles = ThreadPoolExecutor(1, thread_name_prefix="profile")
+        self._measured = ThreadPoolExecutor(1, thread_name_prefix="measured")
 
     def begin(self, operation: Operation, work: Work) -> None:
         """Have an operation worked on; when there is a thread for it."""
-        is_profile = operation.kind is OperationKind.IMAGE_PROFILE
-        executor = self._profiles if is_profile else self._others
+        is_measured = operation.kind in _MEASURED
+        executor = self._measured if is_measured else self._others
         executor.submit(self._run, operation, work)
 
     def cancel(self, principal: Principal, operation: UUID) -> Operation:
@@ -72,8 +73,8 @@ class Background:
         if found.kind not in CANCELLABLE:
             raise Conflict(
                 f"{found.kind} of {found.resource} cannot be cancelled",
-                hint="only what leaves nothing behind can: building, profiling and moving images; "
-                "`modelyard service rollback` takes a change of a service back",
+                hint="only what leaves nothing behind can: building, profiling, replaying and "
+                "moving images; `modelyard service rollback` takes a change of a service back",
             )
         if not found.state.ended:
             self._unwanted.add(operation)
@@ -114,7 +115,7 @@ class Background:
     def close(self) -> None:
         """End what is being done, and take no more."""
         self._closing.set()
-        for executor in (self._profiles, self._others):
+        for executor in (self._measured, self._others):
             executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, operation: Operation, work: Work) -> None:

@@ -103,6 +103,23 @@ class Captures:
         with self._database.read() as tx:
             return tx.captured.segments(principal.workspace, service, since, until)
 
+    def files(
+        self,
+        principal: Principal,
+        service: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Path, ...]:
+        """Files of records of a service, oldest first.
+
+        Raises:
+            NotFound: There are none.
+        """
+        segments = self.segments(principal, service, since, until)
+        if not segments:
+            self._refuse_nothing(principal, service)
+        return tuple(map(self._files.path, segments))
+
     @contextmanager
     def ask(self, principal: Principal, asked: AskCaptured) -> Iterator[Path]:
         """A file with the answer to SQL; it is gone afterwards.

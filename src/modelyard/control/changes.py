@@ -9,11 +9,13 @@ from modelyard.control.accepting import (
     built,
     cancel,
     changeable,
+    changed_settings,
     first_request,
     refuse_unable,
     refuse_unfit,
 )
 from modelyard.control.certificates import Certificates
+from modelyard.control.gating import refuse_unproven
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.change import ChangeOutcome, former, split_traffic
@@ -21,9 +23,8 @@ from modelyard.domain.operation import OperationKind
 from modelyard.domain.principal import Principal
 from modelyard.domain.rollout import Move, Rollout
 from modelyard.domain.service import Service, ServiceSettings
-from modelyard.domain.validation import compose
 from modelyard.errors import Conflict, InvalidRequest
-from modelyard.schemas import AcceptedService, SettingsChange, SplitService, UpdateService
+from modelyard.schemas import AcceptedService, SplitService, UpdateService
 from modelyard.store import Database, Transaction
 from modelyard.targets.base import Target
 
@@ -37,11 +38,13 @@ class Changes:
         operations: Operations,
         targets: Mapping[str, Target],
         certificates: Certificates,
+        master_key: bytes,
     ) -> None:
         self._database = database
         self._operations = operations
         self._targets = targets
         self._certificates = certificates
+        self._master_key = master_key
 
     def update(
         self, principal: Principal, name: str, request: UpdateService, key: str | None = None
@@ -57,13 +60,14 @@ class Changes:
             Conflict: The service is being deleted, a candidate is being tried, or the image is not
                 built.
             InvalidRequest: Nothing to change, or a setting out of bounds.
+            ReplayFailed: The replay that is named does not let the change through.
         """
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
             if earlier is not None:
                 return earlier
             service = changeable(tx, principal, name)
-            settings = _changed_settings(name, service.settings, request.settings)
+            settings = changed_settings(name, service.settings, request.settings)
             refuse_unable(self._targets[service.target], settings)
             self._certificates.refuse_unusable(settings)
             # Named in any case: giving up a change on its way must not take its image along.
@@ -77,6 +81,10 @@ class Changes:
                 raise InvalidRequest(
                     f"`{name}` is already as asked: nothing to update",
                     hint="name another image or setting",
+                )
+            if request.replay is not None:
+                refuse_unproven(
+                    tx, self._master_key, service, image, settings.for_replica(), request.replay
                 )
             replaces = moves or settings.for_replica() != service.settings.for_replica()
             _refuse_beside_candidate(service, replaces)
@@ -284,10 +292,3 @@ def _in_words(shares: Mapping[str, int]) -> str:
     if len(shares) == 1:
         return next(iter(shares))
     return ", ".join(f"{image} {share} %" for image, share in shares.items())
-
-
-def _changed_settings(
-    name: str, settings: ServiceSettings, change: SettingsChange
-) -> ServiceSettings:
-    wanted = {**settings.model_dump(), **change.model_dump(exclude_none=True)}
-    return compose(ServiceSettings, wanted, f"the specification of `{name}`")

@@ -17,6 +17,7 @@ from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
 from modelyard.control.principals import Principals
 from modelyard.control.profiles import Profiles
+from modelyard.control.replays import Replays
 from modelyard.control.services import Services
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
@@ -33,6 +34,7 @@ class Platform:
     supply_chain: SupplyChain
     captures: Captures
     profiles: Profiles
+    replays: Replays
     moving: Moving
     background: Background
     services: Services

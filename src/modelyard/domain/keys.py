@@ -43,6 +43,11 @@ def make_key(master: bytes, key_id: str) -> ServiceKey:
     return ServiceKey(key_id, derive_secret(master, key_id))
 
 
+def settings_mark(master: bytes, settings: str) -> str:
+    """Stands for settings, which may hold what nobody is to guess: the same for the same ones."""
+    return hmac.digest(master, b"settings " + settings.encode(), "sha256").hex()
+
+
 def capture_key(master: bytes) -> bytes:
     """The key under which captured values are hashed, in all services of the workspace."""
     return hmac.digest(master, b"capture", "sha256")

@@ -31,6 +31,8 @@ class OperationKind(StrEnum):
 
     IMAGE_BUILD = "image.build"
     IMAGE_PROFILE = "image.profile"
+    IMAGE_REPLAY = "image.replay"
+    IMAGE_REPRODUCE = "image.reproduce"
     IMAGE_EXPORT = "image.export"
     IMAGE_IMPORT = "image.import"
     IMAGE_PUSH = "image.push"
@@ -44,6 +46,8 @@ CANCELLABLE = frozenset(
     {
         OperationKind.IMAGE_BUILD,
         OperationKind.IMAGE_PROFILE,
+        OperationKind.IMAGE_REPLAY,
+        OperationKind.IMAGE_REPRODUCE,
         OperationKind.IMAGE_EXPORT,
         OperationKind.IMAGE_IMPORT,
         OperationKind.IMAGE_PUSH,
@@ -65,7 +69,7 @@ class Operation(Value):
     error: dict[str, Any] | None = None
     """`code`, `message`, `hint`, `details` when it failed."""
     result: JsonValue = None
-    """What came of it: the profile of an image, the reference of one that was taken in."""
+    """What came of it: a profile, a replay, the reference of an image that was taken in."""
     created_at: datetime
     updated_at: datetime
     created_by: str

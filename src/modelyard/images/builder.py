@@ -7,7 +7,8 @@ what is kept between builds saves time and changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +21,7 @@ from modelyard.blobs.base import BlobStore, Stored
 from modelyard.domain.image import CheckReport, Layer, LayerKind, Manifest, Platform
 from modelyard.domain.model import Model
 from modelyard.domain.profile import Profile
-from modelyard.domain.service import Network
+from modelyard.domain.service import Network, ReplicaSettings
 from modelyard.domain.signature import Signature
 from modelyard.domain.values import digest_of, size_text
 from modelyard.images import parts, sbom
@@ -36,6 +37,9 @@ from modelyard.images.optimizing import Conversion, convert
 from modelyard.images.profiling import profile_image
 from modelyard.images.sandbox.choosing import host_sandbox, why_refused
 from modelyard.images.signing import SigningKey, TrustedKeys
+from modelyard.images.starting import started
+from modelyard.images.trial import trial_folder
+from modelyard.images.watch import Limits, Watch
 from modelyard.schemas import BuildImage, ProfileImage
 from modelyard.settings import Settings
 
@@ -272,6 +276,32 @@ class ImageBuilder:
         self._refuse(manifest, signature)
         folders = self._unpacked(manifest)
         return profile_image(image, manifest, folders, sample, request, self._settings, log)
+
+    @contextmanager
+    def started(
+        self,
+        manifest: Manifest,
+        signature: Signature | None,
+        replica: ReplicaSettings,
+        purpose: str,
+        log: Log,
+    ) -> Iterator[Watch]:
+        """An image, ready, with the settings of a service; it is ended with the context.
+
+        Raises:
+            BuildFailed: It does not start; `details["cause"]` says why.
+            Cancelled: It is not wanted any longer.
+        """
+        self._refuse(manifest, signature)
+        folders, limits = self._unpacked(manifest), Limits.of_replica(replica)
+        log(f"starting one replica, workers: {replica.workers}", purpose)
+        with (
+            trial_folder() as folder,
+            started(
+                manifest, folders, folder, replica, limits, self._settings, purpose, log
+            ) as watch,
+        ):
+            yield watch
 
     def _refuse(self, manifest: Manifest, signature: Signature | None) -> None:
         """Refuse to start what cannot run here, or what nobody trusted vouches for."""

@@ -24,7 +24,7 @@ from modelyard.images.launch import replica_config, runtime_command
 from modelyard.images.sandbox.cell import Cell, KernelLimits
 from modelyard.images.sandbox.choosing import host_sandbox
 from modelyard.images.trial import Trial, trial_folder
-from modelyard.images.watch import Watch
+from modelyard.images.watch import Limits, Watch
 from modelyard.settings import Settings
 
 WORKERS = 2
@@ -62,7 +62,7 @@ def check_start(
         began = time.monotonic()
         trial = _start(manifest, Cell(sandbox, folder, layers, network, limits), settings)
         try:
-            watch = Watch(trial, began + settings.check_timeout, settings, "check", log)
+            watch = Watch(trial, began + settings.check_timeout, Limits.of(settings), "check", log)
             watch.until_ready()
             cold_start = time.monotonic() - began
             seen = _look(watch, requests, sample)

@@ -22,7 +22,7 @@ from modelyard.images.launch import replica_config, runtime_command
 from modelyard.images.sandbox.cell import Cell, KernelLimits
 from modelyard.images.sandbox.choosing import host_sandbox
 from modelyard.images.trial import Trial, trial_folder
-from modelyard.images.watch import Watch
+from modelyard.images.watch import Limits, Watch
 from modelyard.settings import Settings
 
 _PURPOSE = "search"
@@ -67,7 +67,7 @@ def convert(
         trial = _start(manifest, cell, sample)
         try:
             deadline = time.monotonic() + settings.check_timeout
-            Watch(trial, deadline, settings, _PURPOSE, log).until_ready()
+            Watch(trial, deadline, Limits.of(settings), _PURPOSE, log).until_ready()
         finally:
             trial.end()
             for line in trial.output():

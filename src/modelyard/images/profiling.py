@@ -35,11 +35,9 @@ from modelyard.domain.profile import (
 )
 from modelyard.domain.service import ReplicaSettings
 from modelyard.errors import OperationFailed
-from modelyard.images.launch import replica_config, runtime_command
-from modelyard.images.sandbox.cell import Cell, KernelLimits
-from modelyard.images.sandbox.choosing import host_sandbox
+from modelyard.images.starting import started
 from modelyard.images.trial import Trial, trial_folder
-from modelyard.images.watch import Watch
+from modelyard.images.watch import Limits
 from modelyard.schemas import ProfileImage
 from modelyard.settings import Settings
 
@@ -80,12 +78,21 @@ def profile_image(
         Cancelled: It is not wanted any longer.
     """
     goal = Goal(latency=request.latency, rate=request.rate)
-    log(f"starting one replica, workers: {_workers(request.cpu)}", _PURPOSE)
+    log(f"starting one replica, workers: {_replica(request).workers}", _PURPOSE)
     with (
         # From the last to the first: a step ends with the load generator that it waits for.
         ThreadPoolExecutor(1) as executor,
         trial_folder() as folder,
-        _started(manifest, layers, folder, request, settings, log) as watch,
+        started(
+            manifest,
+            layers,
+            folder,
+            _replica(request),
+            Limits.of(settings),
+            settings,
+            _PURPOSE,
+            log,
+        ) as watch,
         _load_generator(watch.trial.socket, sample) as generator,
     ):
         levels: list[Level] = []
@@ -106,48 +113,13 @@ def profile_image(
         image=image,
         digest=manifest.digest,
         cpu=request.cpu,
-        workers=_workers(request.cpu),
+        workers=_replica(request).workers,
         goal=goal,
         machine=machine,
         levels=tuple(levels),
         recommendation=recommendation,
         measured_at=datetime.now(UTC),
     )
-
-
-@contextmanager
-def _started(
-    manifest: Manifest,
-    layers: Mapping[LayerKind, Path],
-    folder: Path,
-    request: ProfileImage,
-    settings: Settings,
-    log: Log,
-) -> Iterator[Watch]:
-    """The image, ready; its output goes to the log, and it is ended with the context."""
-    limits = KernelLimits.of(settings.check_memory, _workers(request.cpu))
-    cell = Cell(host_sandbox(settings.sandbox), folder, layers, request.network, limits)
-    inside = cell.inside
-    command, environment = runtime_command(manifest, inside.layers, request.cpu, {}, inside.scratch)
-    config = replica_config(
-        manifest,
-        inside.layers,
-        service=_PURPOSE,
-        workers=_workers(request.cpu),
-        scoring_timeout=ReplicaSettings().scoring_timeout,
-        drain_timeout=1.0,
-        network=not cell.is_offline,
-    )
-    trial = Trial(cell, command, environment, config)
-    try:
-        deadline = time.monotonic() + settings.check_timeout
-        watch = Watch(trial, deadline, settings, _PURPOSE, log)
-        watch.until_ready()
-        yield watch
-    finally:
-        trial.end()
-        for line in trial.output():
-            log(line, _PURPOSE)
 
 
 class _LoadGenerator:
@@ -253,8 +225,8 @@ def _machine(cpu: float) -> Machine:
     )
 
 
-def _workers(cpu: float) -> int:
-    return max(1, int(cpu))
+def _replica(request: ProfileImage) -> ReplicaSettings:
+    return ReplicaSettings(cpu=request.cpu, network=request.network)
 
 
 def _line(level: Level) -> str:

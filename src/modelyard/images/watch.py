@@ -1,7 +1,7 @@
 """Waits for a started image while it keeps to its limits; what goes wrong is one typed cause.
 
 The replica's own cause where it recorded one, else what shows from outside (time, memory, exit
-status). Used by `check` and `profiling`, which say for what the image was started.
+status). Used by `check` and `starting`, whose callers say for what the image was started.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import httpx2
 from pydantic import ValidationError
 
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.service import ReplicaSettings
 from modelyard.errors import BuildFailed
 from modelyard.images.cancelling import go_on
 from modelyard.images.failures import build_failed
@@ -32,13 +33,40 @@ _NEARLY = 0.9
 """Of the memory limit: a kill from outside at this point was for lack of memory."""
 
 
+class Limits(NamedTuple):
+    """What a trial may use, and who says so."""
+
+    memory: int
+    """Bytes, of all its processes."""
+    timeout: float
+    """Seconds until it is ready, or has scored."""
+    memory_from: str = "the server's setting MODELYARD_CHECK_MEMORY (in bytes)"
+    timeout_from: str = "the server's setting MODELYARD_CHECK_TIMEOUT"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of checks."""
+        return cls(settings.check_memory, settings.check_timeout)
+
+    @classmethod
+    def of_replica(cls, replica: ReplicaSettings) -> Limits:
+        """Those of a service."""
+        where = "setting `{}` of the service"
+        return cls(
+            replica.memory,
+            replica.startup_timeout,
+            where.format("memory"),
+            where.format("startup_timeout"),
+        )
+
+
 class Watch:
     """Waits for a trial while it keeps to its limits, and passes its output on.
 
     Args:
         trial: The started image.
         deadline: `time.monotonic()` at which whatever it is doing counts as hung.
-        settings: Limits on time and memory.
+        limits: On time and memory.
         purpose: What it was started for, such as `check`: the source of its output in the log.
         log: Takes a line of output and its source.
     """
@@ -47,13 +75,13 @@ class Watch:
         self,
         trial: Trial,
         deadline: float,
-        settings: Settings,
+        limits: Limits,
         purpose: str,
         log: Callable[[str, str], None],
     ) -> None:
         self.trial = trial
         self.deadline = deadline
-        self._settings = settings
+        self._limits = limits
         self._purpose = purpose
         self._log = log
         self._polls = 0
@@ -119,8 +147,8 @@ class Watch:
             self._raise_hung()
 
     def _measure(self) -> None:
-        self._memory = self.trial.memory(self._settings.check_memory)
-        if self._memory > self._settings.check_memory:
+        self._memory = self.trial.memory(self._limits.memory)
+        if self._memory > self._limits.memory:
             raise self._out_of_memory()
 
     def _raise_own_cause(self) -> NoReturn:
@@ -135,7 +163,7 @@ class Watch:
         raise self._ended(status)
 
     def _ended(self, status: int) -> BuildFailed:
-        limit = self._settings.check_memory
+        limit = self._limits.memory
         if status == -signal.SIGKILL and self._memory > _NEARLY * limit:
             return self._out_of_memory()
         return build_failed(_exited(status, self._purpose, self._evidence()))
@@ -144,13 +172,12 @@ class Watch:
         phase = str(self.trial.status().get("phase", "starting"))
         self.trial.show_where_it_is()
         self.trial.end()
-        raise build_failed(
-            _hung(phase, self._settings.check_timeout, self._purpose, self._evidence())
-        )
+        raise build_failed(_hung(phase, self._limits, self._purpose, self._evidence()))
 
     def _out_of_memory(self) -> BuildFailed:
-        limit = self._settings.check_memory
-        return build_failed(_out_of_memory(self._memory, limit, self._purpose, self._evidence()))
+        return build_failed(
+            _out_of_memory(self._memory, self._limits, self._purpose, self._evidence())
+        )
 
     def _pass_output_on(self) -> None:
         for line in self.trial.output():
@@ -188,13 +215,13 @@ def _connection_broke(error: str, tail: tuple[str, ...]) -> Cause:
     )
 
 
-def _out_of_memory(used: int, limit: int, purpose: str, tail: tuple[str, ...]) -> Cause:
+def _out_of_memory(used: int, limits: Limits, purpose: str, tail: tuple[str, ...]) -> Cause:
     return Cause(
         code=CauseCode.OUT_OF_MEMORY,
         message=f"The image used {_mebibytes(used)} of memory; the {purpose} allows "
-        f"{_mebibytes(limit)}.",
+        f"{_mebibytes(limits.memory)}.",
         evidence=(f"memory in use: {_mebibytes(used)}, all workers together", *tail),
-        fix="Load less, or raise the server's setting MODELYARD_CHECK_MEMORY (in bytes).",
+        fix=f"Load less, or raise {limits.memory_from}.",
     )
 
 
@@ -216,22 +243,23 @@ def _exited(status: int, purpose: str, tail: tuple[str, ...]) -> Cause:
     )
 
 
-def _hung(phase: str, timeout: float, purpose: str, tail: tuple[str, ...]) -> Cause:
+def _hung(phase: str, limits: Limits, purpose: str, tail: tuple[str, ...]) -> Cause:
     if phase == "ready":
         return Cause(
             code=CauseCode.SAMPLE_FAILED,
-            message=f"The sample input was not scored within the {timeout:g} seconds of the "
+            message=f"The sample input was not scored within the {limits.timeout:g} seconds of the "
             f"{purpose}.",
             evidence=tail,
-            fix="The last lines show where `run()` was. If it needs the time, raise the server's "
-            "setting MODELYARD_CHECK_TIMEOUT.",
+            fix="The last lines show where `run()` was. If it needs the time, raise "
+            f"{limits.timeout_from}.",
         )
     return Cause(
         code=CauseCode.INIT_HUNG,
-        message=f"The image was still {phase} after the {timeout:g} seconds of the {purpose}.",
+        message=f"The image was still {phase} after the {limits.timeout:g} seconds of the "
+        f"{purpose}.",
         evidence=tail,
         fix="The last lines show where it was: a download, a lock, a prompt? If it needs the time, "
-        "raise the server's setting MODELYARD_CHECK_TIMEOUT.",
+        f"raise {limits.timeout_from}.",
     )
 
 

@@ -11,9 +11,11 @@ from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_v
 from modelyard.domain.build import BuildOptions
 from modelyard.domain.captured import Tally
 from modelyard.domain.clients import Client
+from modelyard.domain.difference import Tolerance
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
 from modelyard.domain.profile import Goal
+from modelyard.domain.replay import ReplayOptions
 from modelyard.domain.rollout import Canary
 from modelyard.domain.service import FieldPath, Network, Service, ServiceSettings
 from modelyard.domain.values import (
@@ -247,12 +249,37 @@ class UpdateService(Spec):
     shadow: Percent | None = None
     """Try it with copies of so many percent of the requests, whose answers are compared with those
     that callers get, and dropped."""
+    replay: UUID | None = None
+    """Change it only if this replay has passed: of this service, of the same image and settings,
+    and not older than a day."""
 
     @model_validator(mode="after")
     def _one_trial(self) -> Self:
         if self.canary is not None and self.shadow is not None:
             raise ValueError("give either `canary` or `shadow`: one after the other")
         return self
+
+
+class ReplayService(ReplayOptions):
+    """Score captured requests of a service with another image, and compare the answers."""
+
+    image: str
+    """The candidate: `name:version`, or `name` for the latest."""
+    settings: SettingsChange = SettingsChange()
+    """Settings of the candidate's replica that are not those of the service."""
+    since: AwareDatetime | None = None
+    """Only requests that were answered from then on."""
+    until: AwareDatetime | None = None
+    """Only requests that were answered before then."""
+
+
+class ReproducePrediction(Spec):
+    """Score a captured request once more with the image that answered it."""
+
+    runs: int = Field(3, ge=1, le=100)
+    """How often: whether the image agrees with itself shows only in several."""
+    tolerance: Tolerance = Tolerance()
+    """What counts as the same answer."""
 
 
 class SplitService(Spec):

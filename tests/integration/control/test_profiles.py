@@ -87,7 +87,7 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
     yard = Yard(database)
     yield yard
     yard.background.close()
-    yard.background._profiles.shutdown(wait=True)
+    yard.background._measured.shutdown(wait=True)
     database.close()
 
 
@@ -140,7 +140,7 @@ class TestCancel:
         yard.builder.go_on.clear()
         operation = yard.begin()
         assert yard.background.cancel(OWNER, operation.id).state is OperationState.CANCELLED
-        yard.background._profiles.shutdown(wait=True)
+        yard.background._measured.shutdown(wait=True)
         assert yard.ended(operation).state is OperationState.CANCELLED
 
     def test_what_waits_is_not_begun(self, yard: Yard) -> None:
@@ -149,7 +149,7 @@ class TestCancel:
         yard.background.cancel(OWNER, second.id)
         yard.builder.go_on.set()
         assert yard.ended(first).state is OperationState.SUCCEEDED
-        yard.background._profiles.shutdown(wait=True)
+        yard.background._measured.shutdown(wait=True)
         assert yard.builder.sent == [[1]]
 
     def test_one_that_has_ended_stays(self, yard: Yard) -> None:

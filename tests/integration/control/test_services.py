@@ -74,7 +74,7 @@ class Yard:
             keys=self.keys,
             certificates=certificates,
         )
-        self.changes = Changes(database, self.operations, targets, certificates)
+        self.changes = Changes(database, self.operations, targets, certificates, b"m" * 32)
         self.reconciler = Reconciler(database, self.operations, self.agents, targets)
 
     def image(self, name: str = "iris") -> Image:

@@ -1,0 +1,30 @@
+"""Routes for replays of captured requests."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from modelyard.api.access import Owner
+from modelyard.control.replays import Replays
+from modelyard.domain.operation import Operation
+from modelyard.domain.replay import Replay
+from modelyard.schemas import ReplayService
+
+
+def routes(replays: Replays) -> APIRouter:
+    """Routes for replays of captured requests."""
+    router = APIRouter(tags=["capture"])
+
+    @router.post("/services/{name}/replays", status_code=202)
+    def begin(caller: Owner, name: str, body: ReplayService) -> Operation:
+        """Score captured requests with another image; the operation's id is that of the replay."""
+        return replays.begin(caller, name, body)
+
+    @router.get("/replays/{replay}")
+    def get(caller: Owner, replay: UUID) -> Replay:
+        """The report of a replay that has got to its end."""
+        return replays.get(caller, replay)
+
+    return router

@@ -1,0 +1,170 @@
+"""`modelyard replay`: score captured requests with another image, and compare the answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from modelyard.cli import output, parameters, progress, session, shared
+from modelyard.domain.profile import milliseconds
+from modelyard.domain.replay import Example, Failure, Replay, Times
+
+_RUN = "run"
+
+
+class _Group(TyperGroup):
+    """Takes the name of a service in the place of a verb: `modelyard replay digits …`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the words name, else `run`."""
+        words = args if args and args[0] in self.commands else [_RUN, *args]
+        return super().resolve_command(ctx, words)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True},
+)
+
+ReplayId = Annotated[str, typer.Argument(help="Id of the replay.", metavar="ID")]
+
+
+@app.command(_RUN)
+@shared.options(shared.ReplaySettingOptions)
+def run(
+    service: parameters.ServiceName,
+    image: Annotated[
+        str, typer.Option("--image", help="The candidate, `name[:version]`.", metavar="REF")
+    ],
+    requests: Annotated[
+        int, typer.Option(help="Most requests that are taken.", min=1, metavar="N")
+    ] = 1000,
+    last: Annotated[
+        str | None,
+        typer.Option(help="Only requests of so long ago, `7d`; unset: all.", metavar="TIME"),
+    ] = None,
+    random: Annotated[
+        bool,
+        typer.Option("--random", help="Take them at random, the same each time, not the newest."),
+    ] = False,
+    altered: Annotated[
+        bool,
+        typer.Option("--altered", help="Take those, too, whose inputs a rule has altered."),
+    ] = False,
+    absolute: Annotated[
+        float, typer.Option(help="Numbers agree within this…", min=0, metavar="N")
+    ] = 1e-5,
+    relative: Annotated[
+        float,
+        typer.Option(help="…and this many times the recorded one's size.", min=0, metavar="N"),
+    ] = 1e-4,
+    ignore: parameters.Ignore = None,
+    max_diff: parameters.MaxDiff = None,
+    form: output.Output = output.Format.TABLE,
+    **settings: Any,
+) -> None:
+    """Score captured requests with another image, and compare.
+
+    The image is started beside the service, with its settings and those given here; the service is
+    not touched. With --max-diff the exit status is 1 when more is answered otherwise.
+    """
+    with session.client() as yard:
+        report = yard.replays.run(
+            service,
+            image,
+            requests=requests,
+            last=last,
+            choice="random" if random else "newest",
+            altered=altered,
+            absolute=absolute,
+            relative=relative,
+            ignore=ignore or (),
+            max_diff=max_diff,
+            on_log=progress.log_line,
+            **settings,
+        )
+    _give(report, form)
+
+
+@app.command()
+def show(replay: ReplayId, form: output.Output = output.Format.TABLE) -> None:
+    """Show the report of a replay; the exit status is that of the replay."""
+    with session.client() as yard:
+        report = yard.replays.get(replay)
+    _give(report, form)
+
+
+def _give(report: Replay, form: output.Format) -> None:
+    if form is output.Format.JSON:
+        output.data_json(report.model_dump(mode="json"))
+    else:
+        _show(report)
+    if report.passed is False:
+        raise typer.Exit(1)
+
+
+def _show(report: Replay) -> None:
+    found = report.found
+    output.fields(
+        [
+            ("replay", str(report.id)),
+            ("service", report.service),
+            ("candidate", report.image),
+            ("requests", _counted(found.requests, _reasons(found.left_out), "cannot be sent")),
+            ("answered by", ", ".join(f"{name} {n}" for name, n in found.images.items())),
+            ("compared", _counted(found.compared, _reasons(found.uncompared), "not compared")),
+            ("equal", found.equal),
+            ("failed before, not now", found.repaired or None),
+            ("different", _counted(found.different, _reasons(found.kinds), "")),
+            ("errors of the candidate", found.errors),
+            ("times before", _times(found.before)),
+            ("times now", _times(found.after)),
+        ]
+    )
+    if found.largest:
+        output.data("")
+        columns = ("PREDICTION", "WHAT", "WHERE", "BEFORE", "NOW", "TIMES THE TOLERANCE")
+        output.table(columns, map(_example, found.largest[:_SHOWN]))
+    if found.failures:
+        output.data("")
+        output.table(("STATUS", "REQUESTS", "FIRST", "SAYS"), map(_failure, found.failures))
+    output.data("")
+    output.data(report.verdict)
+
+
+_SHOWN = 10
+"""Differences of a table; JSON and the page have more."""
+
+
+def _reasons(counts: Any) -> str:
+    return ", ".join(f"{why} {number}" for why, number in counts.items())
+
+
+def _counted(number: int, reasons: str, what: str) -> str:
+    return f"{number} ({f'{what}: ' if what else ''}{reasons})" if reasons else str(number)
+
+
+def _times(times: Times | None) -> str | None:
+    if times is None:
+        return None
+    return (
+        f"half within {milliseconds(times.p50)}, 95 % within {milliseconds(times.p95)}, "
+        f"99 % within {milliseconds(times.p99)}"
+    )
+
+
+def _example(example: Example) -> list[output.Cell]:
+    difference = example.difference
+    return [
+        *(example.prediction_id, difference.kind, difference.path or "all"),
+        *(difference.before, difference.after, difference.size),
+    ]
+
+
+def _failure(failure: Failure) -> list[output.Cell]:
+    return [failure.status or "none", failure.count, failure.prediction_id, failure.text]

@@ -1,0 +1,156 @@
+"""Replays: captured requests, scored once more by another image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Unpack
+from uuid import UUID
+
+from modelyard.client import moving
+from modelyard.client.connection import Connection
+from modelyard.client.operations import OnLog, Operations
+from modelyard.client.service_settings import Settings
+from modelyard.domain.image import Image
+from modelyard.domain.operation import Operation
+from modelyard.domain.replay import Replay, ReplayGate
+from modelyard.domain.validation import compose
+from modelyard.domain.values import SERVICE_NAME_PATTERN, Seconds, Spec
+from modelyard.errors import InvalidRequest, ReplayFailed
+from modelyard.schemas import ReplayService
+
+
+class Replays:
+    """Captured requests, scored once more."""
+
+    def __init__(self, connection: Connection, operations: Operations) -> None:
+        self._connection = connection
+        self._operations = operations
+
+    def run(
+        self,
+        service: str,
+        image: str | Image,
+        *,
+        requests: int = 1000,
+        last: float | str | None = None,
+        choice: str = "newest",
+        altered: bool = False,
+        absolute: float = 1e-5,
+        relative: float = 1e-4,
+        ignore: Sequence[str] = (),
+        max_diff: float | str | None = None,
+        on_log: OnLog | None = None,
+        **settings: Unpack[Settings],
+    ) -> Replay:
+        """Score captured requests of a service with another image, and wait for the report.
+
+        The image is started on the server's machine with the settings of the service; the service
+        itself is not touched. An interrupt ends it.
+
+        Args:
+            service: Its name.
+            image: The candidate, `iris:4`, or `iris` for the latest version.
+            requests: Most requests that are taken, failures included.
+            last: Only those of so long ago: seconds, or text such as `7d`; unset: all there are.
+            choice: Which ones, where there are more: `newest`, or `random`, the same ones each
+                time.
+            altered: Take also those whose inputs a rule has altered.
+            absolute: Numbers agree when they differ by no more than this…
+            relative: …and this many times the recorded one's size.
+            ignore: Members of answers that are not compared: `took`, or `model.loaded`.
+            max_diff: Percent of the compared requests that may be answered otherwise, `"2%"`:
+                `passed` then says whether it was more.
+            on_log: Called with every line of the operation's log.
+            **settings: Settings of the replica that are not those of the service.
+
+        Raises:
+            NotFound: There is no such service or image, or nothing was captured of it.
+            Conflict: The image is not built.
+            OperationFailed: The image did not start, or did not last; `details["cause"]` says why.
+        """
+        fields = {
+            "image": _reference(image),
+            "settings": settings,
+            "requests": requests,
+            "since": _since(last),
+            "choice": choice,
+            "altered": altered,
+            "tolerance": {"absolute": absolute, "relative": relative, "ignore": list(ignore)},
+            "max_diff": max_diff,
+        }
+        return self.start(service, fields, on_log)
+
+    def get(self, replay: UUID | str) -> Replay:
+        """The report of a replay that has got to its end.
+
+        Raises:
+            NotFound: There is none of this id.
+            Conflict: It is not finished, or did not get to its end.
+        """
+        return self._connection.get(f"/replays/{_checked(replay)}", Replay)
+
+    def start(self, service: str, fields: Mapping[str, Any], on_log: OnLog | None) -> Replay:
+        """Replay; `fields` are those of `ReplayService`."""
+        if not re.fullmatch(SERVICE_NAME_PATTERN, service):
+            raise InvalidRequest(
+                f"`{service[:200]}` is not the name of a service",
+                hint="`modelyard service list` shows those there are",
+            )
+        request = compose(ReplayService, fields, "the replay")
+        path = f"/services/{service}/replays"
+        operation = self._connection.create("POST", path, request, Operation, repeatable=False)
+        ended = moving.wait_or_cancel(self._operations, operation, on_log, "replay")
+        return Replay.model_validate(ended.result)
+
+    def prove(
+        self,
+        service: str,
+        image: str,
+        settings: Mapping[str, Any],
+        gate: ReplayGate,
+        on_log: OnLog | None,
+    ) -> UUID:
+        """Replay before an update; the id of the replay, which has passed.
+
+        Raises:
+            ReplayFailed: It has not.
+        """
+        fields = {
+            **gate.model_dump(exclude={"last"}),
+            "image": image,
+            "settings": settings,
+            "since": _since(gate.last),
+        }
+        report = self.start(service, fields, on_log)
+        if not report.passed:
+            raise ReplayFailed(
+                f"`{service}` stays as it is: {report.verdict.rstrip('.')}",
+                hint=f"`modelyard replay show {report.id}` shows what differs",
+                details={"replay": str(report.id)},
+            )
+        return report.id
+
+
+class _Last(Spec):
+    last: Seconds | None
+
+
+def _since(last: float | str | None) -> datetime | None:
+    seconds = compose(_Last, {"last": last}, "the time").last
+    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def _reference(image: str | Image) -> str:
+    return image.reference if isinstance(image, Image) else image
+
+
+def _checked(replay: UUID | str) -> UUID:
+    try:
+        return replay if isinstance(replay, UUID) else UUID(replay)
+    except ValueError:
+        raise InvalidRequest(
+            f"`{str(replay)[:200]}` is not the id of a replay",
+            hint="`modelyard operation list` shows the ids",
+        ) from None

@@ -1,0 +1,315 @@
+"""Replays on real records and a real database; the candidate is a server in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.factories import AGENT, WORKSPACE, add_image
+from tests.integration.control.test_services import OWNER, Yard
+from tests.unit.capture.test_sealing import answered, seal, write
+
+from modelyard.capture.files import CapturedFiles
+from modelyard.capture.jobs import Replaying
+from modelyard.control.background import Background
+from modelyard.control.captures import Captures
+from modelyard.control.replays import Replays
+from modelyard.domain.cause import CauseCode
+from modelyard.domain.difference import Kind, Tolerance
+from modelyard.domain.operation import Operation, OperationKind, OperationState
+from modelyard.domain.replay import Choice, Replay, Unfit
+from modelyard.domain.search import Search
+from modelyard.domain.service import ReplicaSettings
+from modelyard.errors import Conflict, NotFound, ReplayFailed
+from modelyard.images.cancelling import go_on
+from modelyard.schemas import (
+    AcceptedService,
+    DeployService,
+    ReplayService,
+    SettingsChange,
+    UpdateService,
+)
+from modelyard.store import Database
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+Score = Callable[[Any], tuple[int, Any]]
+
+
+class Candidate:
+    """What an image builder starts: a server whose answers are the test's."""
+
+    def __init__(self) -> None:
+        self.score: Score = lambda body: (200, [2 * body[0]])
+        self.seen: list[tuple[str, str]] = []
+        self.started_with: list[ReplicaSettings] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    @contextmanager
+    def started(
+        self, manifest: object, signature: object, replica: ReplicaSettings, purpose: str, log: Any
+    ) -> Iterator[Any]:
+        self.started_with.append(replica)
+        folder = Path(tempfile.mkdtemp(prefix="my-"))
+        candidate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                candidate.seen.append((self.path, self.headers["content-type"]))
+                candidate.open.wait(30)
+                status, answer = candidate.score(json.loads(body))
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def address_string(self) -> str:
+                return "caller"
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        class Server(socketserver.ThreadingUnixStreamServer):
+            daemon_threads = True
+
+        with Server(str(folder / "s"), Handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            yield SimpleNamespace(
+                trial=SimpleNamespace(socket=folder / "s"), deadline=0.0, until_done=until_done
+            )
+            server.shutdown()
+        shutil.rmtree(folder)
+
+
+def until_done(future: Future[Any]) -> Any:
+    while not future.done():
+        time.sleep(0.01)
+        go_on()
+    return future.result()
+
+
+class Home(Yard):
+    def __init__(self, folder: Path) -> None:
+        database = Database(f"sqlite:///{folder / 'yard.db'}")
+        database.migrate()
+        super().__init__(database)
+        self.folder = folder
+        self.captures = Captures(
+            database, CapturedFiles(folder / "captured"), folder / "answers", b"k"
+        )
+        self.background = Background(database, self.operations)
+        self.candidate = Candidate()
+        self.replays = Replays(database, self.background, self.candidate, self.captures, b"m" * 32)
+        self.image("iris")
+        with database.write() as tx:
+            self.next = add_image(tx, "iris")
+        self.services.deploy(OWNER, DeployService(name="digits", image="iris:1"))
+
+    def capture(self, *records: Any) -> None:
+        """Have these records come home."""
+        host = self.folder / f"host{len(os.listdir(self.folder))}"
+        host.mkdir()
+        sealed = seal(host, write(host / "spool", f"{uuid4().hex}-worker-0", *records))
+        with self.database.write() as tx:
+            tx.agents.ensure(WORKSPACE, AGENT)
+            expected = tx.captured.expected(AGENT, 1)
+        for sequence, segment in enumerate(sealed, expected):
+            with self.captures.receive() as arrival:
+                arrival.write((host / "outbox" / f"{segment.name}.parquet").read_bytes())
+                self.captures.add(OWNER, AGENT, 1, sequence, segment, arrival)
+
+    def update(self, **wanted: Any) -> AcceptedService:
+        return self.changes.update(OWNER, "digits", UpdateService(image="iris:2", **wanted))
+
+    def begin(self, **wanted: Any) -> Operation:
+        return self.replays.begin(OWNER, "digits", ReplayService(image="iris:2", **wanted))
+
+    def ended(self, operation: Operation) -> Operation:
+        while True:
+            seen = self.operations.changed.count
+            found = self.operations.get(OWNER, operation.id)
+            if found.state.ended:
+                return found
+            self.operations.changed.wait(seen, 10)
+
+    def replay(self, **wanted: Any) -> Replay:
+        operation = self.ended(self.begin(**wanted))
+        assert operation.state is OperationState.SUCCEEDED, operation.error
+        return self.replays.get(OWNER, operation.id)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    yield home
+    home.candidate.open.set()
+    home.background.close()
+    home.background._measured.shutdown(wait=True)
+    home.database.close()
+
+
+def request(number: int, **changes: Any) -> Any:
+    """A request that was answered with twice its number, so many minutes ago."""
+    body, answer = json.dumps([number]).encode(), json.dumps([2 * number]).encode()
+    fields: dict[str, Any] = {
+        "at": int((NOW - timedelta(minutes=number)).timestamp() * 1e6),
+        "input": body,
+        "input_size": len(body),
+        "output": answer,
+        "output_size": len(answer),
+    }
+    return answered(f"p{number}", **{**fields, **changes})
+
+
+class TestReport:
+    def test_every_request_is_scored_and_compared(self, home: Home) -> None:
+        def score(body: Any) -> tuple[int, Any]:
+            answers = {3: (200, [7]), 4: (200, {"answer": 8}), 5: (500, "broken"), 6: (200, [12])}
+            return answers.get(body[0], (200, [2 * body[0]]))
+
+        home.candidate.score = score
+        home.capture(
+            *(request(number) for number in range(1, 6)),
+            request(6, status=500, output=b"no", output_size=2),
+            request(7, input=None, input_size=5 << 20),
+            request(8, input=None, withheld="inputs"),
+            request(9, status=503, code="replica_lost", path="/v2/models/iris/infer"),
+        )
+        found = home.replay().found
+        assert (found.requests, found.replayed, found.compared) == (9, 7, 6)
+        assert found.left_out == {Unfit.CUT: 1, Unfit.WITHHELD: 1}
+        assert found.uncompared == {Unfit.GATEWAY: 1}
+        assert (found.equal, found.repaired, found.different) == (2, 1, 3)
+        assert [(one.prediction_id, one.difference.kind) for one in found.largest] == [
+            ("p5", Kind.STATUS),
+            ("p4", Kind.SHAPE),
+            ("p3", Kind.VALUES),
+        ]
+        assert (found.errors, found.images) == (1, {"digits:1": 9})
+        assert found.last == NOW - timedelta(minutes=1)
+        assert ("/score", "application/json") in home.candidate.seen
+        assert ("/v2/models/iris/infer", "application/json") in home.candidate.seen
+
+    def test_the_newest_are_taken_or_always_the_same_at_random(self, home: Home) -> None:
+        home.capture(*(request(number) for number in range(1, 60)))
+        found = home.replay(requests=10).found
+        assert found.requests == 10
+        assert found.first == NOW - timedelta(minutes=10)
+        once, again = (home.replay(requests=10, choice=Choice.RANDOM).found for _ in range(2))
+        assert once.requests == 10
+        assert (once.first, once.last) == (again.first, again.last)
+        assert once.first != found.first
+        since = NOW - timedelta(minutes=5)
+        assert home.replay(since=since).found.requests == 5
+
+    def test_the_candidate_gets_the_settings_of_the_service(self, home: Home) -> None:
+        home.capture(request(1))
+        home.replay(settings=SettingsChange(environment={"SECRET": "value"}, cpu=2))
+        settings = home.candidate.started_with[0]
+        assert (settings.cpu, settings.environment) == (2, {"SECRET": "value"})
+        operation = home.operations.search(OWNER, Search()).items[0]
+        log = home.operations.log(OWNER, operation.id, 0, 100)
+        assert "value" not in f"{operation.result}{log}"
+
+    def test_what_was_never_captured_cannot_be_replayed(self, home: Home) -> None:
+        with pytest.raises(NotFound, match="nothing that was captured"):
+            home.begin()
+
+    def test_files_that_are_gone_end_it_with_the_reason(self, home: Home) -> None:
+        home.capture(request(1))
+        for path in (home.folder / "captured").rglob("*.parquet"):
+            path.unlink()
+        ended = home.ended(home.begin())
+        assert ended.state is OperationState.FAILED
+        assert "cannot be read" in str(ended.error)
+        with pytest.raises(Conflict, match="it is failed"):
+            home.replays.get(OWNER, ended.id)
+
+
+class TestEnd:
+    def test_it_can_be_cancelled(self, home: Home) -> None:
+        home.capture(request(1))
+        home.candidate.open.clear()
+        operation = home.begin()
+        while not home.candidate.seen:
+            time.sleep(0.01)
+        cancelled = home.background.cancel(OWNER, operation.id)
+        assert cancelled.state is OperationState.CANCELLED
+        home.candidate.open.set()
+        home.background._measured.shutdown(wait=True)
+        assert home.ended(operation).state is OperationState.CANCELLED
+
+    def test_a_restart_ends_it_as_failed(self, home: Home) -> None:
+        with home.database.write() as tx:
+            begun = tx.operations.add(
+                WORKSPACE, OperationKind.IMAGE_REPLAY, "image iris:2", "owner"
+            )
+        home.background.resume()
+        error = home.ended(begun).error
+        assert error is not None
+        assert error["details"]["cause"]["code"] == CauseCode.INTERRUPTED
+
+    def test_the_program_ends_with_whoever_has_begun_it(self, home: Home) -> None:
+        home.capture(request(1))
+        home.candidate.open.clear()
+        with home.candidate.started(None, None, ReplicaSettings(), "", None) as watch:
+            job = Replaying(
+                files=home.captures.files(OWNER, "digits"),
+                most=10,
+                choice=Choice.NEWEST,
+                tolerance=Tolerance(),
+                socket=watch.trial.socket,
+                concurrency=1,
+                patience=60,
+            )
+            command = [sys.executable, "-m", "modelyard.capture.replaying"]
+            with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+                assert process.stdin is not None
+                process.stdin.write(job.model_dump_json().encode() + b"\n")
+                process.stdin.flush()
+                while not home.candidate.seen:
+                    time.sleep(0.01)
+                process.stdin.close()
+                assert process.wait(30) == 1
+            home.candidate.open.set()
+
+
+class TestGate:
+    def test_an_update_needs_a_replay_that_has_passed(self, home: Home) -> None:
+        home.capture(*(request(number) for number in range(1, 11)))
+        home.report()
+        home.reconciler.reconcile()
+        home.candidate.score = lambda body: (200, [2 * body[0] + (body[0] == 3)])
+        strict, lax = home.replay(max_diff="5%"), home.replay(max_diff="10%")
+        assert (strict.passed, lax.passed) == (False, True)
+        with pytest.raises(ReplayFailed, match=r"1 of 10 requests .* 10 %; 5 % may be") as refused:
+            home.update(replay=strict.id)
+        assert str(strict.id) in refused.value.hint
+        assert refused.value.details == {"replay": str(strict.id)}
+        with pytest.raises(ReplayFailed, match="other settings"):
+            home.update(replay=lax.id, settings=SettingsChange(environment={"A": "b"}))
+        with pytest.raises(NotFound):
+            home.update(replay=uuid4())
+        assert home.services.get(OWNER, "digits").image == "iris:1"
+        assert home.update(replay=lax.id).service.image == "iris:2"
