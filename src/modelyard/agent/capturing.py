@@ -29,7 +29,8 @@ from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.feedback import FOLDER as FEEDBACK
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import Segment, Tally
-from modelyard.domain.service import DesiredState
+from modelyard.domain.columns import Columns
+from modelyard.domain.service import DesiredService, DesiredState
 from modelyard.errors import Conflict, Unavailable
 from modelyard.files import replace_file
 from modelyard.schemas import CaptureReceipt, CaptureReport
@@ -325,10 +326,18 @@ def _deployments_of(state: DesiredState) -> Mapping[str, KnownDeployment]:
             model=next(
                 (f"{model.name}:{model.version}" for model in deployment.manifest.models), ""
             ),
+            columns=Columns(
+                inputs=deployment.columns.inputs.with_texts(_hashed(service)),
+                outputs=deployment.columns.outputs.with_texts(_hashed(service)),
+            ),
         )
         for service in state.services
         for deployment in service.deployments
     }
+
+
+def _hashed(service: DesiredService) -> tuple[str, ...]:
+    return service.capture.hashed if service.capture else ()
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -1,8 +1,8 @@
 """`python -m modelyard.capture.asking`: answers one SQL question about files of records.
 
 It reads a `Question` from stdin, writes the answer into a file and ends with status 0; or, with
-status 1, says in one line of stderr why not. The SQL is a stranger's: it may read the view
-`requests` and `collected`, and nothing else of this host, and can change nothing.
+status 1, says in one line of stderr why not. The SQL is a stranger's: it may read the views
+`requests`, `rows` and `collected`, and nothing else of this host, and can change nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import duckdb
 import orjson
 
+from modelyard.capture.cells import MOMENT, PLAIN, SIDES
 from modelyard.capture.jobs import Question
-from modelyard.capture.sealing import RECORD_COLUMNS
+from modelyard.capture.sealing import RECORD_COLUMNS, identifier
 from modelyard.schemas import AnswerForm
 
 MEMORY = 1 << 30
@@ -27,6 +29,20 @@ ALL_MEMORY = 4 << 30
 """Bytes of address space of the whole process, rows on their way to JSON included."""
 DISK = 4 << 30
 """Bytes of the answer; and of what DuckDB puts aside meanwhile, beside it."""
+_COUNTED = """
+    CREATE VIEW counted AS SELECT * FROM records WHERE
+    recorded_by = 'gateway' OR recorded_by = 'row' AND code = 'gateway' OR
+    recorded_by IN ('worker', 'row')
+    AND prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway')
+    AND NOT EXISTS (
+        SELECT 1 FROM records AS later
+        WHERE later.attempt > 1 AND later.prediction_id = records.prediction_id
+        AND later.attempt > coalesce(records.attempt, 1)
+    )
+"""
+"""A worker may have recorded an answer that it could not send any more: what the gateway then has
+answered counts, or a worker that was asked after it. Rows are as the records they were made from.
+"""
 _WORD = 63
 _THREADS = 4  # each has a stack and a heap, which count as memory
 
@@ -66,11 +82,8 @@ def ask(question: Question) -> None:
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
-    """`requests`: a row for each answered request. `collected`: a row for each of a script's.
-    `feedback`: one for each truth that was told.
-
-    A worker may have recorded an answer that it could not send any more: what the gateway then has
-    answered counts, or a worker that was asked after it.
+    """`requests`: a row for each answered request. `rows`: one for each row that they were about.
+    `collected`: one for each of a script's. `feedback`: one for each truth that was told.
     """
     records = connection.read_parquet(
         [str(path) for path in files], union_by_name=True, hive_partitioning=False
@@ -79,14 +92,14 @@ def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -
         if name not in records.columns:
             records = records.project(f"*, NULL::{RECORD_COLUMNS[name]} AS {name}")
     records.create_view("records")
-    connection.execute(
-        "CREATE VIEW requests AS SELECT * EXCLUDE row FROM records WHERE "
-        "recorded_by = 'gateway' OR recorded_by = 'worker' AND "
-        "prediction_id NOT IN (SELECT prediction_id FROM records WHERE recorded_by = 'gateway') "
-        "AND NOT EXISTS (SELECT 1 FROM records AS later WHERE later.attempt > 1 "
-        "AND later.prediction_id = records.prediction_id "
-        "AND later.attempt > coalesce(records.attempt, 1))"
-    )
+    connection.execute(_COUNTED)
+    counted = connection.view("counted")
+    own = ", ".join(name for name in RECORD_COLUMNS if name != "row")
+    counted.filter("recorded_by <> 'row'").project(own).create_view("requests")
+    about = "service, deployment, image, model, version, replica"
+    cells = "".join(f", {cell}" for cell in _cells(records.columns))
+    scored = counted.filter("recorded_by = 'row'")
+    scored.project(f"time, prediction_id, row, {about}{cells}").create_view("rows")
     connection.execute(
         "CREATE VIEW collected AS SELECT time, prediction_id, service, deployment, image, model, "
         "version, replica, code AS name, inputs AS data FROM records WHERE recorded_by = 'script'"
@@ -95,6 +108,25 @@ def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -
         "CREATE VIEW feedback AS SELECT time, prediction_id, row, outputs AS truth, service, "
         "key_id FROM records WHERE recorded_by = 'feedback'"
     )
+
+
+def _cells(columns: Sequence[str]) -> Iterator[str]:
+    """SQL for the typed columns of all files: one for each name, whether of times or of others."""
+    found: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for column in columns:
+        for side in SIDES:
+            for mark in (PLAIN, MOMENT):
+                if column.startswith(side + mark):
+                    bare = column.removeprefix(side + mark)
+                    name = f"{side}_{bare}" if bare else side
+                    names.setdefault(name.lower(), name)
+                    found.setdefault(name.lower(), []).append(identifier(column))
+    for key, parts in found.items():
+        value = parts[0]
+        if len(parts) > 1:
+            value = f"coalesce({', '.join(f'{part}::VARCHAR' for part in parts)})"
+        yield f"{value} AS {identifier(names[key])}"
 
 
 def _close(connection: duckdb.DuckDBPyConnection, question: Question) -> None:

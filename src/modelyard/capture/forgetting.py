@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from modelyard.capture.jobs import Forgetting, Rewritten
-from modelyard.capture.sealing import FEEDBACK, SCRIPT, finished
+from modelyard.capture.sealing import FEEDBACK, ROW, SCRIPT, finished
 from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
 
 _BATCH = 1000
@@ -65,7 +65,7 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
             for place, prediction, *documents in _records(connection, path):
                 if any(map(search.is_in, documents)):
                     places.setdefault(path, []).append(place)
-                    predictions |= {prediction} if prediction else set()
+                    predictions |= set() if prediction is None else {prediction}
         connection.execute(
             "CREATE TABLE going AS SELECT unnest($1::VARCHAR[]) AS id", [[*predictions]]
         )
@@ -80,8 +80,8 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
 def _records(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[tuple[Any, ...]]:
     found = connection.cursor().execute(
         "SELECT file_row_number, prediction_id, inputs::VARCHAR, outputs::VARCHAR "
-        "FROM read_parquet($1, file_row_number = true)",
-        [str(path)],
+        "FROM read_parquet($1, file_row_number = true) WHERE recorded_by <> $2",
+        [str(path), ROW],
     )
     while rows := found.fetchmany(_BATCH):
         yield from rows
@@ -118,9 +118,9 @@ def _rewrite(
     part = folder / f".{path.name}.part"
     kept.write_parquet(str(part), compression="zstd", overwrite=True)
     counted = connection.execute(
-        "SELECT count(*), count(DISTINCT prediction_id) FILTER (recorded_by IN ($2, $3)) "
-        "FROM read_parquet($1)",
-        [str(part), _WORKER, _GATEWAY],
+        "SELECT count(*) FILTER (recorded_by <> $4), "
+        "count(DISTINCT prediction_id) FILTER (recorded_by IN ($2, $3)) FROM read_parquet($1)",
+        [str(part), _WORKER, _GATEWAY, ROW],
     ).fetchone()
     size, digest = finished(part, folder / path.name)
     rows, requests = counted or (0, 0)

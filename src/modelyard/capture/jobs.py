@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+from modelyard.domain.columns import Columns
 from modelyard.domain.difference import Tolerance
 from modelyard.domain.replay import Choice
 from modelyard.domain.values import Digest, Value
@@ -21,6 +22,8 @@ class KnownDeployment(Value):
     """`name:version`."""
     model: str
     """`name:version` of its first model."""
+    columns: Columns = Columns()
+    """What the image declares of the rows that it scores."""
 
 
 class OpenSegment(Value):

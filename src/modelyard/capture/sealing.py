@@ -16,6 +16,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,8 +24,11 @@ from uuid import UUID
 import duckdb
 import orjson
 
+from modelyard.capture.cells import SIDES, Side
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
+from modelyard.capture.rows import rows_of
 from modelyard.domain.captured import UNKNOWN_MODEL, Segment
+from modelyard.domain.columns import Columns
 from modelyard.domain.values import Reference
 from modelyard.files import replace_file
 from modelyard_runtime.capture.records import Answered, Collected, Told, decode
@@ -34,6 +38,8 @@ SCRIPT = "script"
 """What `recorded_by` says of rows that a script has collected: `code` is their name."""
 FEEDBACK = "feedback"
 """The same of what turned out to be true of a `row`: `outputs` is the truth."""
+ROW = "row"
+"""What it says of a row that was scored, made from a record: `code` is who has recorded that."""
 RECORD_COLUMNS = {
     "time": "TIMESTAMPTZ",
     "prediction_id": "VARCHAR",
@@ -62,7 +68,7 @@ RECORD_COLUMNS = {
     "row": "INTEGER",
     "attempt": "UTINYINT",
 }
-"""The columns of a file, and their types."""
+"""The columns of every file, and their types; those of typed rows come behind them."""
 
 DAMAGED = ".damaged"
 """Ending of a segment whose records could not be sealed; it is left for people to look at."""
@@ -74,6 +80,7 @@ _MOST_DAMAGED = 10
 _Record = Answered | Collected | Told
 _OF_THE_HOST = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 _LOCK = ".lock"
+_FAILURE = 400
 _READ_AS = {"JSON": "VARCHAR", "BLOB": "VARCHAR", "TIMESTAMPTZ": "BIGINT"}
 _CONVERT = {
     "JSON": "{0}::JSON",
@@ -118,10 +125,10 @@ def _seal_somehow(job: Job, segment: OpenSegment, fd: int) -> bool:
     if os.fstat(fd).st_size > LARGEST:
         sys.stderr.write(f"{segment.path}: it is longer than {LARGEST} bytes\n")
         return False
-    for as_bytes in (False, True):  # what is JSON to one parser may be none to another
+    for how in _Bodies:
         os.lseek(fd, 0, os.SEEK_SET)
         try:
-            _seal(job, segment, fd, as_bytes=as_bytes)
+            _seal(job, segment, fd, how)
         except _OF_THE_HOST:
             raise  # the records are not to blame
         except Exception as error:  # whatever a stranger's bytes have caused
@@ -139,7 +146,7 @@ def _put_aside(job: Job, segment: OpenSegment) -> None:
         old.unlink(missing_ok=True)
 
 
-def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) -> None:
+def _seal(job: Job, segment: OpenSegment, fd: int, how: _Bodies) -> None:
     groups: dict[tuple[str, date], list[_Record]] = defaultdict(list)
     for record in _records(fd):
         day = datetime.fromtimestamp(record.at / 1e6, UTC).date()
@@ -151,11 +158,11 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
     for number, ((deployment, day), records) in enumerate(sorted(groups.items())):
         known = job.deployments.get(deployment) or _latest(job, segment.service)
         common = _common(segment, deployment, known)
-        rows = [{**common, **row} for record in records for row in _rows(segment, record, as_bytes)]
-        if not rows:
-            continue
+        sheet = _Sheet(segment, known.columns if known else Columns(), how)
         target = f"{name}-{segment.source}-{number}"
-        size, digest = _write_parquet(job.outbox, target, rows)
+        written = _write_parquet(job.outbox, target, sheet, records, common)
+        if written is None:
+            continue
         times = [record.at for record in records]
         sealed = Segment(
             name=target,
@@ -165,12 +172,12 @@ def _seal(job: Job, segment: OpenSegment, fd: int, *, as_bytes: bool = False) ->
             version=common["version"],
             image=common["image"] or "",
             date=day,
-            rows=len(rows),
+            rows=sheet.records,
             requests=len({r.prediction for r in records if isinstance(r, Answered)}),
             first=datetime.fromtimestamp(min(times) / 1e6, UTC),
             last=datetime.fromtimestamp(max(times) / 1e6, UTC),
-            size=size,
-            digest=digest,
+            size=written[0],
+            digest=written[1],
         )
         replace_file(job.outbox / f"{target}.json", sealed.model_dump_json())
 
@@ -203,41 +210,103 @@ def _common(segment: OpenSegment, deployment: str, known: KnownDeployment | None
     }
 
 
-def _rows(segment: OpenSegment, record: _Record, as_bytes: bool) -> Iterable[dict[str, Any]]:
-    if isinstance(record, Collected):
-        return _collected(segment, record)
-    if isinstance(record, Told):
-        return [_told(record, as_bytes)]
-    return [_row(segment, record, as_bytes)]
+class _Bodies(Enum):
+    """How bodies are sealed: each is tried when the one before has failed."""
+
+    TYPED = "as JSON, and their rows typed"
+    JSON = "as JSON"
+    BYTES = "as bytes"  # what is JSON to one parser may be none to another
 
 
-def _told(record: Told, as_bytes: bool) -> dict[str, Any]:
+class _Sheet:
+    """What one file is to hold: lines for records, and for the rows that they were about."""
+
+    def __init__(self, segment: OpenSegment, columns: Columns, how: _Bodies) -> None:
+        self._segment = segment
+        self._how = how
+        self._declared = columns.inputs
+        self._inputs, self._outputs = map(Side, SIDES, (columns.inputs, columns.outputs))
+        self.records = 0
+        self._rows = 0
+
+    def lines(self, record: _Record) -> Iterator[dict[str, Any]]:
+        """All that a record becomes."""
+        if isinstance(record, Collected):
+            for line in _collected(self._segment, record):
+                self.records += 1
+                yield line
+            return
+        self.records += 1
+        if isinstance(record, Told):
+            yield _told(record, as_bytes=self._how is _Bodies.BYTES)
+        else:
+            yield from self._answered(record)
+
+    def _answered(self, record: Answered) -> Iterator[dict[str, Any]]:
+        as_bytes = self._how is _Bodies.BYTES
+        given, input_body = _body("input", record.input, as_bytes)
+        answer, output_body = _body("output", record.output, as_bytes)
+        yield {
+            **self._about(record),
+            "request_id": record.request or record.prediction,
+            "key_id": record.key or None,
+            "recorded_by": self._writer,
+            "path": record.path,
+            "status": record.status,
+            "seconds": record.seconds,
+            "code": record.code or None,
+            "withheld": record.withheld or None,
+            "input_type": record.input_type or None,
+            "input_size": record.input_size,
+            "output_type": record.output_type or None,
+            "output_size": record.output_size,
+            **input_body,
+            **output_body,
+        }
+        if self._how is _Bodies.TYPED:
+            yield from self._typed(record, given, answer)
+
+    def _typed(self, record: Answered, given: Any, answer: Any) -> Iterator[dict[str, Any]]:
+        shared = {**self._about(record), "recorded_by": ROW, "code": self._writer}
+        scored = answer if record.status < _FAILURE else None
+        for number, (inputs, outputs) in enumerate(rows_of(given, scored, self._declared)):
+            self._rows += 1
+            yield {
+                **shared,
+                "row": number,
+                **self._inputs.keep(inputs),
+                **self._outputs.keep(outputs),
+            }
+
+    @property
+    def _writer(self) -> str:
+        return "worker" if self._segment.replica else "gateway"
+
+    def _about(self, record: Answered) -> dict[str, Any]:
+        return {
+            "time": record.at,
+            "prediction_id": record.prediction,
+            "replica": self._segment.replica or record.replica or None,
+            "attempt": record.attempt,
+        }
+
+    def columns(self) -> list[tuple[str, str, str]]:
+        """Key in the lines, name and type of each column, once all lines are written."""
+        own = [(name, name, kind) for name, kind in RECORD_COLUMNS.items()]
+        return own + self._inputs.columns(self._rows) + self._outputs.columns(self._rows)
+
+
+def _told(record: Told, *, as_bytes: bool) -> dict[str, Any]:
+    _, body = _body("output", record.truth, as_bytes)
     return {
         "time": record.at,
         "prediction_id": record.prediction,
         "key_id": record.key or None,
         "recorded_by": FEEDBACK,
         "row": record.row,
-        **_body("output", record.truth, "application/json", len(record.truth), as_bytes),
-    }
-
-
-def _row(segment: OpenSegment, record: Answered, as_bytes: bool) -> dict[str, Any]:
-    return {
-        "time": record.at,
-        "prediction_id": record.prediction,
-        "request_id": record.request or record.prediction,
-        "key_id": record.key or None,
-        "replica": segment.replica or record.replica or None,
-        "recorded_by": "worker" if segment.replica else "gateway",
-        "path": record.path,
-        "status": record.status,
-        "seconds": record.seconds,
-        "code": record.code or None,
-        "withheld": record.withheld or None,
-        "attempt": record.attempt,
-        **_body("input", record.input, record.input_type, record.input_size, as_bytes),
-        **_body("output", record.output, record.output_type, record.output_size, as_bytes),
+        "output_type": "application/json",
+        "output_size": len(record.truth),
+        **body,
     }
 
 
@@ -259,47 +328,67 @@ def _collected(segment: OpenSegment, record: Collected) -> Iterator[dict[str, An
             }
 
 
-def _body(name: str, body: bytes | None, kind: str, size: int, as_bytes: bool) -> dict[str, Any]:
-    """A body as JSON if it is that, else as bytes."""
-    document = None if as_bytes else _json(body)
+def _body(name: str, body: bytes | None, as_bytes: bool) -> tuple[Any, dict[str, Any]]:
+    """What JSON says, None for none; and a body as JSON if it is that, else as bytes."""
+    parsed, document = (None, None) if as_bytes else _json(body)
     raw = base64.b64encode(body).decode() if body and document is None else None
-    return {
-        f"{name}s": document,
-        f"{name}_type": kind or None,
-        f"{name}_size": size,
-        f"{name}_bytes": raw,
-    }
+    return parsed, {f"{name}s": document, f"{name}_bytes": raw}
 
 
-def _json(body: bytes | None) -> str | None:
+def _json(body: bytes | None) -> tuple[Any, str | None]:
     if body is None:
-        return None
+        return None, None
     try:
-        orjson.loads(body)
+        return orjson.loads(body), body.decode()
     except ValueError:
-        return None
-    return body.decode()
+        return None, None
 
 
-def _write_parquet(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[int, str]:
-    """Write rows; the same ones give the same bytes. Returns their size and digest."""
+def _write_parquet(
+    folder: Path,
+    name: str,
+    sheet: _Sheet,
+    records: Iterable[_Record],
+    common: Mapping[str, Any],
+) -> tuple[int, str] | None:
+    """Write a file; the same records give the same bytes. Returns its size and digest.
+
+    None: there is nothing to be written.
+    """
     part = folder / f".{name}.part"
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".rows-", suffix=".json") as file:
-        for row in rows:
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        for record in records:
+            for line in sheet.lines(record):
+                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        if not sheet.records:
+            return None
         file.flush()
-        read = {name: _READ_AS.get(kind, kind) for name, kind in RECORD_COLUMNS.items()}
-        columns = ", ".join(
-            f"{_CONVERT.get(kind, '{0}').format(name)} AS {name}"
-            for name, kind in RECORD_COLUMNS.items()
+        columns = sheet.columns()
+        read = {key: _READ_AS.get(kind, kind) for key, _, kind in columns if key not in common}
+        chosen = ", ".join(
+            f"{_value(key, kind, common)} AS {identifier(name)}" for key, name, kind in columns
         )
         with duckdb.connect(config={"threads": 1}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             source = connection.read_json(
                 file.name, columns=read, format="newline_delimited", maximum_object_size=128 << 20
             )
-            source.project(columns).write_parquet(str(part), compression="zstd", overwrite=True)
+            source.project(chosen).write_parquet(str(part), compression="zstd", overwrite=True)
     return finished(part, folder / f"{name}.parquet")
+
+
+def _value(key: str, kind: str, common: Mapping[str, Any]) -> str:
+    """SQL for the value of a column: what all lines share is no part of them."""
+    if key not in common:
+        return _CONVERT.get(kind, "{0}").format(key)
+    shared = common[key]
+    literal = "NULL" if shared is None else "'{}'".format(str(shared).replace("'", "''"))
+    return f"{literal}::{kind}"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL takes it."""
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 def finished(part: Path, target: Path) -> tuple[int, str]:

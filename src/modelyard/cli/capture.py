@@ -51,7 +51,10 @@ def list_segments(
 @app.command()
 def query(
     sql: Annotated[
-        str, typer.Argument(help="A SELECT from `requests`, or `@file`, or `-`.", metavar="SQL")
+        str,
+        typer.Argument(
+            help="A SELECT from `requests` or `rows`, or `@file`, or `-`.", metavar="SQL"
+        ),
     ],
     service: Service = None,
     since: Since = None,
@@ -65,8 +68,9 @@ def query(
 ) -> None:
     """Ask about captured requests in SQL.
 
-    `requests` has a row for each answer; `SELECT * FROM requests LIMIT 1` shows its columns. A
-    table on the terminal ends after 1,000 rows.
+    `requests` has a row for each answer, `rows` one for each row that was scored, its values in
+    columns of their own; `SELECT * FROM requests LIMIT 1` shows their names. A table on the
+    terminal ends after 1,000 rows.
     """
     text = parameters.content(sql).decode()
     chosen: dict[str, Any] = {"service": service, "since": _time(since), "until": _time(until)}

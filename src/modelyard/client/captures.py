@@ -52,7 +52,7 @@ class Captures:
         until: datetime | None = None,
         most_rows: int | None = None,
     ) -> CapturedTable:
-        """Answer one `SELECT` from `requests`.
+        """Answer one `SELECT` from `requests` or `rows`.
 
         Args:
             sql: In DuckDB's dialect.

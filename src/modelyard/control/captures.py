@@ -310,8 +310,8 @@ def _run(question: Question) -> None:
     if done.returncode:
         raise InvalidRequest(
             f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
-            hint="ask with one SELECT from `requests`; `SELECT * FROM requests LIMIT 1` shows what "
-            "there is",
+            hint="ask with one SELECT from `requests` or `rows`; `SELECT * FROM requests LIMIT 1` "
+            "shows what there is",
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator, model
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.clients import ClientName
+from modelyard.domain.columns import Columns
 from modelyard.domain.image import Manifest
 from modelyard.domain.rollout import Rollout
 from modelyard.domain.signature import Signature
@@ -337,6 +338,8 @@ class DesiredDeployment(Value):
     is the example of its description; null: none is known."""
     answer: JsonValue = None
     """What the image declares of its answers, `answers.declared_answer`; null: nothing."""
+    columns: Columns = Columns()
+    """What it declares of the rows that it scores."""
     settings: ReplicaSettings
     weight: int
     """Share of the traffic, in percent; 0 for one that is on its way out."""

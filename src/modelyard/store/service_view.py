@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from modelyard.domain.answers import declared_answer
+from modelyard.domain.columns import Columns, declared_columns
 from modelyard.domain.image import Manifest
 from modelyard.domain.service import (
     Deployment,
@@ -45,6 +46,7 @@ class _Built(NamedTuple):
     signature: Signature | None
     sample: JsonValue
     answer: JsonValue
+    columns: Columns
     models: tuple[str, ...]
 
 
@@ -115,7 +117,8 @@ class ServiceView:
             reference, inside = f"{name}:{version}", models.get(seq, ())
             sample = report.example if report is not None else None
             answer = declared_answer(report.openapi, report.answer) if report is not None else None
-            built[seq] = _Built(reference, manifest, signature, sample, answer, inside)
+            columns = Columns() if report is None else declared_columns(report.openapi)
+            built[seq] = _Built(reference, manifest, signature, sample, answer, columns, inside)
         return built
 
 
@@ -201,6 +204,7 @@ def _to_desired(
                 signature=images[one.image].signature,
                 sample=images[one.image].sample,
                 answer=images[one.image].answer,
+                columns=images[one.image].columns,
                 settings=one.settings.for_replica(),
                 weight=one.weight,
             )

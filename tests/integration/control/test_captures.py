@@ -190,6 +190,7 @@ class TestForget:
         sql = (
             "SELECT prediction_id FROM requests UNION ALL "
             "SELECT data->>'id' FROM collected UNION ALL "
+            "SELECT 'row of ' || prediction_id FROM rows UNION ALL "
             "SELECT 'truth of ' || prediction_id FROM feedback ORDER BY ALL"
         )
         with captures.ask(agent, AskCaptured(sql=sql)) as path:
@@ -197,7 +198,8 @@ class TestForget:
 
     def check(self, captures: Captures, agent: Principal, tmp_path: Path) -> None:
         assert self.left(captures, agent) == [
-            *("8", "bytes", "other", "truth of other", "truth of unknown", None)
+            *("8", "bytes", "other", "row of bytes", "row of other"),
+            *("truth of other", "truth of unknown", None),
         ]
         account = captures.account(agent, "digits")
         assert (account.captured, account.forgotten) == (5, 3)

@@ -16,6 +16,7 @@ from modelyard.capture.asking import Refused, ask
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
 from modelyard.capture.sealing import seal_all
 from modelyard.domain.captured import Segment
+from modelyard.domain.columns import Columns, ColumnType, Declared
 from modelyard.domain.values import digest_of
 from modelyard.schemas import AnswerForm
 from modelyard_runtime.capture.records import Answered, Collected, Told, encode
@@ -213,10 +214,10 @@ class TestSeal:
         good = write(spool, "00002-worker-0", answered("b"))
         real = sealing._write_parquet
 
-        def fails(folder: Path, name: str, rows: Any) -> tuple[int, str]:
+        def fails(folder: Path, name: str, *rest: Any) -> tuple[int, str] | None:
             if name.startswith("00001"):
                 raise duckdb.ConversionException("such a value cannot be")
-            return real(folder, name, rows)
+            return real(folder, name, *rest)
 
         monkeypatch.setattr(sealing, "_write_parquet", fails)
         (sealed,) = seal(tmp_path, bad, good)
@@ -249,7 +250,7 @@ class TestSeal:
     ) -> None:
         path = write(tmp_path / "spool", "00001-worker-0", answered("a"))
 
-        def full(folder: Path, name: str, rows: Any) -> tuple[int, str]:
+        def full(*_: Any) -> tuple[int, str]:
             raise duckdb.IOException("No space left on device")
 
         with monkeypatch.context() as patch:
@@ -295,6 +296,99 @@ class TestSeal:
             ["2026-01-02T12:00:00+00:00", "a", 0, "cat", "digits", "k"],
             ["2026-01-02T12:00:00+00:00", "later", 2, [1.5], "digits", None],
         ]
+
+
+ROWS = "SELECT * EXCLUDE (time, service, deployment, replica) FROM rows ORDER BY ALL"
+
+
+class TestRows:
+    def test_one_for_each_row_that_was_scored(self, tmp_path: Path) -> None:
+        path = write(
+            tmp_path / "spool",
+            "00001-worker-0",
+            answered("a", input=b'{"data": [{"age": 1}, {"age": 2.5}]}', output=b"[true, false]"),
+            answered("b", input=b'{"data": [{"age": 3}]}', output=b'{"message": "no"}', status=500),
+            answered("c", input=b"\xff", output=b"", status=415),
+        )
+        (sealed,) = seal(tmp_path, path)
+        assert (sealed.rows, sealed.requests) == (3, 3)
+        assert rows(tmp_path, ROWS) == [
+            ["a", 0, "digits:1", "m", 1, 1.0, True],
+            ["a", 1, "digits:1", "m", 1, 2.5, False],
+            ["b", 0, "digits:1", "m", 1, 3.0, None],
+        ]
+        (kinds,) = rows(tmp_path, "SELECT typeof(input_age), typeof(output) FROM rows LIMIT 1")
+        assert kinds == ["DOUBLE", "BOOLEAN"]
+        assert rows(tmp_path, "SELECT count(*) FROM requests") == [[3]]
+        assert rows(tmp_path, "SELECT count(*) FROM collected") == [[0]]
+
+    def test_types_by_what_the_image_declares(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        named = {"at": ColumnType.TIMESTAMPTZ, "age": ColumnType.BIGINT, "type": ColumnType.VARCHAR}
+        columns = Columns(inputs=Declared(named=named), outputs=Declared(unnamed=ColumnType.DOUBLE))
+        monkeypatch.setitem(KNOWN, "d1", KNOWN["d1"].model_copy(update={"columns": columns}))
+        body = b'{"data": [["2026-01-02T03:04:05Z", 7, "x"], ["soon", "7", 1]]}'
+        record = answered("a", input=body, output=b"[1, 2]")
+        seal(tmp_path, write(tmp_path / "spool", "00001-worker-0", record))
+        sql = "SELECT input_at, input_age, input_type, output, typeof(output) FROM rows"
+        assert rows(tmp_path, f"{sql} ORDER BY row") == [
+            ["2026-01-02T03:04:05+00:00", 7, "x", 1.0, "DOUBLE"],
+            [None, None, None, 2.0, "DOUBLE"],
+        ]
+
+    def test_files_of_several_types_are_asked_together(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        values = (b"1", b"2.5", b'"x"', b"true", b"[1]")
+        for number, value in enumerate(values):
+            body = b'{"data": [{"x": %b}]}' % value
+            name = f"0000{number}-worker-0"
+            seal(tmp_path, write(tmp_path / "spool", name, answered(name, input=body)))
+        columns = Columns(inputs=Declared(named={"X": ColumnType.TIMESTAMPTZ}))
+        monkeypatch.setitem(KNOWN, "d1", KNOWN["d1"].model_copy(update={"columns": columns}))
+        time = answered("t", input=b'{"data": [{"X": "2026-01-02T03:04:05Z"}]}')
+        seal(tmp_path, write(tmp_path / "spool", "00009-worker-0", time))
+        found = rows(tmp_path, "SELECT input_x FROM rows ORDER BY prediction_id")
+        assert found == [[x] for x in ("1", "2.5", "x", "true", "[1]", "2026-01-02 03:04:05+00")]
+
+    def test_beside_files_of_before_there_were_rows(self, tmp_path: Path) -> None:
+        seal(tmp_path, write(tmp_path / "spool", "00001-worker-0", answered("a")))
+        (sealed,) = (tmp_path / "outbox").glob("*.parquet")
+        old = sealed.with_name("old.parquet")
+        columns = ", ".join(name for name in sealing.RECORD_COLUMNS if name != "row")
+        with duckdb.connect() as connection:
+            source = connection.read_parquet(str(sealed)).filter("recorded_by = 'worker'")
+            source.project(columns).write_parquet(str(old))
+        old.replace(sealed)
+        assert rows(tmp_path, "SELECT count(*) FROM rows") == [[0]]
+        seal(tmp_path, write(tmp_path / "spool", "00002-worker-0", answered("b")))
+        found = rows(tmp_path, "SELECT prediction_id, input_0, input_1, output FROM rows")
+        assert found == [["b", 1, 2, 3]]
+
+    def test_what_the_gateway_answered_counts(self, tmp_path: Path) -> None:
+        seal(tmp_path, write(tmp_path / "spool", "00001-worker-0", answered("a")))
+        lost = answered("a", deployment="d1", status=502, output=b'{"message": "lost"}')
+        seal(tmp_path, write(tmp_path / "spool", "00002-gateway", lost), deployment="", replica="")
+        assert rows(tmp_path, "SELECT prediction_id, input_0, output FROM rows") == [["a", 1, None]]
+
+    def test_whatever_was_sent_is_sealed(self, tmp_path: Path) -> None:
+        bodies = [
+            b'{"data": [{"": 1, "a\\"b": 2, "\\u0000": "\\u0000", "A": 1, "a": "x"}]}',
+            b'{"data": [{"x": 18446744073709551615}, {"x": -9223372036854775808}]}',
+            b'{"data": [{"x": 1e308}, {"x": {"deep": %b}}]}' % (b"[" * 300 + b"]" * 300),
+            orjson.dumps({"data": [{f"stray{n}": n} for n in range(3000)]}),
+            orjson.dumps({"data": [list(range(5000))]}),
+            orjson.dumps({"data": [[1]] * 50_000}),
+        ]
+        records = [answered(str(n), input=body) for n, body in enumerate(bodies)]
+        (sealed,) = seal(tmp_path, write(tmp_path / "spool", "00001-worker-0", *records))
+        assert sealed.rows == len(bodies)
+        counted = "SELECT count(*) FROM rows GROUP BY prediction_id ORDER BY prediction_id"
+        assert rows(tmp_path, counted) == [[1], [2], [2], [3000], [1], [50_000]]
+        with duckdb.connect() as connection:
+            file = connection.read_parquet(str(tmp_path / "outbox" / f"{sealed.name}.parquet"))
+            assert len(file.columns) < 1100
 
 
 class TestAsk:
