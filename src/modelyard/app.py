@@ -28,6 +28,7 @@ from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
 from modelyard.api.securing import secured
 from modelyard.blobs.local import LocalBlobs
+from modelyard.capture.encrypting import public_key
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.agents import Agents
 from modelyard.control.authority import Authority
@@ -51,7 +52,7 @@ from modelyard.control.signing import workspace_key
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
 from modelyard.control.upkeep import Upkeep
-from modelyard.domain.keys import capture_key
+from modelyard.domain.keys import capture_key, decryption_key
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, ModelyardError, Unavailable
 from modelyard.files import replace_file
@@ -111,7 +112,13 @@ def compose(settings: Settings) -> Parts:
     issues = authority is not None and settings.gateway_client_authorities is None
     master = _secret(home / "master.key").encode()
     hashing = capture_key(master)
-    agents = Agents(database, capture_key=hashing, issues_certificates=issues)
+    private = decryption_key(master)
+    agents = Agents(
+        database,
+        capture_key=hashing,
+        encryption_key=public_key(private),
+        issues_certificates=issues,
+    )
     agents.take_over(WORKSPACE, AGENT)
     by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
     targets = {target.name: target for target in by_agent}
@@ -134,7 +141,7 @@ def compose(settings: Settings) -> Parts:
         certificates=certificates,
     )
     captured = home / "captured"
-    captures = Captures(database, CapturedFiles(captured), captured / ".answers", hashing)
+    captures = Captures(database, CapturedFiles(captured), captured / ".answers", hashing, private)
     captures.recover(WORKSPACE)
     expire = partial(
         captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,42 @@ def whole(account: Account) -> tuple[int, ...]:
     assert account.is_final
     assert account.holds
     return account.answered, account.captured, account.sampled_out, account.dropped
+
+
+def test_what_is_to_be_encrypted_is_nowhere_in_the_clear(
+    yard: modelyard.Client, breakable: str
+) -> None:
+    home = Path(os.environ["MODELYARD_HOME"])
+    secret = {"email": "canary-17@example.org", "age": 170017.25}
+    yard.services.deploy("veiled", breakable, capture="100%", capture_encrypt=["customer"])
+    for number in range(3):
+        yard.services.score("veiled", {"number": number, "customer": secret})
+
+    def traces(*words: str) -> list[str]:
+        folders = (path for path in home.iterdir() if path.name not in ("blobs", "layers"))
+        files = (p for folder in folders for p in (folder, *folder.rglob("*")) if p.is_file())
+        return [str(p) for p in files if any(word.encode() in read(p) for word in words)]
+
+    plain = [str(value) for value in secret.values()]
+    assert traces("veiled")  # it looks where things are
+    assert traces(*plain) == []
+    assert whole(yard.captures.verify("veiled")) == (3, 3, 0, 0)
+    assert traces(*plain) == []
+    sql = "SELECT {0}(inputs->'customer'), {0}(outputs->'got'->'customer'->'age') FROM requests"
+    asked = yard.captures.query(sql.format("decrypt"), service="veiled")
+    assert asked.rows == ((secret, secret["age"]),) * 3
+    (row, *_) = yard.captures.query(sql.format(""), service="veiled").rows
+    assert all("enc:" in json.dumps(value) for value in row)
+    assert yard.captures.forget("veiled", "customer.email", secret["email"]).requests == 3
+    assert traces(*plain) == []
+    yard.services.delete("veiled")
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # a socket, or it has gone meanwhile
+        return b""
 
 
 def test_records_come_home_and_answer_sql(

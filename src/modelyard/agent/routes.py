@@ -68,6 +68,8 @@ def _capture(service: DesiredService) -> CaptureRoute | None:
         drop=wanted.drop,
         hashed=wanted.hashed,
         key=wanted.key,
+        encrypted=wanted.encrypted,
+        public=wanted.public,
     )
 
 

@@ -19,6 +19,7 @@ import duckdb
 import orjson
 
 from modelyard.capture.cells import MOMENT, PLAIN, SIDES
+from modelyard.capture.encrypting import Decryption, Undecipherable
 from modelyard.capture.jobs import Question
 from modelyard.capture.sealing import RECORD_COLUMNS, identifier
 from modelyard.schemas import AnswerForm
@@ -66,6 +67,8 @@ def ask(question: Question) -> None:
     with duckdb.connect(config=limits) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         make_views(connection, question.files)
+        if question.decryption:
+            _let_decrypt(connection, bytes.fromhex(question.decryption))
         _close(connection, question)
         try:
             _refuse_more_than_reading(connection, question.sql)
@@ -74,7 +77,8 @@ def ask(question: Question) -> None:
                 answer = answer.limit(question.most_rows)
             _write(answer, question)
         except duckdb.Error as error:
-            raise Refused(str(error).strip()) from error
+            whole = str(error).strip()
+            raise Refused(whole.partition(f"{Undecipherable.__name__}: ")[2] or whole) from error
         except MemoryError as error:
             raise Refused("the answer is too large for JSON: ask for CSV or Parquet") from error
         except orjson.JSONEncodeError as error:
@@ -127,6 +131,12 @@ def _cells(columns: Sequence[str]) -> Iterator[str]:
         if len(parts) > 1:
             value = f"coalesce({', '.join(f'{part}::VARCHAR' for part in parts)})"
         yield f"{value} AS {identifier(names[key])}"
+
+
+def _let_decrypt(connection: duckdb.DuckDBPyConnection, private: bytes) -> None:
+    """`decrypt(value)`: JSON with what was encrypted in it as it was."""
+    decryption = Decryption(private)
+    connection.create_function("decrypt", decryption.decrypt_document, ["VARCHAR"], "JSON")
 
 
 def _close(connection: duckdb.DuckDBPyConnection, question: Question) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from modelyard.capture.encrypting import ENCRYPTED, Decryption, Undecipherable
 from modelyard.capture.jobs import Forgetting, Rewritten
 from modelyard.capture.sealing import FEEDBACK, ROW, SCRIPT, finished
 from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
@@ -22,21 +24,26 @@ _GATEWAY, _WORKER = "gateway", "worker"
 
 
 class _Search(Rules):
-    """Looks for one value of a field, in the clear or hashed."""
+    """Looks for one value of a field, in the clear, hashed or encrypted."""
 
-    __slots__ = ("_wanted", "found")
+    __slots__ = ("_decryption", "_wanted", "found")
 
-    def __init__(self, field: str, value: Any, key: bytes) -> None:
+    def __init__(self, field: str, value: Any, key: bytes, decryption: Decryption) -> None:
         super().__init__((), (field,), key)
         self._wanted = hash_value(value, key)
+        self._decryption = decryption
         self.found = False
 
-    def hashes(self, value: Any) -> Any:
-        if isinstance(value, dict | list):
-            return super().hashes(value)
-        self.found = self.found or (
-            value is not None and self._wanted in (value, hash_value(value, self._key))
-        )
+    def stand_in(self, value: Any, verb: str) -> Any:
+        del verb
+        values = (value, hash_value(self._plain(value), self._key))
+        self.found = self.found or self._wanted in values
+        return value
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(ENCRYPTED):
+            with suppress(Undecipherable):  # a caller's own text, or of another `master.key`
+                return self._decryption.decrypt(value)
         return value
 
     def is_in(self, document: str | None) -> bool:
@@ -55,7 +62,8 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
 
     A record goes with all that was recorded of the same request.
     """
-    search = _Search(job.field, job.value, bytes.fromhex(job.key))
+    decryption = Decryption(bytes.fromhex(job.decryption))
+    search = _Search(job.field, job.value, bytes.fromhex(job.key), decryption)
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         places: dict[Path, list[int]] = {}

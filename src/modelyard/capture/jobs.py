@@ -61,6 +61,8 @@ class Question(Value):
     """File to write."""
     seconds: int = 60
     """Processor time, after which it is ended."""
+    decryption: str = ""
+    """Key with which the SQL may decrypt, hexadecimal; empty: it may not."""
 
 
 class Forgetting(Value):
@@ -74,6 +76,8 @@ class Forgetting(Value):
     value: str | int | float | bool
     key: str
     """Of hashes, hexadecimal: a hashed value is the same."""
+    decryption: str
+    """Key of encrypted values, hexadecimal."""
 
 
 class Rewritten(Value):

@@ -137,7 +137,7 @@ def forget(
     where: Annotated[
         str,
         typer.Option(
-            help="Field and value, `customer_id=7`; of a hashed one what it was.",
+            help="Field and value, `customer_id=7`; of a hashed or encrypted one what it was.",
             metavar="FIELD=VALUE",
         ),
     ],

@@ -270,6 +270,13 @@ CaptureHash = Annotated[
         help="Field of which only a hash is recorded; repeat. Empty: none.", metavar="FIELD"
     ),
 ]
+CaptureEncrypt = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Field that is recorded encrypted, for the owner to read; repeat. Empty: none.",
+        metavar="FIELD",
+    ),
+]
 Capture = Annotated[
     str | None,
     typer.Option(help="Requests to record: `100%`, `10%`, or `off`.", metavar="SHARE"),

@@ -46,6 +46,7 @@ class SettingOptions(TypedDict, total=False):
     capture_durable: parameters.CaptureDurable
     capture_drop: parameters.CaptureDrop
     capture_hash: parameters.CaptureHash
+    capture_encrypt: parameters.CaptureEncrypt
     judged: parameters.Judged
 
 

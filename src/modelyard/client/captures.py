@@ -142,7 +142,8 @@ class Captures:
             service: Its name.
             field: A key of the JSON at any depth, `customer_id`, or the last keys of its path,
                 `customer.id`; of inputs, outputs, or what a script has collected.
-            value: What it is there; where it was hashed, what it was. `7` and `"7"` are the same.
+            value: What it is there; where it was hashed or encrypted, what it was. `7` and `"7"`
+                are the same.
 
         Raises:
             NotFound: Nothing was captured of that service.

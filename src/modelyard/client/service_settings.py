@@ -42,6 +42,8 @@ class Settings(TypedDict, total=False):
     """Fields that are left out of records: `name`, or `customer.name`; `[]` takes all back."""
     capture_hash: Sequence[str]
     """Fields of which only keyed hashes are recorded."""
+    capture_encrypt: Sequence[str]
+    """Fields that are recorded encrypted; `decrypt` in SQL reads them."""
     auth: str
     """`key`, `token`, `cert` or `none`."""
     clients: Sequence[str]

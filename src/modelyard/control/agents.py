@@ -19,10 +19,16 @@ class Agents:
     """The mailbox of every agent."""
 
     def __init__(
-        self, database: Database, *, capture_key: bytes, issues_certificates: bool = False
+        self,
+        database: Database,
+        *,
+        capture_key: bytes,
+        encryption_key: bytes = b"",
+        issues_certificates: bool = False,
     ) -> None:
         self._database = database
         self._capture_key = capture_key.hex()
+        self._encryption_key = encryption_key.hex()
         self._issues_certificates = issues_certificates
         self._listening_since = datetime.now(UTC)
         self.woken = Signal()
@@ -68,10 +74,15 @@ class Agents:
         return service.model_copy(update={"clients": clients})
 
     def _with_key(self, service: DesiredService) -> DesiredService:
-        """Let hosts hash what is to be recorded as a hash."""
-        if service.capture is None or not service.capture.hashed:
+        """Let hosts hash what is to be recorded as a hash, and encrypt what is to be encrypted."""
+        if service.capture is None or not (service.capture.hashed or service.capture.encrypted):
             return service
-        capture = service.capture.model_copy(update={"key": self._capture_key})
+        capture = service.capture.model_copy(
+            update={
+                "key": self._capture_key if service.capture.hashed else "",
+                "public": self._encryption_key if service.capture.encrypted else "",
+            }
+        )
         return service.model_copy(update={"capture": capture})
 
     def observe(self, principal: Principal, agent: str, state: ObservedState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -27,10 +28,15 @@ _STRAY = timedelta(hours=1)
 """Age from which a file that nobody knows of is not on its way in any more."""
 _PATIENCE = 120.0
 """Seconds that an answer may take."""
+_DECRYPT = "decrypt"
+"""The function that has a question given the key; others have no need of it."""
 _COUNT = (
     "SELECT count(*), count(DISTINCT prediction_id), count(DISTINCT prediction_id) "
     "FILTER (withheld IS NOT NULL) FROM requests"
 )
+
+
+_log = logging.getLogger(__name__)
 
 
 class Captures:
@@ -41,15 +47,22 @@ class Captures:
         files: The records.
         scratch: Folder for answers on their way.
         hashing: The key of values that are recorded as hashes.
+        decryption: The private key of values that are recorded encrypted.
     """
 
     def __init__(
-        self, database: Database, files: CapturedFiles, scratch: Path, hashing: bytes
+        self,
+        database: Database,
+        files: CapturedFiles,
+        scratch: Path,
+        hashing: bytes,
+        decryption: bytes,
     ) -> None:
         self._database = database
         self._files = files
         self._scratch = scratch
         self._hashing = hashing
+        self._decryption = decryption
         self._changing = Lock()
         """Held by whoever deletes."""
 
@@ -132,6 +145,8 @@ class Captures:
         segments = self.segments(principal, asked.service, asked.since, asked.until)
         if not segments:
             self._refuse_nothing(principal, asked.service)
+        if _DECRYPT in asked.sql.lower():
+            _log.info("`%s` asks captured records in SQL with %s", principal.name, _DECRYPT)
         with self._answer(asked, segments) as answer:
             yield answer
 
@@ -147,6 +162,7 @@ class Captures:
                 form=asked.form,
                 most_rows=asked.most_rows,
                 answer=answer,
+                decryption=self._decryption.hex() if _DECRYPT in asked.sql.lower() else "",
             )
             try:
                 _run(question)
@@ -199,9 +215,9 @@ class Captures:
     def forget(self, principal: Principal, service: str, wanted: ForgetCaptured) -> Forgotten:
         """Delete the records of requests to a service that have a value in a field.
 
-        It is looked for in inputs, outputs and what scripts have collected, in the clear and
-        hashed. The other records of each file go into a new one, the manifest changes for all
-        files at once, and then the new ones replace the old ones.
+        It is looked for in inputs, outputs and what scripts have collected, in the clear, hashed
+        and encrypted. The other records of each file go into a new one, the manifest changes for
+        all files at once, and then the new ones replace the old ones.
 
         Raises:
             NotFound: Nothing was captured of that service.
@@ -220,6 +236,7 @@ class Captures:
                     field=wanted.field,
                     value=wanted.value,
                     key=self._hashing.hex(),
+                    decryption=self._decryption.hex(),
                 )
             )
             rows = 0

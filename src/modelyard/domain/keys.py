@@ -53,6 +53,11 @@ def capture_key(master: bytes) -> bytes:
     return hmac.digest(master, b"capture", "sha256")
 
 
+def decryption_key(master: bytes) -> bytes:
+    """The private X25519 key of captured values; it never leaves the server."""
+    return hmac.digest(master, b"capture-decryption", "sha256")
+
+
 def _base62(digest: bytes) -> str:
     number = int.from_bytes(digest, "big")
     digits = []

@@ -161,6 +161,9 @@ class ServiceSettings(ReplicaSettings):
     What cannot be read by name is then not recorded."""
     capture_hash: tuple[FieldPath, ...] = Field((), max_length=20)
     """Fields of which only a keyed hash is recorded, the same for the same value."""
+    capture_encrypt: tuple[FieldPath, ...] = Field((), max_length=20)
+    """Fields that are recorded encrypted, and that the owner alone can read, with `decrypt` in SQL.
+    The gateway then records the requests."""
     judged: bool = True
     """After an update what is new is compared with what served before, for a minute and more, and
     taken back when it fails more, is slower by far, or answers in another shape. False: what gets
@@ -357,6 +360,9 @@ class DesiredCapture(Value):
     hashed: tuple[str, ...] = ()
     key: str = ""
     """Of the hashes, hexadecimal."""
+    encrypted: tuple[str, ...] = ()
+    public: str = ""
+    """The public key that they are encrypted for, hexadecimal."""
 
 
 class DesiredService(Value):

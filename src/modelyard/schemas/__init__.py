@@ -234,6 +234,7 @@ class SettingsChange(Spec):
     capture_durable: bool | None = None
     capture_drop: tuple[str, ...] | None = None
     capture_hash: tuple[str, ...] | None = None
+    capture_encrypt: tuple[str, ...] | None = None
     judged: bool | None = None
     auth: str | None = None
     clients: tuple[str, ...] | None = None
@@ -372,7 +373,7 @@ class ForgetCaptured(Spec):
     field: FieldPath
     """As in `capture_hash`: `customer_id`, or `customer.id`."""
     value: str | int | float | bool
-    """What it is there; where it was hashed, what it was."""
+    """What it is there; where it was hashed or encrypted, what it was."""
 
 
 class CapturedTable(Value):

@@ -221,4 +221,5 @@ def _capture(settings: ServiceSettings) -> DesiredCapture:
         durable=settings.capture_durable,
         drop=settings.capture_drop,
         hashed=settings.capture_hash,
+        encrypted=settings.capture_encrypt,
     )

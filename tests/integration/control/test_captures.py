@@ -12,12 +12,13 @@ import pytest
 from tests.factories import AGENT, WORKSPACE
 from tests.unit.capture.test_sealing import NOON, answered, seal, write
 
+from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.values import digest_of
-from modelyard.errors import Conflict, IntegrityError, NotFound, Unavailable
+from modelyard.errors import Conflict, IntegrityError, InvalidRequest, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
 from modelyard.store import Database
 from modelyard.store.captured import Captured
@@ -25,6 +26,7 @@ from modelyard_runtime.capture.records import Collected, Told
 from modelyard_runtime.capture.rules import hash_value
 
 KEY = b"key"
+PRIVATE = b"1" * 32
 
 
 @pytest.fixture
@@ -38,7 +40,9 @@ def captures(tmp_path: Path) -> Captures:
     database.migrate()
     with database.write() as tx:
         tx.agents.ensure(WORKSPACE, AGENT)
-    return Captures(database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers", KEY)
+    return Captures(
+        database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers", KEY, PRIVATE
+    )
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -146,6 +150,34 @@ def test_what_a_killed_server_has_left_goes_after_a_while(
     assert list((tmp_path / "answers").iterdir()) == []
 
 
+def encrypted(value: Any) -> bytes:
+    return Encryption(public_key(PRIVATE)).encrypt(value).encode()
+
+
+def test_sql_decrypts_where_it_says_so(
+    captures: Captures, agent: Principal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    folder = tmp_path / "host"
+    folder.mkdir()
+    texts = encrypted(7.5), encrypted("Ulm"), encrypted(7)[:-4] + b"AAAA"
+    body = b'{"age": "%b", "towns": ["%b"], "changed": "%b"}' % texts
+    (sealed,) = seal(folder, write(folder / "spool", "00001-gateway-0", answered("a", input=body)))
+    send(captures, agent, folder, sealed, 0)
+
+    def asks(sql: str) -> Any:
+        with captures.ask(agent, AskCaptured(sql=f"{sql} FROM requests")) as path:
+            return json.loads(path.read_bytes())["rows"]
+
+    sql = "SELECT decrypt(inputs->'age')::DOUBLE + 1, decrypt(inputs->'towns'), Decrypt(outputs)"
+    assert asks(sql) == [[8.5, ["Ulm"], [3]]]
+    assert asks("SELECT decrypt(inputs->>'age'), try(decrypt(inputs->'changed'))") == [[7.5, None]]
+    with pytest.raises(InvalidRequest, match=r"answered: `enc:.*…` was changed after"):
+        asks("SELECT decrypt(inputs->'changed')")
+    assert caplog.text.count("asks captured records in SQL with decrypt") == 3
+    assert PRIVATE.hex() not in caplog.text
+
+
 class TestForget:
     """Two files: of a worker, and of the gateway, which knows better of one of the requests."""
 
@@ -164,6 +196,8 @@ class TestForget:
                 "00001-worker-0",
                 answered("clear", input=b'{"rows": [{"id": 8}, {"id": 7}]}'),
                 answered("hashed", input=hashed),
+                answered("encrypted", input=b'{"id": "%b"}' % encrypted(7)),
+                answered("unreadable", input=b'{"id": "enc:7"}'),
                 answered("other", input=b'{"id": 8, "age": 7}'),
                 answered("bytes", input=b"7"),
                 answered("lost", input=b'{"id": 9}'),
@@ -180,7 +214,7 @@ class TestForget:
         sealed = seal(folder)
         for sequence, segment in enumerate(sealed):
             send(captures, agent, folder, segment, sequence)
-        counted = {"answered": 5, "captured": 6, "sampled_out": 0, "dropped": 0}
+        counted = {"answered": 7, "captured": 8, "sampled_out": 0, "dropped": 0}
         one = sealed[0]
         tally = Tally(id="0" * 16, service=one.service, service_name="digits", **counted)
         captures.report(agent, AGENT, CaptureReport(epoch=1, tallies=(tally,)))
@@ -198,11 +232,11 @@ class TestForget:
 
     def check(self, captures: Captures, agent: Principal, tmp_path: Path) -> None:
         assert self.left(captures, agent) == [
-            *("8", "bytes", "other", "row of bytes", "row of other"),
-            *("truth of other", "truth of unknown", None),
+            *("8", "bytes", "other", "row of bytes", "row of other", "row of unreadable"),
+            *("truth of other", "truth of unknown", "unreadable", None),
         ]
         account = captures.account(agent, "digits")
-        assert (account.captured, account.forgotten) == (5, 3)
+        assert (account.captured, account.forgotten) == (7, 4)
         assert (account.missing, account.doubled) == (0, 0)
         files = list((tmp_path / "captured").rglob("*.parquet"))
         assert {digest_of(path.read_bytes()) for path in files} == {
@@ -214,14 +248,14 @@ class TestForget:
         self, captures: Captures, agent: Principal, tmp_path: Path
     ) -> None:
         gone = captures.forget(agent, "digits", self.WANTED)
-        assert (gone.requests, gone.rows, gone.segments) == (3, 7, 3)
+        assert (gone.requests, gone.rows, gone.segments) == (4, 8, 3)
         self.check(captures, agent, tmp_path)
         again = captures.forget(agent, "digits", self.WANTED)
         assert (again.requests, again.rows, again.segments) == (0, 0, 0)
         self.check(captures, agent, tmp_path)
         captures.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
         account = captures.account(agent, "digits")
-        assert (account.captured, account.forgotten, account.missing) == (5, 3, 0)
+        assert (account.captured, account.forgotten, account.missing) == (7, 4, 0)
 
     @pytest.mark.usefixtures("sealed")
     @pytest.mark.parametrize("kept", [0, 1])
@@ -268,7 +302,7 @@ class TestForget:
         captures.recover(WORKSPACE)
         assert captures.segments(agent) == tuple(sealed)
         assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 3
-        assert captures.forget(agent, "digits", self.WANTED).requests == 3
+        assert captures.forget(agent, "digits", self.WANTED).requests == 4
         self.check(captures, agent, tmp_path)
 
     def test_nothing_captured(self, captures: Captures, agent: Principal) -> None:

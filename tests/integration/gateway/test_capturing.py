@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.integration.gateway.kit import KEY, Held, Serving, Stage, route, unti
 from tests.unit.runtime.recorded import counts, records
 
 from modelyard.agent.gateway.config import CaptureRoute
+from modelyard.capture.encrypting import Decryption, public_key
 from modelyard_runtime.capture.rules import Rules, hash_value
 from modelyard_runtime.capture.spool import DROP_NEW, REFUSE
 from modelyard_runtime.capture.wanted import FIELD, PREDICTION, SEEN_TO, parse
@@ -59,6 +61,25 @@ async def test_rules_are_applied_and_told_to_workers(stage: Stage, captured: Pat
     wanted = parse(told)
     assert wanted is not None
     assert wanted.rules == Rules(["name"], ["id"], b"key")
+
+
+async def test_a_worker_is_told_to_leave_out_what_is_to_be_encrypted(
+    stage: Stage, captured: Path
+) -> None:
+    replica = await stage.replica("a")
+    private = b"1" * 32
+    ruled = replace(ALL, drop=("id",), encrypted=("name",), public=public_key(private).hex())
+    async with Serving(route(replica, capture=ruled), captured=captured) as gateway:
+        await gateway.client().request(SCORE, b'{"id": 7, "name": "secret"}')
+        gateway.gateway.close_segments(all_of_them=True)
+        (record,) = records(captured / "the-service")
+    assert record.input is not None
+    assert b"secret" not in record.input
+    plain = Decryption(private).decrypt_document(record.input.decode())
+    assert json.loads(plain) == {"name": "secret"}
+    wanted = parse(dict(replica.requests[0].headers)[FIELD])
+    assert wanted is not None
+    assert (wanted.rules, wanted.is_collected_only) == (Rules(["id", "name"], [], b""), True)
 
 
 async def test_leaves_what_a_worker_has_recorded_to_it(stage: Stage, captured: Path) -> None:

@@ -45,6 +45,7 @@ class TestDeploy:
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         words += ["--capture", "10%", "--capture-space", "1MiB", "--capture-when-full", "refuse"]
         words += ["--capture-durable", "--capture-drop", "name", "--capture-hash", "customer.id"]
+        words += ["--capture-encrypt", "customer.email"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
         assert found["settings"] == {
             "cpu": 2.0,
@@ -69,6 +70,7 @@ class TestDeploy:
             "capture_durable": True,
             "capture_drop": ["name"],
             "capture_hash": ["customer.id"],
+            "capture_encrypt": ["customer.email"],
         }
         assert found["tags"] == {"a": "b"}
 

@@ -60,6 +60,15 @@ class TestWanted:
     def test_what_is_none_is_none(self, value: bytes) -> None:
         assert parse(value) is None
 
+    def test_what_a_worker_cannot_do_is_the_gateways(self, tmp_path: Path) -> None:
+        wanted = RULED._replace(is_collected_only=True)
+        assert parse(wanted.encode()) == wanted
+        recorder, response = Recorder(tmp_path, "worker-0"), answer()
+        recorder.record(ask(1, wanted), response, 0.5)
+        recorder.close()
+        assert records(tmp_path) == []
+        assert SEEN_TO not in response.headers
+
     def test_a_runtime_older_than_rules_takes_it_for_none(self) -> None:
         assert not RULED.encode().split(b";")[1].isdigit()
 

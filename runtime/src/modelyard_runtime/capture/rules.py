@@ -105,13 +105,18 @@ class Rules:
             return "drop"
         return "hash" if any(fits(path, field) for field in self._hashed) else ""
 
-    def hashes(self, value: Any) -> Any:
-        """Every value below this one hashed, where it stands; null stays."""
+    def replaced(self, value: Any, verb: str) -> Any:
+        """Every value below this one as its verb has it, where it stands; null stays."""
         if isinstance(value, dict):
-            return {name: self.hashes(item) for name, item in value.items()}
+            return {name: self.replaced(item, verb) for name, item in value.items()}
         if isinstance(value, list):
-            return [self.hashes(item) for item in value]
-        return None if value is None else hash_value(value, self._key)
+            return [self.replaced(item, verb) for item in value]
+        return None if value is None else self.stand_in(value, verb)
+
+    def stand_in(self, value: Any, verb: str) -> Any:
+        """What is recorded in the place of a string, number or truth value."""
+        del verb  # there is only one, here
+        return hash_value(value, self._key)
 
 
 class _Pass:
@@ -147,8 +152,8 @@ class _Pass:
                 if not verb:
                     taken[name] = self._tensor(item, given.get("shape"), here)
                     continue
-            if verb == "hash":
-                taken[name] = self._rules.hashes(item)
+            if verb and verb != "drop":
+                taken[name] = self._rules.replaced(item, verb)
             elif not verb:
                 taken[name] = item if name in done else self.value(item, here)
         return taken
@@ -163,7 +168,7 @@ class _Pass:
                 raise Unreadable("a row is not as long as its columns are many")
             kept.append(
                 [
-                    self._rules.hashes(item) if verb else self.value(item, place)
+                    self._rules.replaced(item, verb) if verb else self.value(item, place)
                     for item, verb, place in zip(row, verbs, places, strict=True)
                     if verb != "drop"
                 ]

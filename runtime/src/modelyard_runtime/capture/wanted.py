@@ -18,6 +18,7 @@ PREDICTION = b"x-prediction-id"
 SEEN_TO = (FIELD, b"1")
 """In an answer: the request was recorded, or counted as dropped."""
 _RULES = "rules="
+_COLLECTED_ONLY = "collected;"
 
 
 class Wanted(NamedTuple):
@@ -31,6 +32,8 @@ class Wanted(NamedTuple):
     attempt: int = 1
     """How often it has been sent to a worker, this time included: one before may have recorded it.
     """
+    is_collected_only: bool = False
+    """The gateway records the request; a worker only what its script collects."""
 
     def encode(self) -> bytes:
         """The value of the field."""
@@ -38,6 +41,7 @@ class Wanted(NamedTuple):
         # Where a runtime older than rules expects a number, so that it leaves the request to the
         # gateway instead of recording what it may not.
         rules = f"{_RULES}{self.rules.encode()};" if self.rules else ""
+        rules += _COLLECTED_ONLY if self.is_collected_only else ""
         again = f";{self.attempt}" if self.attempt > 1 else ""
         return f"{self.key};{rules}{space};{when_full};{int(durable)}{again}".encode("latin-1")
 
@@ -52,8 +56,12 @@ def parse(value: bytes) -> Wanted | None:
             rules = Rules.parse(parts.pop(1).removeprefix(_RULES))
         except ValueError:
             return None
+    is_collected_only = len(parts) > 1 and f"{parts[1]};" == _COLLECTED_ONLY
+    if is_collected_only:
+        parts.pop(1)
     if len(parts) < 3 or not parts[1].isdecimal():
         return None
     key, space, when_full, *more = parts
     attempt = int(more[1]) if len(more) > 1 and more[1].isdecimal() else 1
-    return Wanted(key, Bounds(int(space), when_full, more[:1] == ["1"]), rules, attempt)
+    bounds = Bounds(int(space), when_full, more[:1] == ["1"])
+    return Wanted(key, bounds, rules, attempt, is_collected_only)

@@ -59,7 +59,7 @@ class Recorder:
         now = time.time_ns() // 1000
         for call, response, seconds in zip(calls, responses, took, strict=True):
             wanted = self._wanted(call)
-            if wanted is None:
+            if wanted is None or wanted.is_collected_only:
                 continue
             bounds = wanted.bounds
             frames.append(

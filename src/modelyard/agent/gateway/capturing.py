@@ -13,12 +13,14 @@ import logging
 import random
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
 
 from modelyard.agent.gateway.config import CaptureRoute, ServiceRoute
 from modelyard.agent.gateway.forwarding import Place
+from modelyard.capture.encrypting import EncryptingRules
 from modelyard_runtime.auth import key_in
 from modelyard_runtime.capture.records import LARGEST_BODY, Answered
 from modelyard_runtime.capture.rules import Rules
@@ -67,9 +69,19 @@ class Recorder:
         self.bounds = self._spool.bounds = Bounds(capture.space, capture.when_full, capture.durable)
         self.rules = rules_of(capture)
         """What of a request is recorded; None: all."""
+        self._told = rules_of(_without_encrypting(capture))
+        self._encrypts = bool(capture.encrypted)
         self._refuses = capture.when_full == "refuse"
         self.knows_callers = route.auth in ("key", "token")
         """What a request says of its caller was checked."""
+
+    def wanted(self, key: str) -> Wanted:
+        """What a replica is told. A worker cannot encrypt: those fields it leaves to the gateway.
+
+        Args:
+            key: Public part of the caller's key.
+        """
+        return Wanted(key, self.bounds, self._told, is_collected_only=self._encrypts)
 
     def draw(self) -> bool:
         """Whether the next request is part of the sample."""
@@ -112,10 +124,7 @@ class Asked:
         self.path = path
         self.key = key_id(head.headers.get(b"authorization")) if recorder.knows_callers else ""
         self.input_type = head.headers.get(b"content-type", b"")[:_LONGEST].decode("latin-1")
-        self._line = b"%b: %b\r\n" % (
-            FIELD,
-            Wanted(self.key, recorder.bounds, recorder.rules).encode(),
-        )
+        self._line = b"%b: %b\r\n" % (FIELD, recorder.wanted(self.key).encode())
 
     def begin(self) -> Recording:
         """A request with this head has come."""
@@ -204,9 +213,16 @@ class Recording:
 
 def rules_of(capture: CaptureRoute) -> Rules | None:
     """What of bodies and truths may be recorded; None: all."""
-    if not capture.drop and not capture.hashed:
-        return None
-    return Rules(capture.drop, capture.hashed, bytes.fromhex(capture.key))
+    drop, hashed, key = capture.drop, capture.hashed, bytes.fromhex(capture.key)
+    if capture.encrypted:
+        public = bytes.fromhex(capture.public)
+        return EncryptingRules(drop, hashed, key, capture.encrypted, public)
+    return Rules(drop, hashed, key) if drop or hashed else None
+
+
+def _without_encrypting(capture: CaptureRoute) -> CaptureRoute:
+    """What is to be encrypted dropped instead."""
+    return replace(capture, drop=(*capture.drop, *capture.encrypted), encrypted=())
 
 
 def told_again(head: bytes, attempt: int) -> bytes:

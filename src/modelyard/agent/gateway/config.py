@@ -89,6 +89,10 @@ class CaptureRoute:
     """Fields of which only hashes are in them."""
     key: str = ""
     """Of the hashes, hexadecimal."""
+    encrypted: tuple[str, ...] = ()
+    """Fields of which only encrypted values are in them."""
+    public: str = ""
+    """The public key that they are encrypted for, hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +252,7 @@ def _service(body: dict[str, Any]) -> ServiceRoute:
 
 
 def _capture(body: dict[str, Any]) -> CaptureRoute:
-    fields = {name: tuple(body.get(name, ())) for name in ("drop", "hashed")}
+    fields = {name: tuple(body.get(name, ())) for name in ("drop", "hashed", "encrypted")}
     return CaptureRoute(**{**body, **fields})
 
 
