@@ -6,32 +6,23 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from modelyard.agent.gateway.admission import Admission, Refusals
+from modelyard.agent.gateway.admission import Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
 from modelyard.agent.gateway.balancer import Balancer
 from modelyard.agent.gateway.board import Seat
-from modelyard.agent.gateway.capturing import NO_ROOM, Recorder, asked_of, recorder_of
+from modelyard.agent.gateway.capturing import NO_ROOM
 from modelyard.agent.gateway.clients import Clients
 from modelyard.agent.gateway.config import GatewayConfig, ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import OWN, Counters, counters_in_memory
-from modelyard.agent.gateway.feedback import PATH as FEEDBACK
-from modelyard.agent.gateway.feedback import Desk, desk_of
-from modelyard.agent.gateway.forwarding import (
-    CHUNKED,
-    Place,
-    encode_head,
-    end_of_head,
-    length_field,
-    split_path,
-)
-from modelyard.agent.gateway.retrying import is_repeatable
+from modelyard.agent.gateway.forwarding import CHUNKED, end_of_head, length_field, split_path
+from modelyard.agent.gateway.passage import Passage
+from modelyard.agent.gateway.service import DEPLOYMENT, Service
 from modelyard.agent.gateway.upstream import Exchange
-from modelyard_runtime.http.cors import Origins
 from modelyard_runtime.http.server import (
     JSON,
     Head,
@@ -47,12 +38,6 @@ from modelyard_runtime.http.server import (
 _KEPT_BODY = 256 << 10  # bytes of a body that are kept; what is larger is passed on as it comes
 _FIGURES_TIME = 10.0  # seconds that the agent may take to tell figures
 _FIGURES_AT_ONCE = 8
-_WANTED = {
-    "key": "one of its keys: `Authorization: Bearer <key>`",
-    "token": "a token of it that is not over: `Authorization: Bearer <token>`",
-}
-_DEPLOYMENT = b"x-modelyard-deployment"
-"""Names the deployment that is to answer, whatever the weights."""
 _UNKNOWN = ServiceRoute(
     name="",
     auth="key",
@@ -63,130 +48,6 @@ _UNKNOWN = ServiceRoute(
     upstreams=(),
 )
 """Stands in for services that do not exist, so that to ask for one costs as much."""
-
-
-class _Service:
-    """One service: who may use it, and what answers for it.
-
-    `names` are the ids of its deployments, by what callers may call them.
-    """
-
-    __slots__ = (
-        "admission",
-        "balancer",
-        "captured",
-        "desk",
-        "names",
-        "origins",
-        "recorder",
-        "refusals",
-        "sticky",
-        "storing",
-        "wants",
-        "writer",
-    )
-
-    def __init__(
-        self,
-        route: ServiceRoute,
-        loop: asyncio.AbstractEventLoop,
-        counters: Counters,
-        seat: Seat,
-        storing: Executor,
-        captured: Path | None = None,
-    ) -> None:
-        self.refusals = Refusals()
-        self.balancer = Balancer(route, loop, counters, seat)
-        self.captured = captured
-        self.writer = f"gateway-{seat.column}"
-        self.storing = storing
-        self.recorder: Recorder | None = None
-        self.desk: Desk | None = None
-        self._follow(route)
-
-    def change(self, route: ServiceRoute) -> None:
-        self._follow(route)
-        self.balancer.change(route)
-
-    def take_refusals(self) -> Refusals:
-        """Those since the last call."""
-        refused = replace(self.refusals)
-        self.refusals.count = 0
-        return refused
-
-    def _follow(self, route: ServiceRoute) -> None:
-        self.admission = Admission(route, self.refusals)
-        self.origins = Origins(route.cors_origins) if route.cors_origins else None
-        self.wants = _WANTED.get(route.auth, _WANTED["key"])
-        self.recorder = recorder_of(route, self.captured, self.writer, self.recorder)
-        self.desk = desk_of(route, self.captured, self.writer, self.storing, self.desk)
-        self.sticky = route.sticky.encode()
-        self.names = {d.image.encode(): d.id for d in route.deployments}
-        self.names |= {d.id.encode(): d.id for d in route.deployments}
-
-    def close_segments(self, *, all_of_them: bool = True) -> None:
-        """Let the agent have what was written, or as much of it as is due."""
-        if self.recorder is not None:
-            (self.recorder.close if all_of_them else self.recorder.tick)()
-        if self.desk is not None:
-            self.desk.tick(close=all_of_them)
-
-    def deployment_for(self, head: Head) -> tuple[str, bool]:
-        """The only deployment that may answer, and whether that was asked for; empty: any may.
-
-        Raises:
-            LookupError: One was asked for that there is not.
-        """
-        name = head.headers.get(_DEPLOYMENT)
-        if name:
-            return self.names[name], True
-        value = head.headers.get(self.sticky) if self.sticky else None
-        return (self.balancer.stuck_to(value), False) if value else ("", False)
-
-
-class Passage:
-    """What is remembered of a head that was let in: all that follows from it, done once."""
-
-    __slots__ = (
-        "asked",
-        "balancer",
-        "bodyless",
-        "deployment",
-        "desk",
-        "door",
-        "epoch",
-        "head",
-        "is_framed",
-        "named",
-        "origins",
-        "repeatable",
-        "request_id",
-        "until",
-    )
-
-    def __init__(
-        self, epoch: int, until: float, service: _Service, head: Head, place: Place
-    ) -> None:
-        self.epoch = epoch
-        self.until = until
-        """Seconds since 1970 until which it holds."""
-        self.door: _Service | None = None
-        """What asks everybody who comes with this head for a certificate; None: nothing does."""
-        self.balancer = service.balancer
-        self.desk = service.desk if place.path == FEEDBACK else None
-        """What answers instead of a replica; None: a replica is to."""
-        self.asked = asked_of(service.recorder, head, place)
-        """What is recorded of it; None where nothing is."""
-        self.origins = service.origins
-        self.bodyless = head.method == "HEAD"
-        self.repeatable = is_repeatable(head)
-        self.request_id = head.headers.get(b"x-request-id")
-        self.is_framed = head.length is not None
-        self.deployment, self.named = service.deployment_for(head)
-        self.head = encode_head(head, place)
-        """The head for a replica, but for the request's id and the framing of chunks."""
-        if head.length is not None:
-            self.head += length_field(head.length)
 
 
 class Gateway:
@@ -212,12 +73,12 @@ class Gateway:
         self.draining = False
         """On its way out: not ready for more."""
         self._loop = asyncio.get_running_loop()
-        self._services: dict[str, _Service] = {}
+        self._services: dict[str, Service] = {}
         self._receiving: set[asyncio.Task[None]] = set()
         self._id_prefix = os.urandom(8).hex().encode()
         self._count = 0
         self._closed: list[Balancer] = []
-        self._figures: _Service | None = None
+        self._figures: Service | None = None
         """What answers for `/metrics` of every service."""
         self._captured = captured
         self._storing = ThreadPoolExecutor(1, "feedback")
@@ -238,7 +99,7 @@ class Gateway:
             if name in self._services:
                 self._services[name].change(route)
             else:
-                self._services[name] = _Service(
+                self._services[name] = Service(
                     route, self._loop, self._counters, self.seat, self._storing, self._captured
                 )
         self._follow_figures(config)
@@ -261,9 +122,9 @@ class Gateway:
         for service in self._services.values():
             service.close_segments(all_of_them=all_of_them)
 
-    def _apart(self, route: ServiceRoute) -> _Service:
+    def _apart(self, route: ServiceRoute) -> Service:
         """What is no service of a user: nobody counts its requests, or the places they have."""
-        return _Service(route, self._loop, counters_in_memory(), Seat.alone(), self._storing)
+        return Service(route, self._loop, counters_in_memory(), Seat.alone(), self._storing)
 
     def look(self) -> None:
         """Look again at what waits, as others may have freed places; and forget what is over."""
@@ -298,7 +159,7 @@ class Gateway:
             return None
         return self._check_client(passage.door, head, peer)
 
-    def _check_client(self, service: _Service, head: Head, peer: Peer | None) -> Response | None:
+    def _check_client(self, service: Service, head: Head, peer: Peer | None) -> Response | None:
         """Refuse somebody without a certificate that the service takes."""
         lacks = service.admission.refuses(self.clients.identify(peer))
         if not lacks:
@@ -432,13 +293,13 @@ class Gateway:
         self._count += 1
         return b"%b%016x" % (self._id_prefix, self._count)
 
-    def _refuse(self, service: _Service, head: Head, refusal: Response) -> Response:
+    def _refuse(self, service: Service, head: Head, refusal: Response) -> Response:
         service.balancer.own.refused(refusal.status)
         if service.origins is not None:  # so that the page can read why
             refusal.headers += service.origins.fields(head.headers)
         return refusal
 
-    def _unknown(self, service: _Service, name: str, head: Head) -> Response:
+    def _unknown(self, service: Service, name: str, head: Head) -> Response:
         request_id = self._request_id(head)
         if service is self._nobody:
             message = f"there is no service `{name[:64]}` here"
@@ -446,9 +307,9 @@ class Gateway:
         message = f"service `{name}` needs {service.wants}"
         return own_answer(401, "unauthenticated", message, request_id, BEARER)
 
-    def _without_deployment(self, service: _Service, head: Head) -> Response:
+    def _without_deployment(self, service: Service, head: Head) -> Response:
         route = service.balancer.route
-        asked = head.headers.get(_DEPLOYMENT, b"").decode("latin-1")
+        asked = head.headers.get(DEPLOYMENT, b"").decode("latin-1")
         there = ", ".join(sorted({f"`{d.image}`" for d in route.deployments})) or "none yet"
         message = f"service `{route.name}` has no deployment `{asked[:100]}`; there is {there}"
         return own_answer(404, "not_found", message, self._request_id(head))
