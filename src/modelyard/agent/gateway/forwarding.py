@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
@@ -42,15 +43,18 @@ def split_path(path: str) -> Place | None:
     return Place(name, _escape(_PREFIX + name), b"/" + _escape(rest))
 
 
-def encode_head(head: Head, place: Place) -> bytes:
+def encode_head(head: Head, place: Place, without: Set[bytes] = frozenset()) -> bytes:
     """Request line and header fields for a replica, as far as they follow from the client's.
 
-    Fields about the client's connection end here, and so does the key: a replica never sees it.
-    What frames the body, the request's id and the empty line are still to come.
+    Fields about the client's connection end here, and so do those named in `without`, and the key:
+    a replica never sees it. What frames the body, the request's id and the empty line are still to
+    come.
     """
     pairs = head.headers.pairs
     fields = dict(pairs)
-    dropped = _NOT_PASSED_ON | _nominated(head) if b"connection" in fields else _NOT_PASSED_ON
+    dropped = _NOT_PASSED_ON | without
+    if b"connection" in fields:
+        dropped |= _nominated(head)
     lines = [_request_line(head.method, place.path, head.query)]
     lines += [b": ".join(pair) for pair in pairs if pair[0] not in dropped]
     if b"host" not in fields:  # HTTP/1.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelyard.agent.gateway.admission import Refusals
 from modelyard.agent.gateway.answers import BEARER, own_answer
@@ -35,6 +36,9 @@ from modelyard_runtime.http.server import (
     Server,
 )
 
+if TYPE_CHECKING:
+    from modelyard.agent.gateway.tracing import Tracing
+
 _KEPT_BODY = 256 << 10  # bytes of a body that are kept; what is larger is passed on as it comes
 _FIGURES_TIME = 10.0  # seconds that the agent may take to tell figures
 _FIGURES_AT_ONCE = 8
@@ -57,11 +61,17 @@ class Gateway:
         counters: Where it counts what becomes of them.
         seat: The column of this process on the board of the gateway; None: it is alone.
         captured: Folder in which requests are recorded; None: they are not.
+        tracing: What makes a span of each request; None: nothing does.
     """
 
     def __init__(
-        self, counters: Counters, seat: Seat | None = None, captured: Path | None = None
+        self,
+        counters: Counters,
+        seat: Seat | None = None,
+        captured: Path | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._counters = counters
         self.seat = seat or Seat.alone()
         self.config_version = 0
@@ -190,7 +200,8 @@ class Gateway:
         if self._figures is not None and place.path == b"/metrics":
             place, answering = place._replace(path=place.prefix + place.path), self._figures
         try:
-            head.memo = Passage(self._epoch, until, answering, head, place)
+            tracing = self._tracing if answering is service else None
+            head.memo = Passage(self._epoch, until, answering, head, place, tracing)
         except LookupError:
             return self._refuse(service, head, self._without_deployment(service, head))
         if service.admission.by_certificate:
@@ -226,7 +237,11 @@ class Gateway:
         end = end_of_head(request_id)
         if asked is not None and recording is not None and recording.wanted:
             end = asked.told(prediction_id, request_id) + end
-        exchange = Exchange(
+        make: Callable[..., Exchange] = Exchange
+        if self._tracing is not None and passage.context is not None:
+            make, told = self._tracing.begin(passage, request.head)
+            end = told + end
+        exchange = make(
             balancer,
             request_id,
             passage.head + end,

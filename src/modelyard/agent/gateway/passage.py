@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modelyard.agent.gateway.capturing import asked_of
 from modelyard.agent.gateway.feedback import PATH as FEEDBACK
 from modelyard.agent.gateway.forwarding import Place, encode_head, length_field
 from modelyard.agent.gateway.retrying import is_repeatable
 from modelyard.agent.gateway.service import Service
 from modelyard_runtime.http.server import Head
+
+if TYPE_CHECKING:
+    from modelyard.agent.gateway.tracing import Tracing
 
 
 class Passage:
@@ -17,6 +22,7 @@ class Passage:
         "asked",
         "balancer",
         "bodyless",
+        "context",
         "deployment",
         "desk",
         "door",
@@ -31,7 +37,13 @@ class Passage:
     )
 
     def __init__(
-        self, epoch: int, until: float, service: Service, head: Head, place: Place
+        self,
+        epoch: int,
+        until: float,
+        service: Service,
+        head: Head,
+        place: Place,
+        tracing: Tracing | None = None,
     ) -> None:
         self.epoch = epoch
         self.until = until
@@ -49,7 +61,9 @@ class Passage:
         self.request_id = head.headers.get(b"x-request-id")
         self.is_framed = head.length is not None
         self.deployment, self.named = service.deployment_for(head)
-        self.head = encode_head(head, place)
+        self.context = None if tracing is None else tracing.context_of(head)
+        """The trace of its caller; None where none is kept."""
+        self.head = encode_head(head, place, tracing.fields if tracing is not None else frozenset())
         """The head for a replica, but for the request's id and the framing of chunks."""
         if head.length is not None:
             self.head += length_field(head.length)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import logging
+import os
 import resource
 import signal
 import socket
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -20,6 +24,10 @@ from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.handover import Giver
 from modelyard_runtime.forking import Uplink
 from modelyard_runtime.http.server import Limits
+from modelyard_runtime.otel import wanted
+
+if TYPE_CHECKING:
+    from modelyard.agent.gateway.tracing import Tracing
 
 TICK = 0.05
 """Seconds between looks at the configuration file and at the board."""
@@ -31,6 +39,8 @@ _FAREWELL = 30.0  # seconds that a connection without a request gets for its las
 _HURRIED_FAREWELL = 0.5  # the same when nobody takes over
 _CONNECTIONS = 8192  # most connections of callers; each may need one to a replica as well
 _OTHER_FILES = 128
+
+_log = logging.getLogger("modelyard.gateway")
 
 
 class Process:
@@ -88,7 +98,8 @@ class Process:
 
     async def _serve(self, seat: Seat) -> None:
         counters = open_counters(self._folder / files.COUNTERS / str(seat.column))
-        self._gateway = Gateway(counters, seat, self._folder / files.CAPTURED)
+        tracing = _load_tracing()
+        self._gateway = Gateway(counters, seat, self._folder / files.CAPTURED, tracing)
         self._server = serve(self._gateway, Limits(connections=_room_for_connections()))
         self._obey()
         self._follow()
@@ -104,6 +115,8 @@ class Process:
         ticking.cancel()
         self._gateway.close_segments(all_of_them=True)
         self._report()
+        if tracing is not None:
+            tracing.close()
 
     async def _drain(self) -> None:
         """Let callers go over to others, or to the next gateway, without noticing.
@@ -177,6 +190,23 @@ class Process:
         if refused:
             told = {name: asdict(refusals) for name, refusals in refused.items()}
             self._uplink.send(refused=told)
+
+
+def _load_tracing() -> Tracing | None:
+    """What makes spans of requests, where the environment has a receiver for them."""
+    if "traces" not in wanted(os.environ):
+        return None
+    try:
+        module = importlib.import_module("modelyard.agent.gateway.tracing")
+        tracing: Tracing = module.Tracing()
+    except ImportError as error:
+        _log.warning(
+            "requests are not traced, although there is a receiver: %s; "
+            "`pip install 'modelyard[otel]'` beside the server, and start it again",
+            error,
+        )
+        return None
+    return tracing
 
 
 def _room_for_connections() -> int:
