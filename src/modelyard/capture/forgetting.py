@@ -28,7 +28,7 @@ class _Search(Rules):
 
     __slots__ = ("_decryption", "_wanted", "found")
 
-    def __init__(self, field: str, value: Any, key: bytes, decryption: Decryption) -> None:
+    def __init__(self, field: str, value: Any, key: bytes, decryption: Decryption | None) -> None:
         super().__init__((), (field,), key)
         self._wanted = hash_value(value, key)
         self._decryption = decryption
@@ -41,7 +41,7 @@ class _Search(Rules):
         return value
 
     def _plain(self, value: Any) -> Any:
-        if isinstance(value, str) and value.startswith(ENCRYPTED):
+        if self._decryption and isinstance(value, str) and value.startswith(ENCRYPTED):
             with suppress(Undecipherable):  # a caller's own text, or of another `master.key`
                 return self._decryption.decrypt(value)
         return value
@@ -62,7 +62,7 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
 
     A record goes with all that was recorded of the same request.
     """
-    decryption = Decryption(bytes.fromhex(job.decryption))
+    decryption = Decryption(bytes.fromhex(job.decryption)) if job.decryption else None
     search = _Search(job.field, job.value, bytes.fromhex(job.key), decryption)
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("SET TimeZone = 'UTC'")

@@ -76,8 +76,8 @@ class Forgetting(Value):
     value: str | int | float | bool
     key: str
     """Of hashes, hexadecimal: a hashed value is the same."""
-    decryption: str
-    """Key of encrypted values, hexadecimal."""
+    decryption: str = ""
+    """Key of encrypted values, hexadecimal; empty: they are not looked into."""
 
 
 class Rewritten(Value):

@@ -47,7 +47,7 @@ class Captures:
         files: The records.
         scratch: Folder for answers on their way.
         hashing: The key of values that are recorded as hashes.
-        decryption: The private key of values that are recorded encrypted.
+        decryption: The private key of values that are recorded encrypted; empty: they stay so.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Captures:
         files: CapturedFiles,
         scratch: Path,
         hashing: bytes,
-        decryption: bytes,
+        decryption: bytes = b"",
     ) -> None:
         self._database = database
         self._files = files
