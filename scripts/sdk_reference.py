@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.client import Action, Client, Deployed, Step, connect
+from modelyard.client.alerts import Alerts
 from modelyard.client.captures import Captures
 from modelyard.client.collection import Collection, Filters
 from modelyard.client.images import Images
@@ -70,7 +71,12 @@ def page() -> str:
     parts.append(SHARED)
     for name in _public(Collection):
         parts += _function(f"yard.….{name}", getattr(Collection, name))
-    others = {"captures": Captures, "replays": Replays, "operations": Operations}
+    others = {
+        "alerts": Alerts,
+        "captures": Captures,
+        "replays": Replays,
+        "operations": Operations,
+    }
     for noun, collection in {**COLLECTIONS, **others}.items():
         parts.append(f"## yard.{noun}\n")
         for name in _public(collection):

@@ -31,6 +31,7 @@ from modelyard.blobs.local import LocalBlobs
 from modelyard.capture.encrypting import public_key
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.agents import Agents
+from modelyard.control.alerts import Alerts
 from modelyard.control.authority import Authority
 from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
@@ -42,16 +43,23 @@ from modelyard.control.keys import Keys
 from modelyard.control.models import Models
 from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
+from modelyard.control.outbox import Outbox
 from modelyard.control.platform import Platform
 from modelyard.control.principals import Principals, new_token
 from modelyard.control.profiles import Profiles
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replays import Replays
+from modelyard.control.sending.base import Sender
+from modelyard.control.sending.mail import Mail, read_server
+from modelyard.control.sending.program import Program
+from modelyard.control.sending.webhook import Webhooks
 from modelyard.control.services import Services
 from modelyard.control.signing import workspace_key
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
 from modelyard.control.upkeep import Upkeep
+from modelyard.control.watching import Watching
+from modelyard.domain.channel import ChannelKind
 from modelyard.domain.keys import capture_key, decryption_key
 from modelyard.domain.principal import Role
 from modelyard.errors import Conflict, InvalidRequest, ModelyardError, Unavailable
@@ -79,6 +87,8 @@ class Parts:
     database: Database
     reconciler: Reconciler
     upkeep: Upkeep
+    outbox: Outbox
+    watching: Watching
 
     def start(self) -> None:
         """Begin the background work, with what a server before this one left undone."""
@@ -86,9 +96,13 @@ class Parts:
         self.platform.background.resume()
         self.reconciler.start()
         self.upkeep.start()
+        self.outbox.start()
+        self.watching.start()
 
     def close(self) -> None:
         """End the background work."""
+        self.watching.stop()
+        self.outbox.stop()
         self.upkeep.stop()
         self.reconciler.stop()
         self.platform.images.close()
@@ -146,6 +160,11 @@ def compose(settings: Settings) -> Parts:
     expire = partial(
         captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
     )
+    hosts = _hosts(settings.alert_allow_private)
+    senders = _senders(settings, master, hosts)
+    alerts = Alerts(database, senders, master, hosts)
+    alerts.ensure_command(WORKSPACE, settings.alert_command)
+    outbox = Outbox(database, senders)
     platform = Platform(
         principals=principals,
         blobs=BlobTransfer(blobs, database, settings.max_upload),
@@ -164,6 +183,7 @@ def compose(settings: Settings) -> Parts:
         operations=operations,
         agents=agents,
         telemetry=Telemetry(database),
+        alerts=alerts,
         local_agent=AGENT,
         authority=of_gateway,
         server_authority=of_server,
@@ -173,7 +193,35 @@ def compose(settings: Settings) -> Parts:
         database=database,
         reconciler=Reconciler(database, operations, agents, targets),
         upkeep=Upkeep(database, blobs, partial(_renew, authority, settings), expire),
+        outbox=outbox,
+        watching=Watching(database, outbox.wake),
     )
+
+
+def _hosts(text: str) -> frozenset[str]:
+    """Those that webhooks may go to although they are not public."""
+    return frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+def _senders(settings: Settings, master: bytes, hosts: frozenset[str]) -> dict[ChannelKind, Sender]:
+    """How messages of alerts go, as far as there are settings for it.
+
+    Raises:
+        InvalidRequest: The settings of the mail server are not complete, or wrong.
+    """
+    senders: dict[ChannelKind, Sender] = {ChannelKind.WEBHOOK: Webhooks(master, hosts)}
+    if settings.alert_command:
+        senders[ChannelKind.COMMAND] = Program(settings.alert_command)
+    if settings.alert_smtp:
+        if not settings.alert_smtp_from:
+            raise InvalidRequest(
+                "e-mail of alerts needs an address that it is from",
+                hint="set MODELYARD_ALERT_SMTP_FROM too",
+            )
+        server = read_server(settings.alert_smtp)
+        password = settings.alert_smtp_password
+        senders[ChannelKind.EMAIL] = Mail(server, settings.alert_smtp_from, password)
+    return senders
 
 
 def _secret(path: Path) -> str:

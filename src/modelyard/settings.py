@@ -78,6 +78,19 @@ class Settings(BaseSettings):
     """Days for which captured records are kept; 0: for ever."""
     capture_most: int = Field(0, ge=0)
     """Bytes of captured records that are kept; beyond them the oldest files go; 0: no bound."""
+    alert_allow_private: str = ""
+    """Hosts that webhooks of alerts may go to although their addresses are private or they speak no
+    TLS, with commas between them; `*` is all of them."""
+    alert_smtp: str | None = None
+    """Server that takes the e-mail of alerts: `smtps://user@mail.example.org`, or `smtp://…`, which
+    has to offer STARTTLS unless it is this machine."""
+    alert_smtp_password: Path | None = None
+    """File with the password of that user."""
+    alert_smtp_from: str | None = None
+    """Address that the e-mail of alerts is from."""
+    alert_command: tuple[str, ...] | None = Field(None, min_length=1)
+    """Program that is started for each message of an alert and reads it as JSON from its standard
+    input: a JSON list of the program and its arguments."""
     max_upload: int = Field(64 << 30, gt=0)
     """Largest single file accepted, in bytes; 64 GiB unless told otherwise."""
     sandbox: SandboxMode = SandboxMode.AUTO

@@ -76,6 +76,7 @@ def product() -> Iterator[None]:
         "MODELYARD_HOME": str(folder / "home"),
         "MODELYARD_SERVER_PORT": "0",
         "MODELYARD_GATEWAY_PORT": "0",
+        "MODELYARD_ALERT_ALLOW_PRIVATE": "127.0.0.1",
         "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from modelyard import __version__
 from modelyard.api import (
     agents,
+    alerts,
     blobs,
     captures,
     certificates,
@@ -63,13 +64,14 @@ def create_app(
     router.include_router(certificates.routes(platform.certificates))
     router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
+    router.include_router(alerts.routes(platform.alerts))
     router.include_router(captures.routes(platform.captures))
     router.include_router(replays.routes(platform.replays))
     router.include_router(captures.agent_routes(platform.captures))
     router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)
     requests = Requests()
-    app.include_router(telemetry.page(platform.telemetry, requests))
+    app.include_router(telemetry.page(platform.telemetry, platform.alerts, requests))
 
     @app.get("/livez")
     def livez() -> dict[str, str]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from modelyard.api.access import Owner
 from modelyard.api.measuring import Requests
+from modelyard.control.alerts import Alerts
 from modelyard.control.telemetry import KEEP_MINUTES, Telemetry
 from modelyard.domain.figures import AGENT, SERVER, label_text, write
 from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics, write_deployments
@@ -39,7 +40,7 @@ def routes(telemetry: Telemetry) -> APIRouter:
     return router
 
 
-def page(telemetry: Telemetry, requests: Requests) -> APIRouter:
+def page(telemetry: Telemetry, alerts: Alerts, requests: Requests) -> APIRouter:
     """The page for Prometheus, where it looks for one."""
     router = APIRouter(tags=["metrics"])
 
@@ -47,9 +48,10 @@ def page(telemetry: Telemetry, requests: Requests) -> APIRouter:
     def prometheus(caller: Owner) -> Response:
         """Figures of the server, of its agents, and of all their services."""
         hosts = list(telemetry.hosts())
-        own = write([("", requests.figures() | telemetry.server(caller))], SERVER)
+        own = requests.figures() | telemetry.server(caller) | alerts.figures(caller)
+        server = write([("", own)], SERVER)
         agents = write([(label_text(agent=name), host.agent) for name, host in hosts], AGENT)
         services = write_deployments(one for _, host in hosts for one in host.deployments)
-        return Response(own + agents + services, media_type=_PROMETHEUS)
+        return Response(server + agents + services, media_type=_PROMETHEUS)
 
     return router

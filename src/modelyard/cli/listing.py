@@ -7,17 +7,14 @@ from typing import Any, TypeVar, cast
 
 from modelyard.cli import output, parameters
 from modelyard.client.collection import Filters
-from modelyard.domain.captured import Segment
-from modelyard.domain.change import ServiceChange
-from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image
 from modelyard.domain.model import Model
-from modelyard.domain.operation import Operation
 from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
+from modelyard.domain.values import Value
 from modelyard.schemas import ChangeLabels
 
-Item = TypeVar("Item", Model, Image, Service, ServiceChange, ClientCertificate, Operation, Segment)
+Item = TypeVar("Item", bound=Value)
 
 
 def search_filters(**options: Any) -> Filters:

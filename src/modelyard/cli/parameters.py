@@ -277,6 +277,15 @@ CaptureEncrypt = Annotated[
         metavar="FIELD",
     ),
 ]
+Alerts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alert",
+        help="When to tell somebody: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, "
+        "`capture_drops>0`; repeat. Replaces all from before; empty: none.",
+        metavar="RULE",
+    ),
+]
 Capture = Annotated[
     str | None,
     typer.Option(help="Requests to record: `100%`, `10%`, or `off`.", metavar="SHARE"),

@@ -43,6 +43,7 @@ COMMANDS = {
     "replay": Entry(
         "modelyard.cli.replay", "Score recorded requests with another image, and compare."
     ),
+    "alert": Entry("modelyard.cli.alert", "Show how alerts stand, and say who is told."),
     "operation": Entry("modelyard.cli.operation", "Follow what takes its time."),
     "server": Entry("modelyard.cli.server", "Start and stop the local server."),
     "doctor": Entry("modelyard.cli.doctor", "Say what this host can do, and what is missing."),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli import (
+    alert,
     blocks,
     certificates,
     change,
@@ -110,10 +111,11 @@ def list_services(
 
 @app.command()
 def show(name: parameters.ServiceName, form: output.Output = output.Format.TABLE) -> None:
-    """Show everything about a service."""
+    """Show everything about a service, and its alerts that fire."""
     with session.client() as yard:
         service = yard.services.get(name)
-    service_view.show(service, form)
+        firing = alert.firing(yard, service) if form is output.Format.TABLE else ()
+    service_view.show(service, form, firing)
 
 
 @app.command("logs")

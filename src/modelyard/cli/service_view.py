@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from modelyard.cli import output
+from modelyard.domain.alert import Alert
 from modelyard.domain.change import split_traffic
 from modelyard.domain.rollout import in_words
 from modelyard.domain.service import Service, setting_text
 from modelyard.domain.values import size_text
 
 
-def show(service: Service, form: output.Format) -> None:
-    """Print everything about a service."""
+def show(service: Service, form: output.Format, firing: Sequence[Alert] = ()) -> None:
+    """Print everything about a service, with alerts of it that fire; as JSON without them."""
     if form is output.Format.JSON:
         output.data_json(service.model_dump(mode="json"))
     else:
-        output.fields([*_facts(service), *_status(service)])
+        alerts = (("alert", f"{one.sentence} ({one.rule})") for one in firing)
+        output.fields([*_facts(service), *_status(service), *alerts])
 
 
 def row(service: Service) -> list[output.Cell]:

@@ -47,6 +47,7 @@ class SettingOptions(TypedDict, total=False):
     capture_drop: parameters.CaptureDrop
     capture_hash: parameters.CaptureHash
     capture_encrypt: parameters.CaptureEncrypt
+    alerts: parameters.Alerts
     judged: parameters.Judged
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
-from modelyard.cli import output, parameters, session
+from modelyard.cli import alert, output, parameters, session
+from modelyard.domain.alert import Alert
 from modelyard.domain.cause import Cause
 
 app = parameters.commands()
@@ -22,14 +25,24 @@ def why(
     """
     with session.client() as yard:
         cause = yard.services.why(name)
+        firing = alert.firing(yard, yard.services.get(name)) if cause is None else ()
     if form is output.Format.JSON:
         output.data_json(cause.model_dump(mode="json") if cause else None)
     elif cause is None:
-        output.data(f"{name} is ready: nothing is wrong")
+        _show_ready(name, firing)
     else:
         _show(cause)
     if cause is not None:
         raise typer.Exit(1)
+
+
+def _show_ready(name: str, firing: Sequence[Alert]) -> None:
+    if not firing:
+        output.data(f"{name} is ready: nothing is wrong")
+        return
+    output.data(f"{name} is ready, and fires alerts:")
+    for one in firing:
+        output.data(f"  {one.sentence} ({one.rule})")
 
 
 def _show(cause: Cause) -> None:

@@ -10,6 +10,7 @@ from typing import Self, Unpack
 import httpx2
 from pydantic import JsonValue, ValidationError
 
+from modelyard.client.alerts import Alerts
 from modelyard.client.captures import Captures
 from modelyard.client.connection import Address, Connection
 from modelyard.client.deployment import Deployed, Deployer, Listener, Step, describe
@@ -43,6 +44,8 @@ class Client:
     """The image registry."""
     services: Services
     """What runs."""
+    alerts: Alerts
+    """What is watched, and who is told."""
     captures: Captures
     """Requests that were recorded."""
     replays: Replays
@@ -62,6 +65,7 @@ class Client:
         self.operations = Operations(self._connection)
         self.models = Models(self._connection)
         self.images = Images(self._connection, self.operations)
+        self.alerts = Alerts(self._connection)
         self.captures = Captures(self._connection)
         self.replays = Replays(self._connection, self.operations)
         self.services = Services(self._connection, self.operations, self._scorer, self.replays)

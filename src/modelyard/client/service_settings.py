@@ -44,6 +44,8 @@ class Settings(TypedDict, total=False):
     """Fields of which only keyed hashes are recorded."""
     capture_encrypt: Sequence[str]
     """Fields that are recorded encrypted; `decrypt` in SQL reads them."""
+    alerts: Sequence[str]
+    """When somebody is to be told, such as `error_rate>5%`; replaces all, `[]` takes all back."""
     auth: str
     """`key`, `token`, `cert` or `none`."""
     clients: Sequence[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelyard.control.agents import Agents
+from modelyard.control.alerts import Alerts
 from modelyard.control.background import Background
 from modelyard.control.blobs import BlobTransfer
 from modelyard.control.captures import Captures
@@ -44,6 +45,7 @@ class Platform:
     operations: Operations
     agents: Agents
     telemetry: Telemetry
+    alerts: Alerts
     local_agent: str
     """Name of the agent on the server's own host."""
     authority: str | None = None

@@ -84,6 +84,16 @@ SERVER = (
         "Requests of a service since its capture was first on, by what became of their records.",
     ),
     Family(
+        "modelyard_alert_firing",
+        "gauge",
+        "Alerts of services: 1 of one that fires, 0 of another.",
+    ),
+    Family(
+        "modelyard_alert_messages_total",
+        "counter",
+        "Messages of alerts by channel: delivered, given up, and attempts that failed.",
+    ),
+    Family(
         "modelyard_server_agent_silence_seconds",
         "gauge",
         "Time since an agent was last heard of.",

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
+from modelyard.domain.alert import AlertRule
 from modelyard.domain.cause import Cause
 from modelyard.domain.clients import ClientName
 from modelyard.domain.columns import Columns
@@ -164,6 +165,9 @@ class ServiceSettings(ReplicaSettings):
     capture_encrypt: tuple[FieldPath, ...] = Field((), max_length=20)
     """Fields that are recorded encrypted, and that the owner alone can read, with `decrypt` in SQL.
     The gateway then records the requests."""
+    alerts: tuple[AlertRule, ...] = Field((), max_length=20)
+    """When somebody is to be told: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`,
+    `capture_drops>0`. Each looks at five minutes unless it says otherwise."""
     judged: bool = True
     """After an update what is new is compared with what served before, for a minute and more, and
     taken back when it fails more, is slower by far, or answers in another shape. False: what gets

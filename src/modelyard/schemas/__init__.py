@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_v
 
 from modelyard.domain.build import BuildOptions
 from modelyard.domain.captured import Tally
+from modelyard.domain.channel import ChannelName, EmailAddress, WebhookUrl
 from modelyard.domain.clients import Client
 from modelyard.domain.difference import Tolerance
 from modelyard.domain.image import Image
@@ -235,6 +236,7 @@ class SettingsChange(Spec):
     capture_drop: tuple[str, ...] | None = None
     capture_hash: tuple[str, ...] | None = None
     capture_encrypt: tuple[str, ...] | None = None
+    alerts: tuple[str, ...] | None = None
     judged: bool | None = None
     auth: str | None = None
     clients: tuple[str, ...] | None = None
@@ -399,6 +401,22 @@ class CaptureReport(Spec):
     tallies: tuple[Tally, ...] = Field(max_length=10_000)
     waiting: dict[UUID, int] = {}
     """Segments that are still there, by the id of their service."""
+
+
+class AddChannel(Spec):
+    """Make a channel that messages of alerts go to."""
+
+    name: ChannelName
+    webhook: WebhookUrl | None = None
+    """Where to POST them, `https://…`."""
+    email: EmailAddress | None = None
+    """Who gets them by e-mail."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.webhook is None) == (self.email is None):
+            raise ValueError("give either `webhook` or `email`")
+        return self
 
 
 class ServerInfo(Value):

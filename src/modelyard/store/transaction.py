@@ -9,6 +9,7 @@ from functools import cached_property
 from sqlalchemy.orm import Session
 
 from modelyard.store.agents import Agents
+from modelyard.store.alerts import Alerts
 from modelyard.store.blobs import Blobs
 from modelyard.store.captured import Captured
 from modelyard.store.compressed import CompressedLayers
@@ -85,6 +86,11 @@ class Transaction:
     def minutes(self) -> Minutes:
         """Figures of services by the minute."""
         return Minutes(self._session, self._clock)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """How alerts stand, where they are told, and what is to be told."""
+        return Alerts(self._session, self._clock)
 
     @cached_property
     def captured(self) -> Captured:

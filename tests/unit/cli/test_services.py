@@ -44,6 +44,7 @@ class TestDeploy:
         words += ["--sticky", "X-User-Id", "--unjudged"]
         words += ["--replicas", "0", "--max-replicas", "3", "--idle-time", "5m"]
         words += ["--capture", "10%", "--capture-space", "1MiB", "--capture-when-full", "refuse"]
+        words += ["--alert", "error_rate>5%", "--alert", "p99 > 0.5s over 15m"]
         words += ["--capture-durable", "--capture-drop", "name", "--capture-hash", "customer.id"]
         words += ["--capture-encrypt", "customer.email"]
         found = run_json("service", "deploy", "digits", "--image", "digits", *words)
@@ -71,6 +72,7 @@ class TestDeploy:
             "capture_drop": ["name"],
             "capture_hash": ["customer.id"],
             "capture_encrypt": ["customer.email"],
+            "alerts": ["error_rate>5%", "p99>500ms over 15m"],
         }
         assert found["tags"] == {"a": "b"}
 

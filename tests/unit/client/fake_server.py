@@ -60,6 +60,8 @@ class FakeServer:
         """A layer of every image is gone."""
         self.used_models: set[str] = set()
         self.certificates: list[dict[str, Any]] = []
+        self.alerts: list[dict[str, Any]] = []
+        self.channels: list[dict[str, Any]] = []
         self.log = [self._line(1, "resolving"), self._line(2, "starting")]
         self.requests: list[httpx2.Request] = []
         self.failures: list[Exception] = []
@@ -166,11 +168,28 @@ class FakeServer:
             ("GET", "/top", lambda r: [LOAD]),
             ("GET", "/services/([^/]+)/metrics", self._metrics),
             ("GET", "/services/([^/]+)/why", lambda r, n: self._service(n) and self.cause),
+            ("GET", "/alerts", lambda r: self.alerts),
+            ("GET", "/alerts/channels", lambda r: self.channels),
+            ("POST", "/alerts/channels", self._add_channel),
+            ("DELETE", "/alerts/channels/([^/]+)", lambda r, n: httpx2.Response(204)),
+            ("POST", "/alerts/channels/([^/]+)/test", self._try_channel),
             ("GET", "/operations", lambda r: {"items": list(self.operations.values())}),
             ("GET", "/operations/([^/]+)", lambda r, i: self.operations[i]),
             ("POST", "/operations/([^/]+)/cancel", lambda r, i: self.operations[i]),
             ("GET", "/operations/([^/]+)/log", lambda r, i: self._logs(r)),
         ]
+
+    def _add_channel(self, request: httpx2.Request) -> Any:
+        asked = json.loads(request.content)
+        kind = "webhook" if "webhook" in asked else "email"
+        address = "https://a.example/…" if kind == "webhook" else asked["email"]
+        made = {"name": asked["name"], "kind": kind, "address": address, "created_at": NOW}
+        self.channels.append(made)
+        return {**made, "secret": "whsec_x" if kind == "webhook" else ""}
+
+    def _try_channel(self, request: httpx2.Request, name: str) -> Any:
+        known = any(channel["name"] == name for channel in self.channels)
+        return {"channel": name, "delivered": known, "error": "" if known else "nobody is there"}
 
     def _info(self, request: httpx2.Request) -> Any:
         return {

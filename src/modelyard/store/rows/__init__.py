@@ -4,6 +4,7 @@
 """
 
 from modelyard.store.rows.agents import AgentRow, LogPieceRow, LogStreamRow
+from modelyard.store.rows.alerts import AlertChannelRow, AlertMessageRow, AlertRow
 from modelyard.store.rows.blobs import BlobRow, BlobState, CompressedLayerRow
 from modelyard.store.rows.captures import CaptureSegmentRow, CaptureStreamRow, CaptureTallyRow
 from modelyard.store.rows.images import (
@@ -32,6 +33,9 @@ from modelyard.store.rows.workspaces import CounterRow, PrincipalRow, Versioned,
 
 __all__ = [
     "AgentRow",
+    "AlertChannelRow",
+    "AlertMessageRow",
+    "AlertRow",
     "BlobRow",
     "BlobState",
     "CaptureSegmentRow",

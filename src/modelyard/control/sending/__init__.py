@@ -1,0 +1,1 @@
+"""How messages of alerts leave: as webhooks, as e-mail, into a command."""

@@ -1,0 +1,199 @@
+"""Looks at services now and then, and posts a message where an alert begins, lasts or ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from modelyard.domain.alert import (
+    Alert,
+    AlertState,
+    Finding,
+    Mark,
+    Notice,
+    Rule,
+    Signal,
+    compose_message,
+    end,
+    find_drops,
+    find_errors,
+    find_silence,
+    find_slow,
+    mark,
+    parse_rule,
+    step,
+    untold,
+)
+from modelyard.domain.figures import add
+from modelyard.domain.service import Service, ServiceState
+from modelyard.errors import ModelyardError
+from modelyard.store import Database, Transaction
+from modelyard.store.alerts import Standing
+from modelyard_runtime.families import Figures
+
+PERIOD = 10.0
+"""Seconds between two looks."""
+MOST_AN_HOUR = 30
+"""Messages that something fires that a channel gets in an hour; the others wait their turn."""
+SETTLING = timedelta(minutes=3)
+"""After a start the server hears from agents first what has happened meanwhile."""
+_MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
+_KEEP_MESSAGES = timedelta(days=7)
+_NOT_WATCHED = "it is not watched any more"
+_logger = logging.getLogger("modelyard.alerts")
+
+Key = tuple[str, str, str]
+"""Workspace, service, rule."""
+
+
+class _Seen(NamedTuple):
+    """What a look is based on."""
+
+    minutes: list[tuple[datetime, Figures]]
+    dropped: int | None
+    """Records of the service that were ever dropped; None: nothing was ever captured."""
+    heard: datetime | None
+
+
+class Watching:
+    """One thread that looks at every service with alerts.
+
+    Args:
+        database: What was counted, and how alerts stand.
+        posted: Called when there is something to send.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        posted: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._posted = posted
+        self._clock = clock
+        self._began = clock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._began = self._clock()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the look that is under way."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PERIOD):
+            try:
+                self.look()
+            except ModelyardError as error:
+                _logger.warning("will look again: %s", error)
+            except Exception:
+                _logger.exception("will look again")
+
+    def look(self) -> None:
+        """Look at all services once."""
+        now = self._clock()
+        with self._database.read() as tx:
+            standing = tx.alerts.standing()
+            services = [s for s in tx.services.all() if s.status.state is not ServiceState.DELETING]
+            hosts = _hosts(tx)
+            found: dict[Key, tuple[Finding, tuple[Mark, ...]]] = {}
+            for service in services:
+                for text in service.settings.alerts:
+                    key = service.workspace, service.name, text
+                    marks = standing[key].marks if key in standing else ()
+                    rule = parse_rule(text)
+                    found[key] = self._find(tx, service, rule, marks, hosts.get(service.id), now)
+        if not found and not standing:
+            return
+        known = {key: one.alert for key, one in standing.items()}
+        with self._database.write() as tx:
+            for key in sorted(found, key=lambda key: _was_told(known.get(key))):
+                finding, marks = found[key]
+                before = known.get(key)
+                after, notice = step(before, *key[1:], finding, now)
+                if notice is not None and not self._post(tx, key[0], after, notice):
+                    after = untold(before, after)
+                tx.alerts.keep(key[0], Standing(after, marks))
+            for key in standing.keys() - found.keys():
+                self._leave(tx, key, known[key], now)
+            tx.alerts.expire(now - _KEEP_MESSAGES)
+        self._posted()
+
+    def _find(
+        self,
+        tx: Transaction,
+        service: Service,
+        rule: Rule,
+        marks: tuple[Mark, ...],
+        heard: datetime | None,
+        now: datetime,
+    ) -> tuple[Finding, tuple[Mark, ...]]:
+        match rule.signal:
+            case Signal.CAPTURE_DROPS:
+                if service.name not in tx.captured.services(service.workspace):
+                    return find_drops(rule, marks), marks
+                totals = tx.captured.totals(service.workspace, service.name)
+                marks = mark(rule, marks, Mark(now, totals.dropped))
+                return find_drops(rule, marks), marks
+            case Signal.SILENCE:
+                return self._silence(tx, service, rule, heard, now), ()
+        minutes = tx.minutes.read(service.id, now - rule.span - _MINUTE)
+        find = find_errors if rule.signal is Signal.ERROR_RATE else find_slow
+        return find(rule, add(figures for _, figures in minutes)), ()
+
+    def _silence(
+        self, tx: Transaction, service: Service, rule: Rule, heard: datetime | None, now: datetime
+    ) -> Finding:
+        if now - service.created_at < rule.span:
+            return Finding(None, "the service is younger than that")
+        if now - self._began < SETTLING:
+            return Finding(None, "the server has just been started")
+        minutes = tx.minutes.read(service.id, now - rule.span - 2 * _MINUTE)
+        return find_silence(rule, minutes, heard, now)
+
+    def _post(self, tx: Transaction, workspace: str, alert: Alert, notice: Notice) -> bool:
+        """Have all channels told; False: there are none, or they have had too much for now."""
+        channels = [one.name for one in tx.alerts.channels(workspace)]
+        if notice is Notice.FIRING:
+            since = alert.checked_at - _HOUR
+            counts = [tx.alerts.posted(workspace, channel, since) for channel in channels]
+            if max(counts, default=MOST_AN_HOUR) >= MOST_AN_HOUR:
+                return False
+        for channel in channels:
+            message = compose_message(uuid4(), workspace, alert, notice)
+            tx.alerts.post(workspace, channel, message)
+        return True
+
+    def _leave(self, tx: Transaction, key: Key, alert: Alert, now: datetime) -> None:
+        """A rule is gone, or its service is: whoever was told that it fires is told that, too."""
+        if alert.state is AlertState.FIRING:
+            ended, notice = end(alert, _NOT_WATCHED, now)
+            if notice is not None:
+                self._post(tx, key[0], ended, notice)
+        tx.alerts.drop(*key)
+
+
+def _was_told(alert: Alert | None) -> bool:
+    """Whether it can wait: where not all can be told of, what is new comes first."""
+    return alert is not None and alert.told
+
+
+def _hosts(tx: Transaction) -> dict[UUID, datetime]:
+    """When the host of each service was last heard of."""
+    return {
+        service: seen
+        for agent, seen in tx.agents.last_seen().items()
+        for service in tx.services.of_agent(agent)
+    }
