@@ -6,6 +6,7 @@ from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model, ModelFormat
 from modelyard.domain.operation import LogLine, Operation, OperationState
 from modelyard.domain.profile import Profile
+from modelyard.domain.quality import MeasuredQuality, Quality
 from modelyard.domain.replay import Replay
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
@@ -54,6 +55,7 @@ __all__ = [
     "InvalidScript",
     "Load",
     "LogLine",
+    "MeasuredQuality",
     "Model",
     "ModelFormat",
     "ModelSource",
@@ -67,6 +69,7 @@ __all__ = [
     "PermissionDenied",
     "Point",
     "Profile",
+    "Quality",
     "Replay",
     "ReplayFailed",
     "ScoringFailed",

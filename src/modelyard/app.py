@@ -47,6 +47,7 @@ from modelyard.control.outbox import Outbox
 from modelyard.control.platform import Platform
 from modelyard.control.principals import Principals, new_token
 from modelyard.control.profiles import Profiles
+from modelyard.control.quality import Qualities
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replays import Replays
 from modelyard.control.sending.base import Sender
@@ -172,6 +173,7 @@ def compose(settings: Settings) -> Parts:
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, background, builder),
         captures=captures,
+        qualities=Qualities(captures, captured / ".answers"),
         profiles=Profiles(database, background, builder),
         replays=Replays(database, background, builder, captures, master),
         moving=Moving(database, blobs, background, builder),

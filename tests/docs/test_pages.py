@@ -25,6 +25,7 @@ SUPPLY_CHAIN = ROOT / "docs" / "concepts" / "supply-chain.md"
 MOVING = ROOT / "docs" / "guides" / "move-an-image.md"
 REGISTRY = "registry.example.org"
 REPLAY = ROOT / "docs" / "guides" / "replay.md"
+FEEDBACK = ROOT / "docs" / "concepts" / "feedback.md"
 OPTIMIZING = ROOT / "docs" / "guides" / "profile-and-optimize.md"
 
 
@@ -124,6 +125,35 @@ def test_replay(tmp_path: Path, variables: dict[str, str]) -> None:
         outputs[" ".join(words[:2])] = run(words, tmp_path, variables)
     assert "0 of 1 requests are answered otherwise by taxi:2" in outputs["replay taxi"]
     assert "taxi:2" in outputs["service update"]
+
+
+def test_feedback(tmp_path: Path, variables: dict[str, str]) -> None:
+    train(tmp_path)
+    (deploy,) = commands(ROOT / "README.md")[-1:]
+    write_files(ROOT / "README.md", tmp_path)
+    run(["told" if word == "digits" else word for word in deploy], tmp_path, variables)
+    shown = [["told" if word == "digits" else word for word in one] for one in commands(FEEDBACK)]
+    assert len(shown) == 7
+    run(shown[0], tmp_path, variables)
+    run(shown[1], tmp_path, variables)
+    wait_for_records(1, tmp_path, variables)
+    run(shown[2], tmp_path, variables)
+    assert run(shown[3], tmp_path, variables) == "1 stored\n"
+    wait_for_records(2, tmp_path, variables)
+    quality = run(shown[4], tmp_path, variables)
+    assert quality.split("\n")[1].split()[2:5] == ["1", "1", "1"]
+    run(shown[5], tmp_path, variables)
+    run(shown[6], tmp_path, variables)
+    assert (tmp_path / "train.parquet").exists()
+
+
+def wait_for_records(count: int, folder: Path, variables: dict[str, str]) -> None:
+    deadline = time.monotonic() + 60
+    found = 0
+    while found < count and time.monotonic() < deadline:
+        time.sleep(0.2)
+        listed = run(["capture", "list", "told", "-o", "json"], folder, variables)
+        found = sum(segment["rows"] for segment in json.loads(listed))
 
 
 def test_move_an_image(tmp_path: Path, variables: dict[str, str]) -> None:

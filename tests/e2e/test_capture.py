@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 import modelyard
 from modelyard.domain.captured import Account
+
+DAY = timedelta(days=1)
 
 
 def command(*words: str, fails: bool = False) -> str:
@@ -70,6 +73,29 @@ def read(path: Path) -> bytes:
         return b""
 
 
+def check_feedback(yard: modelyard.Client, rows: list[dict[str, Any]], folder: Path) -> None:
+    """What turned out to be true is told, comes home, and says how good the answers were."""
+    told = folder / "truths.csv"
+    said = rows[0]["outputs"]["answer"]
+    truths = zip(rows[:3], (said, said, "no"), strict=True)
+    lines = [f"{row['prediction_id']},{truth}" for row, truth in truths]
+    told.write_text("\n".join(["prediction_id,truth", *lines, "unknown,1"]))
+    assert yard.services.feedback_all("seen", told) == 4
+    assert yard.services.feedback("seen", rows[3]["prediction_id"], "no") == 1
+    assert yard.services.feedback("seen", rows[3]["prediction_id"], said) == 1
+    with pytest.raises(modelyard.InvalidRequest, match="there is no truth of `any`"):
+        yard.services.feedback("seen", "any", [])
+    assert yard.captures.verify("seen").is_final
+    quality = yard.services.quality("seen", since=datetime.now(UTC) - DAY, output="answer")
+    (measured,) = quality.measured
+    assert (measured.rows, measured.labelled, quality.unmatched) == (20, 4, 1)
+    assert measured.figures["accuracy"] == 0.75
+    target = folder / "labelled.parquet"
+    command("export", str(target), "--service", "seen", "--labelled")
+    found = duckdb.sql(f"SELECT truth, input_number, image FROM '{target}' ORDER BY time")
+    assert [row[1] for row in found.fetchall()] == [0, 1, 2, 3]
+
+
 def test_records_come_home_and_answer_sql(
     yard: modelyard.Client, breakable: str, tmp_path: Path
 ) -> None:
@@ -97,6 +123,8 @@ def test_records_come_home_and_answer_sql(
     assert first["recorded_by"] == "worker"
     assert rows[20]["status"] == 422
     assert len({row["prediction_id"] for row in rows}) == 21
+
+    check_feedback(yard, rows, tmp_path)
 
     # Switched without a restart, and what a removed replica has recorded is not lost.
     after = yard.services.update("seen", capture="50%", capture_hash=["number"])

@@ -22,6 +22,7 @@ from modelyard.api import (
     moving,
     operations,
     profiles,
+    quality,
     replays,
     server,
     services,
@@ -68,6 +69,7 @@ def create_app(
     router.include_router(captures.routes(platform.captures))
     router.include_router(replays.routes(platform.replays))
     router.include_router(captures.agent_routes(platform.captures))
+    router.include_router(quality.routes(platform.qualities))
     router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)
     requests = Requests()

@@ -58,14 +58,7 @@ def ask(question: Question) -> None:
     Raises:
         Refused: The SQL is wrong, or not only a `SELECT`.
     """
-    limits: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{MEMORY >> 20}MiB",
-        "threads": min(_THREADS, os.cpu_count() or 1),
-        "temp_directory": str(question.answer.with_name("aside")),
-        "max_temp_directory_size": f"{DISK >> 20}MiB",
-    }
-    with duckdb.connect(config=limits) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with connect(question.answer.with_name("aside")) as connection:
         make_views(connection, question.files)
         if question.decryption:
             _let_decrypt(connection, bytes.fromhex(question.decryption))
@@ -85,9 +78,27 @@ def ask(question: Question) -> None:
             raise Refused(f"the answer is no JSON: {error}") from error
 
 
+def connect(aside: Path) -> duckdb.DuckDBPyConnection:
+    """A database in memory, within bounds.
+
+    Args:
+        aside: Folder for what it has no room for.
+    """
+    limits: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{MEMORY >> 20}MiB",
+        "threads": min(_THREADS, os.cpu_count() or 1),
+        "temp_directory": str(aside),
+        "max_temp_directory_size": f"{DISK >> 20}MiB",
+    }
+    connection = duckdb.connect(config=limits)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
 def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
     """`requests`: a row for each answered request. `rows`: one for each row that they were about.
     `collected`: one for each of a script's. `feedback`: one for each truth that was told.
+    `labelled`: rows whose truth was told, with the last one of each.
     """
     records = connection.read_parquet(
         [str(path) for path in files], union_by_name=True, hive_partitioning=False
@@ -111,6 +122,12 @@ def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -
     connection.execute(
         "CREATE VIEW feedback AS SELECT time, prediction_id, row, outputs AS truth, service, "
         "key_id FROM records WHERE recorded_by = 'feedback'"
+    )
+    connection.execute(
+        "CREATE VIEW labelled AS SELECT rows.*, told.truth, told.told_at FROM rows JOIN "
+        "(SELECT prediction_id, row, arg_max(truth, time) AS truth, max(time) AS told_at "
+        "FROM feedback GROUP BY ALL) AS told "
+        "ON rows.prediction_id = told.prediction_id AND rows.row = told.row"
     )
 
 
@@ -194,12 +211,17 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def bound(seconds: int) -> None:
+    """Have this process end after so many seconds of processor time, and take a bounded memory."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (ALL_MEMORY, ALL_MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK, DISK))
+
+
 def main() -> int:
     """Answer the question on stdin."""
     question = Question.model_validate_json(sys.stdin.buffer.read())
-    resource.setrlimit(resource.RLIMIT_CPU, (question.seconds, question.seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (ALL_MEMORY, ALL_MEMORY))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK, DISK))
+    bound(question.seconds)
     try:
         ask(question)
     except Refused as refusal:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from modelyard.domain.columns import Columns
 from modelyard.domain.difference import Tolerance
+from modelyard.domain.quality import AskQuality, MeasuredQuality, Task
 from modelyard.domain.replay import Choice
 from modelyard.domain.values import Digest, Value
 from modelyard.schemas import AnswerForm
@@ -114,3 +115,22 @@ class Replaying(Value):
     """Requests in flight."""
     patience: float
     """Seconds for an answer."""
+
+
+class Measuring(Value):
+    """Of which answers the quality is to be measured."""
+
+    files: tuple[Path, ...]
+    """Of one service; of all times, if `unmatched` is to mean something."""
+    aside: Path
+    """Folder for what there is no room for; made, if need be."""
+    asked: AskQuality
+    counts_unmatched: bool = True
+
+
+class Figures(Value):
+    """How good answers were."""
+
+    task: Task | None
+    measured: tuple[MeasuredQuality, ...]
+    unmatched: int | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from modelyard.cli import output, parameters, session
 from modelyard.cli.listing import show_all
 from modelyard.client.captures import ALL
 from modelyard.domain.captured import Account, Segment
-from modelyard.domain.values import parse_duration, size_text
+from modelyard.domain.values import size_text
 
 app = parameters.commands()
 
@@ -43,7 +42,9 @@ def list_segments(
 ) -> None:
     """List files of captured records, oldest first."""
     with session.client() as yard:
-        segments = yard.captures.list(service, since=_time(since), until=_time(until))
+        segments = yard.captures.list(
+            service, since=parameters.moment(since), until=parameters.moment(until)
+        )
     columns = ("SERVICE", "MODEL", "DATE", "FROM", "TO", "RECORDS", "SIZE", "SEGMENT")
     show_all(form, segments, columns, _row)
 
@@ -73,7 +74,11 @@ def query(
     terminal ends after 1,000 rows.
     """
     text = parameters.content(sql).decode()
-    chosen: dict[str, Any] = {"service": service, "since": _time(since), "until": _time(until)}
+    chosen: dict[str, Any] = {
+        "service": service,
+        "since": parameters.moment(since),
+        "until": parameters.moment(until),
+    }
     with session.client() as yard:
         if to is not None:
             yard.captures.export(to, text, overwrite=overwrite, **chosen)
@@ -93,17 +98,25 @@ def export(
     service: Service = None,
     since: Since = None,
     until: Until = None,
+    labelled: Annotated[
+        bool, typer.Option("--labelled", help="Rows whose truth was told, with it.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     form: output.Output = output.Format.TABLE,
 ) -> None:
-    """Write captured requests into a file, in the order of their answers."""
+    """Write captured requests into a file, in the order of their answers.
+
+    With --labelled it is rows to train with: inputs, outputs and truth as columns, beside the image
+    and the model version that answered.
+    """
     with session.client() as yard:
         yard.captures.export(
             to,
             ALL,
             service=service,
-            since=_time(since),
-            until=_time(until),
+            since=parameters.moment(since),
+            until=parameters.moment(until),
+            labelled=labelled,
             overwrite=overwrite,
         )
     _show_path(to, form)
@@ -122,7 +135,7 @@ def verify(
     answered = captured + sampled out + dropped. Every record is read for it.
     """
     with session.client() as yard:
-        account = yard.captures.verify(service, wait=_seconds(wait))
+        account = yard.captures.verify(service, wait=parameters.seconds(wait))
     if form is output.Format.JSON:
         output.data_json({**account.model_dump(mode="json"), "holds": account.holds})
     else:
@@ -210,20 +223,3 @@ def _cell(value: Any) -> output.Cell:
     if value is None or isinstance(value, str | int | float):
         return value
     return json.dumps(value)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(str(parse_duration(text)))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _time(text: str | None) -> datetime | None:
-    """A moment: so long ago, or as it is written; without a zone it is this machine's."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        return datetime.now(UTC) - timedelta(seconds=_seconds(text))

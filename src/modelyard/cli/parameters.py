@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from modelyard.domain.values import parse_duration
 
 
 def commands() -> typer.Typer:
@@ -55,6 +57,24 @@ def content(text: str) -> bytes:
         return Path(text[1:]).read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"cannot read `{text[1:]}`: {error.strerror}") from None
+
+
+def moment(text: str | None) -> datetime | None:
+    """A moment: so long ago, or as it is written; without a zone it is this machine's."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC) - timedelta(seconds=seconds(text))
+
+
+def seconds(text: str) -> float:
+    """A length of time."""
+    try:
+        return float(str(parse_duration(text)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from modelyard.cli import (
     blocks,
     certificates,
     change,
+    feedback,
     keys,
     logs,
     output,
@@ -194,6 +195,8 @@ def score(
 
 
 app.command()(keys.token)
+app.command("feedback")(feedback.tell)
+app.command("quality")(feedback.show_quality)
 
 
 @app.command()

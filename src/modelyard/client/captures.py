@@ -76,11 +76,22 @@ class Captures:
         service: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        labelled: bool = False,
         overwrite: bool = False,
     ) -> Path:
         """Write an answer into a file: Parquet or CSV, as the ending of its name says.
 
         pandas, polars and Arrow read it with their `read_parquet`.
+
+        Args:
+            path: Of the file.
+            sql: The question.
+            service: Only records of this service; unset takes all.
+            since: Only files with records from then on.
+            until: Only files with records before then.
+            labelled: Write the rows that were answered in this time and whose truth was told
+                since, with it, instead of an answer to `sql`.
+            overwrite: Replace the file.
 
         Raises:
             Conflict: The file is there.
@@ -95,6 +106,8 @@ class Captures:
             )
         if target.exists() and not overwrite:
             raise Conflict(f"`{target}` is there already", hint="name another file, or --overwrite")
+        if labelled:
+            sql, until = _labelled(since, until), None  # truths are told later
         response = self._ask(_asked(sql, form, service, since, until, None))
         part = target.with_name(f".{target.name}.part")
         part.write_bytes(response.content)
@@ -186,6 +199,17 @@ def _asked(
     }
     given = {name: value for name, value in wanted.items() if value is not None}
     return compose(AskCaptured, given, "the question")
+
+
+def _labelled(since: datetime | None, until: datetime | None) -> str:
+    """SQL for rows with their truth."""
+    bounds = [
+        f"time {sign} '{time.astimezone().isoformat()}'::TIMESTAMPTZ"
+        for sign, time in ((">=", since), ("<", until))
+        if time is not None
+    ]
+    where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+    return f"SELECT * FROM labelled{where} ORDER BY time, prediction_id, row"  # noqa: S608
 
 
 def _text(time: datetime | None) -> str | None:

@@ -18,6 +18,8 @@ from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
 _MARGIN = 10.0
 """Seconds beyond the service's own limits, so that its answer and not ours names a timeout."""
 
+_NO_FEEDBACK = (413, 415, 422)
+
 
 class Scorer:
     """Talks to gateways, which never see the token of the server.
@@ -57,22 +59,66 @@ class Scorer:
             Unavailable: The service has no address yet, or nothing listens there.
             ScoringFailed: The service answered with an error; `details["status"]` is its status.
         """
-        uri = _uri(service)
+        response = self._post(
+            service, _uri(service), key, _content(data), _content_type(data), certificate
+        )
+        if response.is_error:
+            raise _failure(service, response)
+        return _answer(response)
+
+    def tell(
+        self, service: Service, key: str | None, body: bytes, certificate: Path | None = None
+    ) -> int:
+        """Send feedback to the service, and return how many truths were stored.
+
+        Args:
+            service: Where to send it.
+            key: As in `score`.
+            body: JSON, as `/feedback` takes it.
+            certificate: As in `score`.
+
+        Raises:
+            InvalidRequest: The body is no feedback; or as in `score`.
+            Unavailable: There is no room for it; or as in `score`.
+            ScoringFailed: The service answered with another error.
+        """
+        uri = f"{_uri(service).removesuffix('/score')}/feedback"
+        response = self._post(service, uri, key, body, "application/json", certificate)
+        if not response.is_error:
+            return int(response.json()["stored"])
+        failure = _failure(service, response)
+        if response.status_code in _NO_FEEDBACK:
+            raise InvalidRequest(failure.message, hint="nothing of it was stored")
+        if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+            raise Unavailable(
+                failure.message, hint="nothing of it was stored: try again", details=failure.details
+            )
+        raise failure
+
+    def _post(
+        self,
+        service: Service,
+        uri: str,
+        key: str | None,
+        content: bytes,
+        kind: str,
+        certificate: Path | None,
+    ) -> httpx2.Response:
         if service.settings.auth is Authentication.CERT and certificate is None:
             raise InvalidRequest(
                 f"service `{service.name}` needs a client certificate",
                 hint="give the file of one; "
                 f"`modelyard service certificates issue {service.name} CLIENT` makes one",
             )
-        headers = {"Content-Type": _content_type(data)}
+        headers = {"Content-Type": kind}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         settings = service.settings
         limit = settings.scoring_timeout + settings.max_queue_wait + _MARGIN
         try:
-            response = self._client(uri, certificate).post(
+            return self._client(uri, certificate).post(
                 uri,
-                content=_content(data),
+                content=content,
                 headers=headers,
                 timeout=httpx2.Timeout(limit, connect=5.0),
             )
@@ -81,9 +127,6 @@ class Scorer:
                 f"service `{service.name}` does not answer at {uri}: {error}",
                 hint=f"`modelyard why {service.name}` tells the reason",
             ) from error
-        if response.is_error:
-            raise _failure(service, response)
-        return _answer(response)
 
     def _client(self, uri: str, certificate: Path | None) -> httpx2.Client:
         local, secure = is_loopback(uri), uri.startswith("https:")

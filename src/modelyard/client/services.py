@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 from uuid import UUID
@@ -19,11 +22,13 @@ from modelyard.client.operations import OnLog, Operations
 from modelyard.client.replays import Replays
 from modelyard.client.scoring import Scorer
 from modelyard.client.service_settings import Settings
+from modelyard.client.truths import batches, read_truths
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange
 from modelyard.domain.clients import ClientCertificate
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
+from modelyard.domain.quality import AskQuality, Period, Quality, Task
 from modelyard.domain.replay import ReplayGate
 from modelyard.domain.search import Page
 from modelyard.domain.service import Authentication, KeySlot, Service, ServiceKeys
@@ -320,19 +325,106 @@ class Services(Collection[Service]):
             InvalidRequest: The file of the certificate cannot be used.
         """
         path = None if certificate is None else Path(certificate)
-        known = self._callers.get(name)
-        if known is None:
-            known = self._callers[name] = self._caller(name)
-            return self._scorer.score(*known, data, path)
-        try:
-            return self._scorer.score(*known, data, path)
-        except (ScoringFailed, Unavailable) as error:
-            if error.details.get("status", 401) not in _STALE:
-                raise
-            fresh = self._callers[name] = self._caller(name)
-            if (fresh[0].scoring_uri, fresh[1]) == (known[0].scoring_uri, known[1]):
-                raise
-        return self._scorer.score(*fresh, data, path)
+        return self._call(name, lambda service, key: self._scorer.score(service, key, data, path))
+
+    def feedback(
+        self,
+        name: str,
+        prediction_id: str,
+        truth: Any,
+        *,
+        row: int | None = None,
+        certificate: StrPath | None = None,
+    ) -> int:
+        """Tell what turned out to be true of an answer; whatever was told before is replaced.
+
+        Args:
+            name: Name of the service.
+            prediction_id: The answer's `x-prediction-id`.
+            truth: JSON, such as the model ought to have answered; a list has one for each row of
+                the request, None where it is not known.
+            row: Of the request, from 0: the truth is of this one, and may be a list itself.
+            certificate: As in `score`.
+
+        Returns:
+            How many truths were stored: they are on the disk of the gateway.
+
+        Raises:
+            InvalidRequest: It is no truth; or as in `score`.
+            Unavailable: There is no room for it, or nothing listens at the service's address.
+            ScoringFailed: The service answered with another error.
+        """
+        told = {"prediction_id": prediction_id, "truth": truth}
+        if row is not None:
+            told["row"] = row
+        return self.feedback_all(name, [told], certificate=certificate)
+
+    def feedback_all(
+        self,
+        name: str,
+        told: StrPath | Iterable[Mapping[str, Any]],
+        *,
+        certificate: StrPath | None = None,
+    ) -> int:
+        """Tell many truths, in as few requests as will do; as `feedback` does.
+
+        Args:
+            name: Name of the service.
+            told: Of each `prediction_id`, `truth` and maybe `row`; or a file of them: `.csv`,
+                `.jsonl` or `.parquet`.
+            certificate: As in `score`.
+
+        Returns:
+            How many truths were stored. After an error those of earlier requests are; to tell
+            them again does no harm.
+        """
+        path = None if certificate is None else Path(certificate)
+        entries = read_truths(Path(told)) if isinstance(told, str | PathLike) else told
+        stored = 0
+        for body in batches(entries):
+            send = partial(self._scorer.tell, body=body, certificate=path)
+            stored += self._call(name, send)
+        return stored
+
+    def quality(
+        self,
+        name: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: Period | str | None = None,
+        task: Task | str | None = None,
+        output: str | None = None,
+        scores: str | None = None,
+    ) -> Quality:
+        """How good a service's answers were, by the truths that were told of them.
+
+        Args:
+            name: Name of the service.
+            since: Answers from then on.
+            until: Answers before then.
+            by: `day` or `hour`: figures for each; unset: for all of the time.
+            task: `classification` or `regression`; unset: it follows from truths and answers.
+            output: Name of the value that is compared, where an answer has several.
+            scores: Name of the value with the chances of classes.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+            InvalidRequest: It cannot be told which values are to be compared.
+        """
+        wanted = {
+            "since": None if since is None else since.astimezone().isoformat(),
+            "until": None if until is None else until.astimezone().isoformat(),
+            "by": by,
+            "task": task,
+            "output": output,
+            "scores": scores,
+        }
+        given = {key: value for key, value in wanted.items() if value is not None}
+        asked = compose(AskQuality, given, "the quality")
+        params = asked.model_dump(mode="json", exclude_none=True)
+        response = self._connection.request("GET", f"{self._path(name)}/quality", params=params)
+        return parse(Quality, response)
 
     def keys(self, name: str) -> ServiceKeys:
         """Both keys of a service."""
@@ -423,6 +515,22 @@ class Services(Collection[Service]):
         response = self._connection.request("POST", f"{self._path(name)}/{verb}")
         accepted = parse(AcceptedService, response)
         return self.wait(accepted, on_log) if wait else accepted.service
+
+    def _call(self, name: str, send: Callable[[Service, str | None], Any]) -> Any:
+        """Send as somebody who may call the service; once more, where its address or key is new."""
+        known = self._callers.get(name)
+        if known is None:
+            known = self._callers[name] = self._caller(name)
+            return send(*known)
+        try:
+            return send(*known)
+        except (ScoringFailed, Unavailable) as error:
+            if error.details.get("status", 401) not in _STALE:
+                raise
+            fresh = self._callers[name] = self._caller(name)
+            if (fresh[0].scoring_uri, fresh[1]) == (known[0].scoring_uri, known[1]):
+                raise
+        return send(*fresh)
 
     def _caller(self, name: str) -> tuple[Service, str | None]:
         service = self.get(name)

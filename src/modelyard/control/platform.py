@@ -18,6 +18,7 @@ from modelyard.control.moving import Moving
 from modelyard.control.operations import Operations
 from modelyard.control.principals import Principals
 from modelyard.control.profiles import Profiles
+from modelyard.control.quality import Qualities
 from modelyard.control.replays import Replays
 from modelyard.control.services import Services
 from modelyard.control.supply_chain import SupplyChain
@@ -34,6 +35,7 @@ class Platform:
     images: Images
     supply_chain: SupplyChain
     captures: Captures
+    qualities: Qualities
     profiles: Profiles
     replays: Replays
     moving: Moving

@@ -297,6 +297,21 @@ class TestSeal:
             ["2026-01-02T12:00:00+00:00", "later", 2, [1.5], "digits", None],
         ]
 
+    def test_the_last_truth_of_a_row_counts(self, tmp_path: Path) -> None:
+        at = int(NOON.timestamp() * 1e6)
+        both = {"input": b'{"data": [[1], [2]]}', "output": b"[3, 4]"}
+        told = [(1, 0, b"8"), (3, 0, b"7"), (2, 0, b"9"), (1, 1, b'{"kind": 5}')]
+        truths = [Told(at + later, "a", row, truth, "k") for later, row, truth in told]
+        path = write(tmp_path / "spool", "00001-gateway-0", answered("a", **both), *truths)
+        seal(tmp_path, path, replica="")
+        sql = (
+            "SELECT row, input_0, output, truth, image, version, told_at FROM labelled ORDER BY row"
+        )
+        assert rows(tmp_path, sql) == [
+            [0, 1, 3, 7, "digits:1", 1, "2026-01-02T12:00:00.000003+00:00"],
+            [1, 2, 4, {"kind": 5}, "digits:1", 1, "2026-01-02T12:00:00.000001+00:00"],
+        ]
+
 
 ROWS = "SELECT * EXCLUDE (time, service, deployment, replica) FROM rows ORDER BY ALL"
 
