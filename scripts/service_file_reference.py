@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.domain.build import BuildOptions
+from modelyard.domain.difference import Tolerance
+from modelyard.domain.replay import ReplayGate
 from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.service_file import ModelSource, ServiceFile
@@ -57,6 +59,8 @@ SECTIONS: dict[str, tuple[type[Spec], str]] = {
     "Build": (BuildOptions, "What is not written here is as it is by default."),
     "Settings": (ServiceSettings, ""),
     "A canary": (Canary, "See [updates](../concepts/updates.md#canary)."),
+    "A replay": (ReplayGate, "See [replay](../guides/replay.md#as-a-gate)."),
+    "A tolerance": (Tolerance, ""),
 }
 
 
@@ -66,8 +70,11 @@ _NAMED = {
     "Canary": "a canary",
     "JsonValue": "any JSON",
     "ModelSource": "a model",
+    "Choice": "text",
     "Network": "text",
+    "ReplayGate": "a replay",
     "ServiceSettings": "settings",
+    "Tolerance": "a tolerance",
     "WhenFull": "text",
 }
 _TYPES = {

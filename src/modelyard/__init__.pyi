@@ -8,6 +8,7 @@ from modelyard.domain.operation import LogLine, Operation, OperationState
 from modelyard.domain.profile import Profile
 from modelyard.domain.quality import MeasuredQuality, Quality
 from modelyard.domain.replay import Replay
+from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceKeys, ServiceSettings, ServiceState
 from modelyard.domain.service_file import ModelSource, ServiceFile
@@ -72,6 +73,7 @@ __all__ = [
     "Quality",
     "Replay",
     "ReplayFailed",
+    "Reproduction",
     "ScoringFailed",
     "ServerUnreachable",
     "Service",

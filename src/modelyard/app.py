@@ -50,6 +50,7 @@ from modelyard.control.profiles import Profiles
 from modelyard.control.quality import Qualities
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replays import Replays
+from modelyard.control.reproductions import Reproductions
 from modelyard.control.sending.base import Sender
 from modelyard.control.sending.mail import Mail, read_server
 from modelyard.control.sending.program import Program
@@ -68,6 +69,7 @@ from modelyard.files import replace_file
 from modelyard.images.builder import ImageBuilder
 from modelyard.images.layers import LayerCache
 from modelyard.images.signing import TrustedKeys
+from modelyard.images.trial import end_abandoned
 from modelyard.settings import Settings
 from modelyard.store import Database
 from modelyard.targets.agent import ContainerTarget, LocalTarget
@@ -93,6 +95,7 @@ class Parts:
 
     def start(self) -> None:
         """Begin the background work, with what a server before this one left undone."""
+        end_abandoned()
         self.platform.images.resume()
         self.platform.background.resume()
         self.reconciler.start()
@@ -176,6 +179,7 @@ def compose(settings: Settings) -> Parts:
         qualities=Qualities(captures, captured / ".answers"),
         profiles=Profiles(database, background, builder),
         replays=Replays(database, background, builder, captures, master),
+        reproductions=Reproductions(database, background, builder, captures),
         moving=Moving(database, blobs, background, builder),
         background=background,
         services=services,

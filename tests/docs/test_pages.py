@@ -122,9 +122,14 @@ def test_replay(tmp_path: Path, variables: dict[str, str]) -> None:
         while words[:2] == ["capture", "verify"] and time.monotonic() < deadline:
             if "taxi" in run(["capture", "list"], tmp_path, variables):
                 break
+        if words[0] == "reproduce":
+            words[1] = outputs["capture query"].split()[-1]
         outputs[" ".join(words[:2])] = run(words, tmp_path, variables)
     assert "0 of 1 requests are answered otherwise by taxi:2" in outputs["replay taxi"]
     assert "taxi:2" in outputs["service update"]
+    assert "<svg " in (tmp_path / "report.html").read_text()
+    assert 'failures="0"' in (tmp_path / "report.xml").read_text()
+    assert "taxi:1 answers as it did." in list(outputs.values())[-1]
 
 
 def test_feedback(tmp_path: Path, variables: dict[str, str]) -> None:

@@ -56,4 +56,19 @@ def test_a_worse_image_is_kept_out_and_a_good_one_gets_in(
         "gated", environment={"BREAK": ""}, replay={"requests": 5, **IGNORED}
     )
     assert updated.settings.environment == {"BREAK": ""}
+
+    first = yard.captures.query(
+        "SELECT prediction_id FROM requests ORDER BY time LIMIT 1", service="gated"
+    ).rows[0][0]
+    assert isinstance(first, str)
+    equal = yard.replays.reproduce(first, ignore=["life"])
+    assert (equal.equal, equal.image, equal.runs, equal.other) == (True, breakable, 3, 0)
+    differs = subprocess.run(
+        [sys.executable, "-m", "modelyard.cli", "reproduce", first],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert differs.returncode == 1
+    assert f"{breakable} answers otherwise: another value at `life`" in differs.stdout
     yard.services.delete("gated")

@@ -67,7 +67,7 @@ def create_app(
     router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(alerts.routes(platform.alerts))
     router.include_router(captures.routes(platform.captures))
-    router.include_router(replays.routes(platform.replays))
+    router.include_router(replays.routes(platform.replays, platform.reproductions))
     router.include_router(captures.agent_routes(platform.captures))
     router.include_router(quality.routes(platform.qualities))
     router.include_router(agents.routes(platform.agents, platform.telemetry))

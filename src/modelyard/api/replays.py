@@ -8,13 +8,14 @@ from fastapi import APIRouter
 
 from modelyard.api.access import Owner
 from modelyard.control.replays import Replays
+from modelyard.control.reproductions import Reproductions
 from modelyard.domain.operation import Operation
 from modelyard.domain.replay import Replay
-from modelyard.schemas import ReplayService
+from modelyard.schemas import ReplayService, ReproducePrediction
 
 
-def routes(replays: Replays) -> APIRouter:
-    """Routes for replays of captured requests."""
+def routes(replays: Replays, reproductions: Reproductions) -> APIRouter:
+    """Routes for replays of captured requests, and of single ones."""
     router = APIRouter(tags=["capture"])
 
     @router.post("/services/{name}/replays", status_code=202)
@@ -26,5 +27,10 @@ def routes(replays: Replays) -> APIRouter:
     def get(caller: Owner, replay: UUID) -> Replay:
         """The report of a replay that has got to its end."""
         return replays.get(caller, replay)
+
+    @router.post("/predictions/{prediction}/reproductions", status_code=202)
+    def reproduce(caller: Owner, prediction: str, body: ReproducePrediction) -> Operation:
+        """Make a prediction once more by its own image; the operation's `result` tells."""
+        return reproductions.begin(caller, prediction, body)
 
     return router

@@ -27,7 +27,7 @@ class Candidate:
     def __init__(self, path: Path, patience: float) -> None:
         self._path = str(path)
         self._patience = patience
-        self._local = threading.local()
+        self._connections: dict[int, http.client.HTTPConnection] = {}
 
     def score(self, path: str, content_type: str, body: bytes) -> tuple[Answer, float]:
         """Send a request as it came; the answer, and the seconds that it took."""
@@ -39,6 +39,11 @@ class Candidate:
             answer = Answer(NO_ANSWER, str(error).encode(errors="replace"))
         return answer, time.perf_counter() - began
 
+    def close(self) -> None:
+        """Close every connection; nobody is asking any more."""
+        for connection in self._connections.values():
+            connection.close()
+
     def _ask(self, path: str, fields: dict[str, str], body: bytes) -> Answer:
         connection = self._connection()
         connection.request("POST", path, body, fields)
@@ -49,26 +54,26 @@ class Candidate:
         return Answer(response.status, content)
 
     def _connection(self) -> http.client.HTTPConnection:
-        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if known is None:
-            known = self._local.connection = _Connection("image", timeout=self._patience)
-            known.path = self._path
-        return known
+        thread = threading.get_ident()
+        if thread not in self._connections:
+            self._connections[thread] = _Connection(self._path, self._patience)
+        return self._connections[thread]
 
     def _forget(self) -> None:
-        known = getattr(self._local, "connection", None)
+        known = self._connections.pop(threading.get_ident(), None)
         if known is not None:
             known.close()
-            self._local.connection = None
 
 
 class _Connection(http.client.HTTPConnection):
-    path = ""
+    def __init__(self, path: str, patience: float) -> None:
+        super().__init__("image", timeout=patience)
+        self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+        self.sock.connect(self._path)
 
 
 def _fields(path: str, content_type: str, body: bytes) -> dict[str, str]:

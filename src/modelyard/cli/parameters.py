@@ -367,6 +367,10 @@ MaxDiff = Annotated[
         metavar="SHARE",
     ),
 ]
+Absolute = Annotated[float, typer.Option(help="Numbers agree within this…", min=0, metavar="N")]
+Relative = Annotated[
+    float, typer.Option(help="…and this many times the recorded one's size.", min=0, metavar="N")
+]
 Ignore = Annotated[
     list[str] | None,
     typer.Option(

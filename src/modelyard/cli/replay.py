@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ from typer.core import TyperGroup
 from modelyard.cli import output, parameters, progress, session, shared
 from modelyard.domain.profile import milliseconds
 from modelyard.domain.replay import Example, Failure, Replay, Times
+from modelyard.errors import InvalidRequest
+from modelyard.report.replay import as_html, as_junit
 
 _RUN = "run"
 
@@ -31,6 +34,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True},
 )
 
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write a page with plots into this file.", metavar="FILE"),
+]
+Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", help="Write the verdict as JUnit XML into this file.", metavar="FILE"),
+]
 ReplayId = Annotated[str, typer.Argument(help="Id of the replay.", metavar="ID")]
 
 
@@ -56,15 +67,12 @@ def run(
         bool,
         typer.Option("--altered", help="Take those, too, whose inputs a rule has altered."),
     ] = False,
-    absolute: Annotated[
-        float, typer.Option(help="Numbers agree within this…", min=0, metavar="N")
-    ] = 1e-5,
-    relative: Annotated[
-        float,
-        typer.Option(help="…and this many times the recorded one's size.", min=0, metavar="N"),
-    ] = 1e-4,
+    absolute: parameters.Absolute = 1e-5,
+    relative: parameters.Relative = 1e-4,
     ignore: parameters.Ignore = None,
     max_diff: parameters.MaxDiff = None,
+    html: Html = None,
+    junit: Junit = None,
     form: output.Output = output.Format.TABLE,
     **settings: Any,
 ) -> None:
@@ -73,6 +81,7 @@ def run(
     The image is started beside the service, with its settings and those given here; the service is
     not touched. With --max-diff the exit status is 1 when more is answered otherwise.
     """
+    _check_places(html, junit)
     with session.client() as yard:
         report = yard.replays.run(
             service,
@@ -88,18 +97,35 @@ def run(
             on_log=progress.log_line,
             **settings,
         )
-    _give(report, form)
+    _give(report, form, html, junit)
 
 
 @app.command()
-def show(replay: ReplayId, form: output.Output = output.Format.TABLE) -> None:
+def show(
+    replay: ReplayId,
+    html: Html = None,
+    junit: Junit = None,
+    form: output.Output = output.Format.TABLE,
+) -> None:
     """Show the report of a replay; the exit status is that of the replay."""
+    _check_places(html, junit)
     with session.client() as yard:
         report = yard.replays.get(replay)
-    _give(report, form)
+    _give(report, form, html, junit)
 
 
-def _give(report: Replay, form: output.Format) -> None:
+def _check_places(*places: Path | None) -> None:
+    """Refuse, before anything is replayed, a file that has no folder."""
+    for place in places:
+        if place is not None and not place.parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {place.parent}")
+
+
+def _give(report: Replay, form: output.Format, html: Path | None, junit: Path | None) -> None:
+    if html is not None:
+        _write(html, as_html(report))
+    if junit is not None:
+        _write(junit, as_junit(report))
     if form is output.Format.JSON:
         output.data_json(report.model_dump(mode="json"))
     else:
@@ -135,6 +161,16 @@ def _show(report: Replay) -> None:
         output.table(("STATUS", "REQUESTS", "FIRST", "SAYS"), map(_failure, found.failures))
     output.data("")
     output.data(report.verdict)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot write `{path}`: {error.strerror}", hint="name a file in a folder that exists"
+        ) from error
+    output.say(f"wrote {path}")
 
 
 _SHOWN = 10

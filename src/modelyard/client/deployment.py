@@ -247,20 +247,24 @@ class Deployer:
         return self._services.wait(accepted, self._listener.on_log)
 
     def _change(self, service: Service, image: str | None) -> Service:
+        settings = self._setting_changes(service)
+        fields: dict[str, Any] = {"settings": settings}
+        if image != service.image:
+            fields["image"] = image
+        replaces = "image" in fields or settings.keys() & ReplicaSettings.model_fields.keys()
+        if self._file.canary is not None and replaces:
+            fields["canary"] = self._file.canary
+        if self._file.replay is not None and replaces:
+            fields["replay"] = self._services.prove(
+                service.name, fields, self._file.replay, self._listener.on_log
+            )
         labels = self._label_changes(service)
         if labels:
             service = self._services.change_labels(
                 service.name, compose(ChangeLabels, labels, "the change")
             )
-        settings = self._setting_changes(service)
-        fields: dict[str, Any] = {"settings": settings}
-        if image != service.image:
-            fields["image"] = image
         if not settings and "image" not in fields:
             return self._settled(service)
-        replaces = "image" in fields or settings.keys() & ReplicaSettings.model_fields.keys()
-        if self._file.canary is not None and replaces:
-            fields["canary"] = self._file.canary
         accepted = self._services.start_update(service.name, fields)
         return self._services.wait(accepted, self._listener.on_log)
 

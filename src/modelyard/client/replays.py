@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
+from urllib.parse import quote
 from uuid import UUID
 
 from modelyard.client import moving
@@ -15,10 +16,11 @@ from modelyard.client.service_settings import Settings
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation
 from modelyard.domain.replay import Replay, ReplayGate
+from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.validation import compose
 from modelyard.domain.values import SERVICE_NAME_PATTERN, Seconds, Spec
 from modelyard.errors import InvalidRequest, ReplayFailed
-from modelyard.schemas import ReplayService
+from modelyard.schemas import ReplayService, ReproducePrediction
 
 
 class Replays:
@@ -90,6 +92,42 @@ class Replays:
             Conflict: It is not finished, or did not get to its end.
         """
         return self._connection.get(f"/replays/{_checked(replay)}", Replay)
+
+    def reproduce(
+        self,
+        prediction: str,
+        *,
+        runs: int = 3,
+        absolute: float = 1e-5,
+        relative: float = 1e-4,
+        ignore: Sequence[str] = (),
+        on_log: OnLog | None = None,
+    ) -> Reproduction:
+        """Make one captured prediction once more, by the image that made it, and wait for it.
+
+        The image is started on the server's machine with the settings that the service had then.
+
+        Args:
+            prediction: Its id, which the answer has as `x-prediction-id`.
+            runs: How often the image is asked: whether it agrees with itself shows only in several.
+            absolute: As for `run`.
+            relative: As for `run`.
+            ignore: As for `run`.
+            on_log: Called with every line of the operation's log.
+
+        Raises:
+            NotFound: There is no record of it, or its image was deleted.
+            Conflict: Its input is not recorded, or no image is known to have answered.
+            OperationFailed: The image did not start; `details["cause"]` says why.
+        """
+        tolerance = {"absolute": absolute, "relative": relative, "ignore": list(ignore)}
+        request = compose(
+            ReproducePrediction, {"runs": runs, "tolerance": tolerance}, "the reproduction"
+        )
+        path = f"/predictions/{quote(prediction, safe='')}/reproductions"
+        operation = self._connection.create("POST", path, request, Operation, repeatable=False)
+        ended = moving.wait_or_cancel(self._operations, operation, on_log, "reproduction")
+        return Reproduction.model_validate(ended.result)
 
     def start(self, service: str, fields: Mapping[str, Any], on_log: OnLog | None) -> Replay:
         """Replay; `fields` are those of `ReplayService`."""

@@ -20,6 +20,7 @@ from modelyard.control.principals import Principals
 from modelyard.control.profiles import Profiles
 from modelyard.control.quality import Qualities
 from modelyard.control.replays import Replays
+from modelyard.control.reproductions import Reproductions
 from modelyard.control.services import Services
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
@@ -38,6 +39,7 @@ class Platform:
     qualities: Qualities
     profiles: Profiles
     replays: Replays
+    reproductions: Reproductions
     moving: Moving
     background: Background
     services: Services

@@ -60,7 +60,7 @@ class ReplayOptions(Spec):
     choice: Choice = Choice.NEWEST
     """Which ones, where there are more: the `newest`, or `random` ones."""
     altered: bool = False
-    """Take also those whose inputs were altered by a rule of `capture_drop` or `capture_hash`."""
+    """Take also those whose inputs a rule of capture has altered, as they are recorded."""
     tolerance: Tolerance = Tolerance()
     """What counts as the same answer."""
     max_diff: Part | None = None
@@ -86,7 +86,7 @@ class Unfit(StrEnum):
     WITHHELD = "withheld"
     """A rule could not be applied to it, so it was not kept."""
     ALTERED = "altered"
-    """A rule has dropped or hashed fields of it."""
+    """A rule has dropped, hashed or encrypted fields of it."""
     GATEWAY = "gateway"
     """An answer of the gateway's own: no model has given it."""
 
@@ -307,7 +307,7 @@ _REFUSED = 400
 
 def _is_altered(body: bytes, size: int) -> bool:
     """Whether a rule has changed a body: those that none was applied to are kept byte by byte."""
-    return len(body) != size or b'"hmac:' in body
+    return len(body) != size or b'"hmac:' in body or b'"enc:' in body
 
 
 class Findings:
@@ -434,29 +434,3 @@ def _times(seconds: Sequence[float]) -> Times | None:
         f"p{share}": ordered[-(-len(ordered) * share // 100) - 1] for share in (50, 95, 99)
     }
     return Times(count=len(ordered), **shares, longest=ordered[-1], histogram=tuple(histogram))
-
-
-class Reproduction(Value):
-    """One past prediction, made once more by the same image."""
-
-    prediction_id: str
-    time: datetime
-    service: str
-    deployment: str
-    image: str
-    """`name:version`."""
-    digest: Digest
-    equal: bool
-    """The image answers as it did."""
-    steady: bool
-    """It answers the same each time."""
-    runs: int
-    difference: Difference | None
-    """Between the recorded answer and the first one of now; null: there is none, or nothing to
-    compare with."""
-    before: str
-    """The recorded answer, its beginning."""
-    after: str
-    """The first one of now, its beginning."""
-    reasons: tuple[str, ...]
-    """What may explain it, a sentence each; or what to know of it."""

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from modelyard.domain.build import BuildOptions
+from modelyard.domain.replay import ReplayGate
 from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
@@ -99,6 +100,9 @@ class ServiceFile(Spec):
     """What is written here is enforced at every deploy; what is not stays as it is."""
     canary: Canary | None = None
     """How another image or other replica settings get their traffic; unset: all at once."""
+    replay: ReplayGate | None = None
+    """What captured requests have to show before another image or other replica settings get into
+    the service; unset: nothing."""
     description: Description = ""
     """Free text about the service."""
     tags: Labels = {}

@@ -174,15 +174,16 @@ class Trial:
 
 @contextmanager
 def trial_folder() -> Iterator[Path]:
-    """A private folder whose path is short enough for a socket in it.
-
-    Ends what an earlier trial left running whose process was killed in the middle of it.
-    """
-    parent = _short_parent()
-    for folder in abandoned_folders(parent, _PREFIX):
-        _end_leftovers(folder)
-    with claimed_folder(parent, _PREFIX) as folder:
+    """A private folder whose path is short enough for a socket in it."""
+    end_abandoned()
+    with claimed_folder(_short_parent(), _PREFIX) as folder:
         yield folder
+
+
+def end_abandoned() -> None:
+    """End what trials have left running whose process was killed in the middle of them."""
+    for folder in abandoned_folders(_short_parent(), _PREFIX):
+        _end_leftovers(folder)
 
 
 def _short_parent() -> Path:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -23,6 +23,7 @@ from uuid import uuid4
 
 import pytest
 from tests.factories import AGENT, WORKSPACE, add_image
+from tests.integration.control.test_captures import PRIVATE
 from tests.integration.control.test_services import OWNER, Yard
 from tests.unit.capture.test_sealing import answered, seal, write
 
@@ -31,18 +32,21 @@ from modelyard.capture.jobs import Replaying
 from modelyard.control.background import Background
 from modelyard.control.captures import Captures
 from modelyard.control.replays import Replays
+from modelyard.control.reproductions import Reproductions
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.difference import Kind, Tolerance
 from modelyard.domain.operation import Operation, OperationKind, OperationState
 from modelyard.domain.replay import Choice, Replay, Unfit
+from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.search import Search
 from modelyard.domain.service import ReplicaSettings
-from modelyard.errors import Conflict, NotFound, ReplayFailed
+from modelyard.errors import Conflict, InvalidRequest, NotFound, ReplayFailed
 from modelyard.images.cancelling import go_on
 from modelyard.schemas import (
     AcceptedService,
     DeployService,
     ReplayService,
+    ReproducePrediction,
     SettingsChange,
     UpdateService,
 )
@@ -79,10 +83,11 @@ class Candidate:
                 candidate.open.wait(30)
                 status, answer = candidate.score(json.loads(body))
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                with suppress(BrokenPipeError):  # nobody waits for it any more
+                    self.send_response(status)
+                    self.send_header("content-length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
 
             def address_string(self) -> str:
                 return "caller"
@@ -116,21 +121,23 @@ class Home(Yard):
         super().__init__(database)
         self.folder = folder
         self.captures = Captures(
-            database, CapturedFiles(folder / "captured"), folder / "answers", b"k"
+            database, CapturedFiles(folder / "captured"), folder / "answers", b"k", PRIVATE
         )
         self.background = Background(database, self.operations)
         self.candidate = Candidate()
         self.replays = Replays(database, self.background, self.candidate, self.captures, b"m" * 32)
-        self.image("iris")
+        self.reproductions = Reproductions(database, self.background, self.candidate, self.captures)
+        self.image("digits")
         with database.write() as tx:
             self.next = add_image(tx, "iris")
-        self.services.deploy(OWNER, DeployService(name="digits", image="iris:1"))
+        self.services.deploy(OWNER, DeployService(name="digits", image="digits:1"))
 
-    def capture(self, *records: Any) -> None:
+    def capture(self, *records: Any, deployment: str = "d1") -> None:
         """Have these records come home."""
         host = self.folder / f"host{len(os.listdir(self.folder))}"
         host.mkdir()
-        sealed = seal(host, write(host / "spool", f"{uuid4().hex}-worker-0", *records))
+        path = write(host / "spool", f"{uuid4().hex}-worker-0", *records)
+        sealed = seal(host, path, deployment=deployment)
         with self.database.write() as tx:
             tx.agents.ensure(WORKSPACE, AGENT)
             expected = tx.captured.expected(AGENT, 1)
@@ -140,10 +147,15 @@ class Home(Yard):
                 self.captures.add(OWNER, AGENT, 1, sequence, segment, arrival)
 
     def update(self, **wanted: Any) -> AcceptedService:
-        return self.changes.update(OWNER, "digits", UpdateService(image="iris:2", **wanted))
+        return self.changes.update(OWNER, "digits", UpdateService(image="iris:1", **wanted))
+
+    def reproduce(self, prediction: str) -> Reproduction:
+        operation = self.ended(self.reproductions.begin(OWNER, prediction, ReproducePrediction()))
+        assert operation.state is OperationState.SUCCEEDED, operation.error
+        return Reproduction.model_validate(operation.result)
 
     def begin(self, **wanted: Any) -> Operation:
-        return self.replays.begin(OWNER, "digits", ReplayService(image="iris:2", **wanted))
+        return self.replays.begin(OWNER, "digits", ReplayService(image="iris:1", **wanted))
 
     def ended(self, operation: Operation) -> Operation:
         while True:
@@ -263,7 +275,7 @@ class TestEnd:
     def test_a_restart_ends_it_as_failed(self, home: Home) -> None:
         with home.database.write() as tx:
             begun = tx.operations.add(
-                WORKSPACE, OperationKind.IMAGE_REPLAY, "image iris:2", "owner"
+                WORKSPACE, OperationKind.IMAGE_REPLAY, "image iris:1", "owner"
             )
         home.background.resume()
         error = home.ended(begun).error
@@ -295,6 +307,73 @@ class TestEnd:
             home.candidate.open.set()
 
 
+class TestReproduce:
+    def test_the_image_of_then_is_asked_several_times(self, home: Home) -> None:
+        home.capture(request(3))
+        found = home.reproduce("p3")
+        assert (found.equal, found.difference, found.other) == (True, None, 0)
+        assert (found.image, found.runs, len(home.candidate.seen)) == ("digits:1", 3, 3)
+        assert (found.before, found.after) == ("[6]", "[6]")
+        assert found.verdict == "digits:1 answers as it did."
+
+    def test_what_differs_is_told_and_that_nothing_explains_it(self, home: Home) -> None:
+        home.capture(request(3))
+        home.candidate.score = lambda body: (200, [7])
+        found = home.reproduce("p3")
+        assert found.equal is False
+        assert found.verdict.startswith(
+            "digits:1 answers otherwise: another value at `[0]`, 6 before"
+        )
+        assert "Nothing that is recorded explains it" in found.reasons[-1]
+
+    def test_an_image_that_does_not_agree_with_itself_is_found(self, home: Home) -> None:
+        home.capture(request(3))
+        answers = iter([6, 6.5, 6])
+        home.candidate.score = lambda body: (200, [next(answers)])
+        found = home.reproduce("p3")
+        assert (found.equal, found.other) == (True, 1)
+        assert "does not agree with itself: 1 of 3" in found.reasons[-1]
+
+    def test_answers_of_the_gateway_are_of_no_model(self, home: Home) -> None:
+        home.capture(request(3, status=503, code="replica_lost", output=b"{}", output_size=2))
+        found = home.reproduce("p3")
+        assert found.equal is None
+        assert any("the gateway's own, `replica_lost`" in reason for reason in found.reasons)
+
+    def test_it_gets_the_variables_of_then(self, home: Home) -> None:
+        home.capture(request(3, at=int(time.time() * 1e6)))
+        home.report()
+        home.reconciler.reconcile()
+        change = SettingsChange(environment={"MODE": "new"})
+        home.changes.update(OWNER, "digits", UpdateService(settings=change))
+        found = home.reproduce("p3")
+        assert home.candidate.started_with[-1].environment == {}
+        assert any("have changed since: MODE;" in reason for reason in found.reasons)
+
+    @pytest.mark.parametrize(
+        ("record", "error", "match"),
+        [
+            ({"input": None, "input_size": 3 << 20}, Conflict, "its input is not recorded"),
+            ({"input": None, "withheld": "inputs"}, Conflict, "its input is not recorded"),
+        ],
+    )
+    def test_what_cannot_be_asked_again_is_refused(
+        self, home: Home, record: dict[str, Any], error: type[Exception], match: str
+    ) -> None:
+        home.capture(request(3, **record))
+        with pytest.raises(error, match=match):
+            home.reproduce("p3")
+        with pytest.raises(NotFound, match="there is no record of prediction `p4`"):
+            home.reproduce("p4")
+        with pytest.raises(InvalidRequest, match="is not the id of a prediction"):
+            home.reproduce("p4' OR '1' = '1")
+
+    def test_an_image_that_is_gone_is_named(self, home: Home) -> None:
+        home.capture(request(3), deployment="d2")
+        with pytest.raises(NotFound, match="image `digits:2`, which has answered"):
+            home.reproduce("p3")
+
+
 class TestGate:
     def test_an_update_needs_a_replay_that_has_passed(self, home: Home) -> None:
         home.capture(*(request(number) for number in range(1, 11)))
@@ -311,5 +390,5 @@ class TestGate:
             home.update(replay=lax.id, settings=SettingsChange(environment={"A": "b"}))
         with pytest.raises(NotFound):
             home.update(replay=uuid4())
-        assert home.services.get(OWNER, "digits").image == "iris:1"
-        assert home.update(replay=lax.id).service.image == "iris:2"
+        assert home.services.get(OWNER, "digits").image == "digits:1"
+        assert home.update(replay=lax.id).service.image == "iris:1"

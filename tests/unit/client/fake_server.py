@@ -10,10 +10,11 @@ import tarfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 from tests.factories import KEY, make_profile
+from tests.unit.domain.test_replay import report, some
 
 from modelyard.client import Client
 from modelyard.client.connection import Address
@@ -56,6 +57,8 @@ class FakeServer:
         self.authority: str | None = None
         self.build_error: ModelyardError | None = None
         self.deploy_error: ModelyardError | None = None
+        self.differing = 0
+        """Requests of 99 that every replay finds to be answered otherwise."""
         self.spoiled = False
         """A layer of every image is gone."""
         self.used_models: set[str] = set()
@@ -156,6 +159,7 @@ class FakeServer:
             ("GET", "/services/([^/]+)", lambda r, n: self._service(n)),
             ("PATCH", "/services/([^/]+)", self._update),
             ("POST", "/services/([^/]+)/split", self._split),
+            ("POST", "/services/([^/]+)/replays", self._replay),
             ("POST", "/services/([^/]+)/(?:promote|rollback)", self._turn),
             ("PATCH", "/services/([^/]+)/labels", self._label_service),
             ("DELETE", "/services/([^/]+)", self._delete_service),
@@ -458,6 +462,15 @@ class FakeServer:
         image = self._version("image", name, version)
         operation = self._operation("image.profile", f"image {name}:{image['version']}", None)
         operation["result"] = make_profile(f"{name}:{image['version']}").model_dump(mode="json")
+        return httpx2.Response(202, json=operation)
+
+    def _replay(self, request: httpx2.Request, name: str) -> Any:
+        operation = self._operation("image.replay", "image digits:2", None)
+        wanted = json.loads(request.content)
+        findings = some(99 - self.differing, self.differing)
+        found = report(findings, service=name, max_diff=wanted["max_diff"])
+        result = found.model_copy(update={"id": UUID(operation["id"])}).model_dump(mode="json")
+        operation["result"] = result
         return httpx2.Response(202, json=operation)
 
     def _export(self, request: httpx2.Request, name: str, version: str) -> Any:

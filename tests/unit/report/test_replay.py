@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from tests.unit.domain.test_replay import recorded, report, some
+
+from modelyard.domain.difference import Answer, Tolerance
+from modelyard.domain.replay import Findings, Unfit
+from modelyard.report.replay import as_html, as_junit
+
+EVIL = '</table><script>alert("x")</script>'
+
+
+def test_the_page_shows_everything_and_trusts_nothing() -> None:
+    findings = some(3, 1)
+    findings.leave_out(recorded(), Unfit.WITHHELD)
+    findings.add(recorded(EVIL), Answer(200, b'["%s"]' % EVIL.replace('"', "'").encode()), 0.1)
+    findings.add(recorded("f"), Answer(500, EVIL.encode()), 0.1)
+    page = as_html(report(findings))
+    assert page.count("<svg ") == 2
+    assert "3 of 6 requests are answered otherwise by iris:4, 50 %; 25 % may be." in page
+    assert "cannot be sent: withheld 1" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_page_of_nothing_is_a_page() -> None:
+    page = as_html(report(Findings(Tolerance())))
+    assert "There are none." in page
+    assert "No request was answered by both." in page
+
+
+def test_junit_fails_when_the_replay_does() -> None:
+    findings = some(1, 1)
+    findings.add(recorded("bell"), Answer(200, b'["\\u0007\\ud800"]'), 0.1)
+    suite = ElementTree.fromstring(as_junit(report(findings)))
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "2 of 3 requests" in (failure.get("message") or "")
+    assert "d0 values [0]: 0.5 before, 1 now" in (failure.text or "")
+    passed = ElementTree.fromstring(as_junit(report(some(1, 0))))
+    assert passed.get("failures") == "0"
+    assert passed.find("testcase/system-out") is not None
