@@ -53,5 +53,6 @@ def test_a_service_sleeps_and_wakes_without_a_failed_request(
     for _ in range(2):
         wait_until(lambda: not yard.services.get("sleeps").status.replicas)
         assert yard.services.get("sleeps").status.state == "Healthy"
+        wait_until(lambda: yard.services.get("sleeps").status.asleep)
         assert yard.services.score("sleeps", {})["answer"] == "forty-two"
     yard.services.delete("sleeps")

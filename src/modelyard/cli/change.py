@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli import output, parameters, progress, service_view, session, shared
-from modelyard.cli.listing import show_all
 from modelyard.domain.change import ServiceChange, altered
 
 NewImage = Annotated[
@@ -126,20 +125,23 @@ def history(name: parameters.ServiceName, form: output.Output = output.Format.TA
     """Show what a service was asked to be, and what became of it."""
     with session.client() as yard:
         changes = yard.services.history(name)
-    titles = ("GENERATION", "AT (UTC)", "OUTCOME", "BY", "IMAGE", "HOW", "SETTINGS", "WHY")
+    if form is output.Format.JSON:
+        output.data_json([change.model_dump(mode="json") for change in changes])
+        return
     before = {later.generation: earlier for later, earlier in pairwise(changes)}
+    titles = ("GENERATION", "AT (UTC)", "OUTCOME", "BY", "IMAGE")
+    output.table_with_notes(
+        titles, [(_row(one), _notes(one, before.get(one.generation))) for one in changes]
+    )
 
-    def row(change: ServiceChange) -> list[output.Cell]:
-        changed = ", ".join(altered(change, before.get(change.generation)))
-        by = change.by or "modelyard"
-        return [
-            *(change.generation, change.at, change.outcome, by),
-            *(
-                service_view.images(change.traffic) or change.image,
-                change.rollout,
-                changed,
-                change.reason,
-            ),
-        ]
 
-    show_all(form, changes, titles, row)
+def _row(change: ServiceChange) -> list[output.Cell]:
+    return [
+        *(change.generation, change.at, change.outcome, change.by or "modelyard"),
+        service_view.images(change.traffic) or change.image,
+    ]
+
+
+def _notes(change: ServiceChange, before: ServiceChange | None) -> list[str]:
+    """How it was to get there, what it altered, and why it was made or failed."""
+    return [change.rollout, *altered(change, before), change.reason]

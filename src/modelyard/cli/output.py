@@ -82,13 +82,32 @@ def json_safe(value: Any) -> Any:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """Print aligned columns; nothing is cut off, so that they can be searched."""
+    for line in _aligned(columns, rows):
+        _write(line)
+
+
+def table_with_notes(
+    columns: Sequence[str], rows: Iterable[tuple[Sequence[Cell], Sequence[str]]]
+) -> None:
+    """Print aligned columns, and below each row its notes, which may be longer than a column."""
+    listed = list(rows)
+    title, *lines = _aligned(columns, (row for row, _ in listed))
+    _write(title)
+    for line, (_, notes) in zip(lines, listed, strict=True):
+        _write(line)
+        for note in filter(None, notes):
+            _write(f"    {printable(note)}")
+
+
+def _aligned(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:
     shown = [list(columns), *([cell(value) for value in row] for row in rows)]
     widths = [max(cell_len(row[i]) for row in shown) for i in range(len(columns))]
-    for row in shown:
-        padded = [
+    return [
+        "  ".join(
             text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)
-        ]
-        _write("  ".join(padded).rstrip())
+        ).rstrip()
+        for row in shown
+    ]
 
 
 def fields(pairs: Iterable[tuple[str, Cell]]) -> None:

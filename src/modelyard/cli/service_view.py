@@ -25,13 +25,18 @@ def row(service: Service) -> list[output.Cell]:
     """One line of a list."""
     return [
         service.name,
-        service.status.state,
+        state(service),
         images(split_traffic(service.deployments)) or service.image,
         ", ".join(service.models),
         _ready(service),
         service.scoring_uri,
         output.labels(service.tags),
     ]
+
+
+def state(service: Service) -> str:
+    """How it is doing, and whether it sleeps."""
+    return f"{service.status.state}{', asleep' if service.status.asleep else ''}"
 
 
 def images(shares: Mapping[str, int]) -> str:
@@ -49,7 +54,7 @@ def _ready(service: Service) -> str:
 
 def _facts(service: Service) -> Iterator[tuple[str, output.Cell]]:
     yield "service", service.name
-    yield "state", service.status.state
+    yield "state", state(service)
     yield "scoring URI", service.scoring_uri
     yield "swagger URI", service.swagger_uri
     yield "image", service.image

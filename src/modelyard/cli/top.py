@@ -58,7 +58,8 @@ def cells(load: Load) -> list[output.Cell]:
 
 
 def _row(load: ServiceLoad) -> list[output.Cell]:
-    return [load.service, *cells(load)]
+    ready, *others = cells(load)
+    return [load.service, "asleep" if load.asleep else ready, *others]
 
 
 def rate(value: float) -> str:

@@ -9,6 +9,7 @@ import typer
 from modelyard.cli import alert, output, parameters, session
 from modelyard.domain.alert import Alert
 from modelyard.domain.cause import Cause
+from modelyard.domain.service import ServiceState
 
 app = parameters.commands()
 
@@ -20,19 +21,24 @@ def why(
 ) -> None:
     """Say why a service is not ready, and what to do.
 
-    It names one cause, the evidence and the fix. Exits with 0 when there is nothing to say, and
-    with 1 when there is a cause.
+    It names one cause, the evidence and the fix. Exits with 0 when the service is ready, though
+    there may be something to say, such as refused keys; and with 1 when it is not.
     """
     with session.client() as yard:
         cause = yard.services.why(name)
-        firing = alert.firing(yard, yard.services.get(name)) if cause is None else ()
+        service = yard.services.get(name)
+        firing = alert.firing(yard, service) if cause is None else ()
+    state = service.status.state
     if form is output.Format.JSON:
         output.data_json(cause.model_dump(mode="json") if cause else None)
-    elif cause is None:
-        _show_ready(name, firing)
-    else:
+    elif cause is not None:
         _show(cause)
-    if cause is not None:
+    elif state is ServiceState.DELETING:
+        output.data(f"{name} is being deleted")
+    else:
+        _show_ready(name, firing)
+    # One of the two may be news to the other: without a cause it is ready, unless it is going.
+    if state is ServiceState.DELETING or (cause is not None and state is not ServiceState.HEALTHY):
         raise typer.Exit(1)
 
 

@@ -82,9 +82,10 @@ class Telemetry:
         """How every service is used now, by name."""
         with self._database.read() as tx:
             names = tx.services.names(principal.workspace)
+            asleep = tx.services.asleep(principal.workspace)
         found = dict(self._services())
         return tuple(
-            ServiceLoad(service=name, **load(found.get(id_, {}), SPAN))
+            ServiceLoad(service=name, asleep=id_ in asleep, **load(found.get(id_, {}), SPAN))
             for name, id_ in sorted(names.items())
         )
 

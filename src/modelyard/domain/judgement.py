@@ -61,10 +61,12 @@ def judge(service: Service, observation: Observation, now: datetime) -> Verdict:
     seen = _seen(service, observed)
     reached = max(service.status.generation, observed.generation if observed else 0)
     state, cause = _state(service, observation, seen, reached, now)
+    replicas = tuple(r for d in observed.deployments for r in d.replicas) if observed else ()
     status = ServiceStatus(
         state=state,
         generation=reached,
-        replicas=tuple(r for d in observed.deployments for r in d.replicas) if observed else (),
+        replicas=replicas,
+        asleep=state is ServiceState.HEALTHY and service.settings.replicas == 0 and not replicas,
         comparison=next((d.comparison for d in seen.values() if d and d.comparison), None),
         cause=cause,
         observed_at=observation.seen,

@@ -277,6 +277,8 @@ class ServiceStatus(Value):
     replicas: tuple[ReplicaStatus, ...] = ()
     comparison: Comparison | None = None
     """What the answers of a candidate that is a shadow are like, since it is; null: none is."""
+    asleep: bool = False
+    """It is as it should be, with no replica: the next request starts one."""
     cause: Cause | None = None
     observed_at: datetime | None = None
 

@@ -89,6 +89,8 @@ class ServiceLoad(Load):
     """How a service is used now."""
 
     service: str
+    asleep: bool = False
+    """It has no replica, and the next request starts one."""
 
 
 class Point(Load):

@@ -319,6 +319,11 @@ class Services(Repository):
         query = select(ServiceRow.name, ServiceRow.id).where(ServiceRow.workspace == workspace)
         return {name: service for name, service in self._session.execute(query)}
 
+    def asleep(self, workspace: str) -> frozenset[UUID]:
+        """Ids of the services of a workspace that were seen asleep last."""
+        query = select(ServiceRow.id, ServiceRow.status).where(ServiceRow.workspace == workspace)
+        return frozenset(service for service, seen in self._session.execute(query) if seen.asleep)
+
     def of_agent(self, agent: str) -> dict[UUID, str]:
         """Names of all services that an agent runs, by id."""
         query = select(ServiceRow.id, ServiceRow.name).where(ServiceRow.agent == agent)

@@ -273,10 +273,45 @@ class TestWhy:
         self, run: Run, run_json: Callable[..., Any], server: FakeServer, words: tuple[str, ...]
     ) -> None:
         server.cause = CAUSE
+        server.services["digits"]["status"]["state"] = "Unhealthy"
         assert run(*words, "digits", code=1).stdout == (
             "init() raised (init_raised)\n  E1\nfix: mend it\n"
         )
         assert run_json(*words, "digits", code=1)["evidence"] == ["E1"]
+
+    def test_ready_with_something_to_say(
+        self, run: Run, server: FakeServer, words: tuple[str, ...]
+    ) -> None:
+        server.cause = {**CAUSE, "code": "key_refused", "message": "refused 12 requests"}
+        assert "refused 12 requests (key_refused)" in run(*words, "digits").stdout
+
+    def test_on_its_way_out(self, run: Run, server: FakeServer, words: tuple[str, ...]) -> None:
+        server.services["digits"]["status"]["state"] = "Deleting"
+        assert run(*words, "digits", code=1).stdout == "digits is being deleted\n"
+
+
+@pytest.mark.usefixtures("service")
+def test_the_history_fits_a_terminal(
+    run: Run, run_json: Callable[..., Any], server: FakeServer
+) -> None:
+    reason = "`digits:2` is worse than `digits:1`: 12 of 40 requests failed against 0 of 360."
+    made = {"settings": {"memory": "2GiB"}, "at": "2026-03-01T12:00:00Z", "by": "owner"}
+    server.history = [
+        {**made, "generation": 2, "image": "digits:2", "outcome": "Failed", "reason": reason}
+        | {"rollout": "canary 10 %, 50 %"},
+        {**made, "generation": 1, "image": "digits:1", "outcome": "Served", "settings": {}},
+    ]
+    title, new, *notes, old = run("service", "history", "digits").stdout.splitlines()
+    assert title.split() == ["GENERATION", "AT", "(UTC)", "OUTCOME", "BY", "IMAGE"]
+    assert new.split() == ["2", "2026-03-01", "12:00:00", "Failed", "owner", "digits:2"]
+    assert len(new) < 80
+    assert old.split()[0] == "1"
+    assert [note.strip() for note in notes] == [
+        "canary 10 %, 50 %",
+        "memory 1.0 GiB -> 2.0 GiB",
+        reason,
+    ]
+    assert run_json("service", "history", "digits")[0]["reason"] == reason
 
 
 class TestOperations:

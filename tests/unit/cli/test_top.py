@@ -29,6 +29,14 @@ def test_the_load_of_now_once_where_there_is_no_terminal(
     assert run_json("top") == [LOAD]
 
 
+def test_a_service_that_sleeps_says_so(run: Run, server: FakeServer) -> None:
+    server.load |= {"asleep": True, "ready": 0.0, "replicas": 0.0}
+    assert run("top").stdout.splitlines()[1].split()[:2] == ["digits", "asleep"]
+    server.services["digits"]["status"] = {"state": "Healthy", "asleep": True}
+    assert "Healthy, asleep" in run("service", "list").stdout
+    assert "Healthy, asleep" in run("service", "show", "digits").stdout
+
+
 def test_on_a_terminal_until_it_is_interrupted(
     run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from modelyard.errors import BY_CODE, InUse, ModelyardError, NotFound
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).isoformat()
 LOAD = {
     "service": "digits",
+    "asleep": False,
     "requests": 12.4,
     "errors": 0.5,
     "refused": 0.0,
@@ -54,6 +55,8 @@ class FakeServer:
         self.services: dict[str, dict[str, Any]] = {}
         self.operations: dict[str, dict[str, Any]] = {}
         self.cause: dict[str, Any] | None = None
+        self.load = dict(LOAD)
+        self.history: list[dict[str, Any]] = []
         self.authority: str | None = None
         self.build_error: ModelyardError | None = None
         self.deploy_error: ModelyardError | None = None
@@ -169,8 +172,9 @@ class FakeServer:
             ("GET", "/services/([^/]+)/certificates", lambda r, n: self.certificates),
             ("POST", "/services/([^/]+)/certificates/([^/]+)/revoke", self._revoke),
             ("GET", "/services/([^/]+)/logs", lambda r, n: self._logs(r)),
-            ("GET", "/top", lambda r: [LOAD]),
+            ("GET", "/top", lambda r: [self.load]),
             ("GET", "/services/([^/]+)/metrics", self._metrics),
+            ("GET", "/services/([^/]+)/history", lambda r, n: self._service(n) and self.history),
             ("GET", "/services/([^/]+)/why", lambda r, n: self._service(n) and self.cause),
             ("GET", "/alerts", lambda r: self.alerts),
             ("GET", "/alerts/channels", lambda r: self.channels),

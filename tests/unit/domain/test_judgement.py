@@ -94,6 +94,19 @@ def test_ready_and_reached_is_healthy() -> None:
     assert verdict.outcome is Outcome.REACHED
 
 
+def test_without_a_replica_it_sleeps_if_it_may() -> None:
+    new = deployment()
+    wanted = service(new)
+    sleeps = ServiceSettings(replicas=0, max_replicas=2)
+    sleeper = wanted.model_copy(update={"settings": sleeps})
+    ready = ObservedDeployment(id=new.id, ready=True)
+    assert judge(sleeper, seen(sleeper, ready, 1), NOW).status.asleep
+    assert not judge(wanted, seen(wanted, ready, 1), NOW).status.asleep
+    awake = ready.model_copy(update={"replicas": (replica(ReplicaState.READY, new.id),)})
+    assert not judge(sleeper, seen(sleeper, awake, 1), NOW).status.asleep
+    assert not judge(sleeper, seen(sleeper, None), NOW).status.asleep
+
+
 def test_ready_at_an_older_generation_is_pending() -> None:
     new = deployment()
     wanted = service(new, generation=2)
