@@ -55,7 +55,7 @@ def routes(operations: Operations, background: Background) -> APIRouter:
 
     @router.post("/{operation}/cancel")
     def cancel(caller: Owner, operation: UUID) -> Operation:
-        """End the building, profiling or moving of an image; nothing else can be cancelled."""
+        """End the building, profiling, replaying or moving of an image, and nothing else."""
         return background.cancel(caller, operation)
 
     return router

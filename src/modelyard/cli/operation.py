@@ -51,7 +51,7 @@ def show(operation: OperationId, form: output.Output = output.Format.TABLE) -> N
 
 @app.command()
 def cancel(operation: OperationId, form: output.Output = output.Format.TABLE) -> None:
-    """End the building, profiling or moving of an image.
+    """End the building, profiling, replaying or moving of an image.
 
     A build that is cancelled leaves no version behind. What has ended stays as it is.
     """

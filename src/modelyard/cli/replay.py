@@ -9,10 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from modelyard.cli import output, parameters, progress, session, shared
+from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.profile import milliseconds
 from modelyard.domain.replay import Example, Failure, Replay, Times
 from modelyard.errors import InvalidRequest
-from modelyard.report.replay import as_html, as_junit
 
 _RUN = "run"
 

@@ -91,7 +91,7 @@ class Operations:
         return ended
 
     def cancel(self, operation: UUID | str) -> Operation:
-        """End the building, profiling or moving of an image; a build leaves no version behind.
+        """End the building, profiling, replaying or moving of an image; no version is left behind.
 
         Raises:
             NotFound: There is none.

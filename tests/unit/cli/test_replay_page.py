@@ -4,9 +4,9 @@ from xml.etree import ElementTree
 
 from tests.unit.domain.test_replay import recorded, report, some
 
+from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.difference import Answer, Tolerance
 from modelyard.domain.replay import Findings, Unfit
-from modelyard.report.replay import as_html, as_junit
 
 EVIL = '</table><script>alert("x")</script>'
 

@@ -1,4 +1,4 @@
-"""A replay as a page, and as JUnit for those who count tests."""
+"""What `modelyard replay` writes into files: a page, and JUnit for those who count tests."""
 
 from __future__ import annotations
 
