@@ -198,7 +198,13 @@ def compose(settings: Settings) -> Parts:
         platform=platform,
         database=database,
         reconciler=Reconciler(database, operations, agents, targets),
-        upkeep=Upkeep(database, blobs, partial(_renew, authority, settings), expire),
+        upkeep=Upkeep(
+            database,
+            blobs,
+            partial(_renew, authority, settings),
+            expire,
+            partial(captures.join, WORKSPACE),
+        ),
         outbox=outbox,
         watching=Watching(database, outbox.wake),
     )

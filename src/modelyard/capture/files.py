@@ -132,7 +132,7 @@ class CapturedFiles:
             live: The names of the segments that belong here; asked only if need be.
             before: Files go that were written earlier, and have come in half or are not live.
         """
-        placed = [p for p in self._folder.glob(f"service=*/*/*/*/*{ENDING}") if _is_old(p, before)]
+        placed = [path for path in self.placed().values() if _is_old(path, before)]
         known = live() if placed else ()
         strays = [path for path in placed if path.stem not in known]
         strays += [path for path in self._arriving.glob("*") if _is_old(path, before)]
@@ -140,8 +140,17 @@ class CapturedFiles:
             path.unlink(missing_ok=True)
         return len(strays)
 
+    def placed(self) -> dict[str, Path]:
+        """All files, by the names of their segments."""
+        return {path.stem: path for path in self._folder.glob(f"service=*/*/*/*/*{ENDING}")}
+
+    def keep_awhile(self, segment: Segment) -> None:
+        """Leave a file that has another in its place to those who read it: `sweep` takes it."""
+        with suppress(OSError):
+            os.utime(self.path(segment))
+
     def replace(self, segment: Segment) -> None:
-        """Put the new file of a segment in the place of the old one.
+        """Put the new file of a segment where it belongs, in the place of an old one if any.
 
         Raises:
             Unavailable: The disk does not let it.

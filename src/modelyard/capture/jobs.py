@@ -94,6 +94,30 @@ class Rewritten(Value):
     """Requests whose records went with this file; each counts in one."""
 
 
+class Joining(Value):
+    """Which files are to become fewer ones."""
+
+    files: tuple[Path, ...]
+    """Of one deployment's image and day, in the order of their records."""
+    folder: Path
+    """Where the new files go."""
+    most: int
+    """Bytes of the files that become one."""
+
+
+class Joined(Value):
+    """A new file with the records of others."""
+
+    name: str
+    """The same whenever the same files are joined."""
+    parts: tuple[str, ...]
+    """Names of those."""
+    size: int
+    digest: Digest
+    rows: int
+    requests: int
+
+
 class Replaying(Value):
     """Which requests are to be scored again, and by whom."""
 

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from modelyard.capture.files import Arrival, CapturedFiles
-from modelyard.capture.jobs import Forgetting, Question, Rewritten
-from modelyard.domain.captured import Account, Forgotten, Segment
+from modelyard.capture.jobs import Forgetting, Joined, Joining, Question, Rewritten
+from modelyard.domain.captured import JOINED, LARGE, Account, Forgotten, Segment, joinable
 from modelyard.domain.principal import Principal
-from modelyard.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from modelyard.errors import Conflict, InvalidRequest, ModelyardError, NotFound, Unavailable
 from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
 from modelyard.store import Database
 
+_logger = logging.getLogger("modelyard.captures")
 _STRAY = timedelta(hours=1)
 """Age from which a file that nobody knows of is not on its way in any more."""
 _PATIENCE = 120.0
@@ -225,6 +226,7 @@ class Captures:
         """
         with self._changing:
             self._replace_rewritten(principal.workspace)
+            self._delete_leftovers()
             segments = {one.name: one for one in self.segments(principal, service)}
             if not segments:
                 self._refuse_nothing(principal, service)
@@ -255,10 +257,64 @@ class Captures:
             waiting=waiting,
         )
 
-    def recover(self, workspace: str) -> None:
-        """End what a killed server had begun to forget; at start."""
+    def join(self, workspace: str, now: datetime) -> int:
+        """Write small files into larger ones; the number of those that are in others now.
+
+        A new file is placed first, and then the manifest changes, all at once. The old ones stay
+        for a while, for those who read them.
+        """
+        with self._changing, self._database.read() as tx:
+            groups = joinable(tx.captured.segments(workspace), now)
+        done = 0
+        for group in groups:
+            try:
+                done += self._join(workspace, group)
+            except ModelyardError as error:  # the others do not wait for it
+                _logger.warning("%s", error)
+        return done
+
+    def _join(self, workspace: str, group: Sequence[Segment]) -> int:
         with self._changing:
             self._replace_rewritten(workspace)
+            self._files.rewriting.mkdir(mode=0o700, parents=True, exist_ok=True)
+            known = {one.name: one for one in group}
+            files = tuple(map(self._files.path, group))
+            done = 0
+            for one in _joined(Joining(files=files, folder=self._files.rewriting, most=LARGE)):
+                parts = [known[name] for name in one.parts]
+                new = parts[0].model_copy(
+                    update={
+                        **one.model_dump(exclude={"parts"}),
+                        "first": min(part.first for part in parts),
+                        "last": max(part.last for part in parts),
+                    }
+                )
+                self._files.replace(new)
+                with self._database.write() as tx:
+                    digests = {part.name: part.digest for part in parts}
+                    if not tx.captured.join(workspace, new, digests):
+                        continue  # what was placed goes when leftovers do
+                done += len(parts)
+                for part in parts:
+                    self._files.keep_awhile(part)
+            self._files.clear_rewritten()
+        return done
+
+    def _delete_leftovers(self) -> None:
+        """Delete files that are placed and have no say any more: deleted, or joined."""
+        live, placed = self._live(), self._files.placed()
+        names = [name for name in placed if name not in live]
+        with self._database.read() as tx:
+            gone = tx.captured.deleted(names)
+        for name in names:
+            if name in gone or name.startswith(JOINED):
+                placed[name].unlink(missing_ok=True)
+
+    def recover(self, workspace: str) -> None:
+        """End what a killed server had begun to forget or to join; at start."""
+        with self._changing:
+            self._replace_rewritten(workspace)
+            self._delete_leftovers()
 
     def _replace_rewritten(self, workspace: str) -> None:
         """Put new files that the manifest has in their places, and delete others."""
@@ -352,8 +408,20 @@ def _rewrite(job: Forgetting) -> list[Rewritten]:
     return [Rewritten.model_validate_json(line) for line in done.stdout.splitlines()]
 
 
+def _joined(job: Joining) -> list[Joined]:
+    done = _in_a_process("joining", job)
+    if done is None or done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines() if done else []
+        raise Unavailable(
+            "small files of captured records cannot be joined: "
+            f"{words[-1][:500] if words else 'it took too long'}",
+            hint="see to the disk and the memory of the server",
+        )
+    return [Joined.model_validate_json(line) for line in done.stdout.splitlines()]
+
+
 def _in_a_process(
-    program: str, job: Question | Forgetting
+    program: str, job: Question | Forgetting | Joining
 ) -> subprocess.CompletedProcess[bytes] | None:
     """What a program of `modelyard.capture` made of a job; None when it took too long."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,8 @@ from modelyard.store import Database
 
 PERIOD = 3600.0
 """Seconds between two rounds."""
+JOINING = 300.0
+"""Seconds between two looks at small files of captured records."""
 
 KEEP_ANSWERS = timedelta(days=7)
 """How long a request may be sent again and get the answer it got."""
@@ -35,6 +38,7 @@ class Upkeep:
         blobs: Bytes that may go.
         renew: Sees to it that certificates last until the round after the next, at least.
         expire: Deletes captured records that are kept no longer.
+        join: Writes small files of captured records into larger ones.
     """
 
     def __init__(
@@ -43,11 +47,13 @@ class Upkeep:
         blobs: BlobStore,
         renew: Callable[[], object] | None = None,
         expire: Callable[[datetime], object] | None = None,
+        join: Callable[[datetime], object] | None = None,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._renew = renew or (lambda: None)
         self._expire = expire or (lambda now: None)
+        self._join = join or (lambda now: None)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -61,15 +67,22 @@ class Upkeep:
         self._thread.join()
 
     def _run(self) -> None:
+        tidied = -PERIOD
         while not self._stopping.is_set():
-            try:
-                self._renew()
-                self.tidy()
-            except ModelyardError as error:
-                _logger.warning("will try again: %s", error)
-            except Exception:
-                _logger.exception("will try again")
-            self._stopping.wait(PERIOD)
+            if time.monotonic() - tidied >= PERIOD:
+                tidied = time.monotonic()
+                self._try(self._renew)
+                self._try(self.tidy)
+            self._try(lambda: self._join(datetime.now(UTC)))
+            self._stopping.wait(JOINING)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except ModelyardError as error:
+            _logger.warning("will try again: %s", error)
+        except Exception:
+            _logger.exception("will try again")
 
     def tidy(self) -> int:
         """One round; the number of blobs freed.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -39,6 +41,38 @@ class Segment(Value):
     size: int = Field(gt=0)
     """Bytes."""
     digest: Digest
+
+
+JOINED = "joined-"
+"""What the names of segments begin with that have been joined out of others here."""
+LARGE = 64 << 20
+"""Bytes from which a file is not joined with others any more."""
+_AGE = timedelta(minutes=10)
+_FEWEST = 8
+_MOST_AT_ONCE = 500
+
+
+def joinable(segments: Iterable[Segment], now: datetime) -> list[tuple[Segment, ...]]:
+    """Which files should become one: small ones of one image and day, in the order given.
+
+    Only those whose records are some minutes old, and not before there are several of them, so
+    that the same records are not written too often; those of former days are not waited for.
+    """
+    groups: dict[tuple[object, ...], list[Segment]] = defaultdict(list)
+    sizes: Counter[tuple[object, ...]] = Counter()
+    for one in segments:
+        if one.size > LARGE // 2 or now - one.last < _AGE:
+            continue
+        whose = (one.service, one.service_name, one.model, one.version, one.image, one.date)
+        sizes[whose] += one.size
+        if sizes[whose] <= LARGE and len(groups[whose]) < _MOST_AT_ONCE:
+            groups[whose].append(one)
+    yesterday = (now - timedelta(days=1)).date()
+    return [
+        tuple(group)
+        for group in groups.values()
+        if len(group) >= (2 if group[0].date < yesterday else _FEWEST)
+    ]
 
 
 Count = Annotated[int, Field(ge=-(1 << 48), le=1 << 48)]

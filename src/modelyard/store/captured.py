@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -15,6 +15,8 @@ from modelyard.store.repository import Repository
 from modelyard.store.rows import AgentRow, CaptureSegmentRow, CaptureStreamRow, CaptureTallyRow
 
 _FIELDS = tuple(Segment.model_fields)
+_AT_ONCE = 1000
+"""Names in one query."""
 
 
 class Totals(NamedTuple):
@@ -108,6 +110,44 @@ class Captured(Repository):
         row.rows, row.requests = new.rows, new.requests
         row.forgotten += forgotten
         self._session.flush()
+
+    def join(self, workspace: str, new: Segment, parts: Mapping[str, str]) -> bool:
+        """A file has the records of others, whose files are going: they are counted with it.
+
+        Args:
+            workspace: Whose.
+            new: The file.
+            parts: Digests of the others by their names.
+
+        Returns:
+            False: one of them has changed meanwhile; nothing is done.
+        """
+        rows = self._session.scalars(
+            select(CaptureSegmentRow).where(
+                CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.name.in_(parts)
+            )
+        ).all()
+        if {row.name: row.digest for row in rows if not row.deleted} != parts:
+            return False
+        for row in rows:
+            row.deleted, row.rows, row.requests = True, 0, 0
+        fields = {name: getattr(new, name) for name in _FIELDS}
+        self._session.add(
+            CaptureSegmentRow(workspace=workspace, forgotten=0, deleted=False, **fields)
+        )
+        self._session.flush()
+        return True
+
+    def deleted(self, names: Sequence[str]) -> set[str]:
+        """Those of some names whose files are gone, or should be."""
+        found: set[str] = set()
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            query = select(CaptureSegmentRow.name).where(
+                CaptureSegmentRow.name.in_(some), CaptureSegmentRow.deleted.is_(True)
+            )
+            found |= set(self._session.scalars(query))
+        return found
 
     def forgotten_requests(self, workspace: str, service: str) -> int:
         """How many requests to a service there were records of that were forgotten."""

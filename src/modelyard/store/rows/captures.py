@@ -31,7 +31,8 @@ class CaptureStreamRow(Base):
 class CaptureSegmentRow(Base):
     """A file of captured records. It outlives its service: the records belong to the workspace.
 
-    The row stays when the file is deleted, so that the same segment is never taken in twice.
+    The row stays when the file is deleted, so that the same segment is never taken in twice. One
+    whose records are in another file now is deleted, and has no rows and requests of its own.
     """
 
     __tablename__ = "capture_segment"

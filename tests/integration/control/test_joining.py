@@ -1,0 +1,172 @@
+"""Small files of captured records become larger ones: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.factories import AGENT, WORKSPACE
+from tests.integration.control.test_captures import agent, captures, send
+from tests.unit.capture.test_sealing import NOON, answered, seal, write
+
+from modelyard.capture.files import CapturedFiles
+from modelyard.control import captures as control
+from modelyard.control.captures import Captures
+from modelyard.domain.captured import LARGE, Segment, Tally, joinable
+from modelyard.domain.principal import Principal
+from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
+from modelyard.store.captured import Captured
+
+__all__ = ["agent", "captures"]  # fixtures
+
+LATER = NOON + timedelta(days=3)
+FILES = 9
+BODIES = (b'{"data": [{"id": 1}]}', b'{"data": [{"id": 2.5}]}', b'{"data": [{"id": "x"}]}')
+
+
+@pytest.fixture
+def sealed(captures: Captures, agent: Principal, tmp_path: Path) -> list[Segment]:
+    """Files of two records, one of a request that the gateway answered, and one of a later day."""
+    folder = tmp_path / "host"
+    folder.mkdir()
+    for number in range(FILES):
+        body = BODIES[number % len(BODIES)]
+        records = [answered(f"{number}{letter}", input=body) for letter in "ab"]
+        seal(folder, write(folder / "spool", f"0000{number}-worker-0", *records))
+    lost = answered("0a", deployment="d1", status=502)
+    seal(folder, write(folder / "spool", "00010-gateway-0", lost), deployment="", replica="")
+    day = int((NOON + timedelta(days=1)).timestamp() * 1e6)
+    seal(folder, write(folder / "spool", "00011-worker-0", answered("alone", at=day)))
+    sealed = seal(folder)
+    for sequence, segment in enumerate(sealed):
+        send(captures, agent, folder, segment, sequence)
+    counted = {"answered": 2 * FILES + 1, "captured": 2 * FILES + 2, "sampled_out": 0, "dropped": 0}
+    one = sealed[0]
+    tally = Tally(id="0" * 16, service=one.service, service_name="digits", **counted)
+    captures.report(agent, AGENT, CaptureReport(epoch=1, tallies=(tally,)))
+    return sealed
+
+
+def answers(captures: Captures, agent: Principal) -> list[Any]:
+    sql = (
+        "SELECT prediction_id, status, NULL FROM requests UNION ALL "
+        "SELECT prediction_id, row, input_id FROM rows ORDER BY ALL"
+    )
+    with captures.ask(agent, AskCaptured(sql=sql)) as path:
+        found: list[Any] = json.loads(path.read_bytes())["rows"]
+        return found
+
+
+def check(captures: Captures, agent: Principal, forgotten: int = 0) -> None:
+    account = captures.account(agent, "digits")
+    assert (account.missing, account.doubled, account.forgotten) == (0, 0, forgotten)
+
+
+@pytest.mark.usefixtures("sealed")
+def test_small_files_of_a_day_become_one(
+    captures: Captures, agent: Principal, tmp_path: Path, sealed: list[Segment]
+) -> None:
+    before = answers(captures, agent)
+    check(captures, agent)
+    assert captures.join(WORKSPACE, LATER) == FILES + 1
+    joined, alone = captures.segments(agent)
+    assert (joined.rows, joined.requests) == (2 * FILES + 1, 2 * FILES)
+    assert (joined.first, joined.last, joined.image) == (NOON, NOON, "digits:1")
+    assert alone.rows == 1
+    assert answers(captures, agent) == before
+    check(captures, agent)
+    assert captures.join(WORKSPACE, LATER) == 0
+    for old in sealed:  # the agent may not have heard that they came in
+        assert send(captures, agent, tmp_path / "host", old, 0) == len(sealed)
+    assert answers(captures, agent) == before
+
+
+@pytest.mark.usefixtures("sealed")
+def test_what_was_joined_is_forgotten_and_expires(
+    captures: Captures, agent: Principal, tmp_path: Path
+) -> None:
+    captures.join(WORKSPACE, LATER)
+    gone = captures.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
+    assert (gone.requests, gone.segments) == (6, 1)
+    assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 2
+    assert not [row for row in answers(captures, agent) if row[2] == "x"]
+    check(captures, agent, forgotten=6)
+    captures.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
+    assert captures.segments(agent) == ()
+    check(captures, agent, forgotten=6)
+
+
+@pytest.mark.usefixtures("sealed")
+@pytest.mark.parametrize(
+    ("whose", "step"),
+    [
+        (control, "_joined"),
+        (CapturedFiles, "replace"),
+        (Captured, "join"),
+        (CapturedFiles, "keep_awhile"),
+        (CapturedFiles, "clear_rewritten"),
+    ],
+)
+def test_killed_before_any_step_nothing_is_lost_or_doubled(
+    captures: Captures,
+    agent: Principal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: Any,
+    step: str,
+) -> None:
+    before = answers(captures, agent)
+    real: Callable[..., Any] = getattr(whose, step)
+    calls = 0
+
+    def killed(*told: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if step == "clear_rewritten" and calls == 1:  # which begins it, too
+            real(*told)
+            return
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(whose, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            captures.join(WORKSPACE, LATER)
+    assert answers(captures, agent) == before
+    captures.recover(WORKSPACE)
+    check(captures, agent)
+    captures.join(WORKSPACE, LATER)
+    assert len(captures.segments(agent)) == 2
+    assert answers(captures, agent) == before
+    captures.recover(WORKSPACE)
+    assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 2
+
+
+@pytest.mark.usefixtures("sealed")
+def test_what_was_forgotten_meanwhile_does_not_come_back(
+    captures: Captures, agent: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = joinable(captures.segments(agent), LATER)
+    captures.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
+    monkeypatch.setattr(control, "joinable", lambda *_: groups)
+    assert captures.join(WORKSPACE, LATER) == 0
+    assert not [row for row in answers(captures, agent) if row[2] == "x"]
+    check(captures, agent, forgotten=6)
+    monkeypatch.undo()
+    assert captures.join(WORKSPACE, LATER) == FILES + 1
+    check(captures, agent, forgotten=6)
+
+
+def test_which_files_are_joined(sealed: list[Segment]) -> None:
+    day, (late,) = tuple(sealed[:-1]), sealed[-1:]
+    assert joinable(sealed, NOON + timedelta(minutes=9)) == []
+    assert joinable(sealed, NOON + timedelta(minutes=11)) == [day]
+    assert joinable(day[:3], NOON + timedelta(minutes=11)) == []
+    assert joinable(day[:3], LATER) == [day[:3]]
+    assert joinable([late], LATER) == []
+    large = [one.model_copy(update={"size": LARGE // 3}) for one in day]
+    assert [len(group) for group in joinable(large, LATER)] == [3]
+    assert joinable([one.model_copy(update={"size": LARGE}) for one in day], LATER) == []
