@@ -144,6 +144,9 @@ class Gatekeeper:
             for name, refused in _recent(status).items()
             if name in routes
         }
+        refusal = self._refusal() if self._outdated else None
+        if refusal is not None:
+            notices |= dict.fromkeys(routes, refusal)
         if status.clients_error and clients is not None:
             cause = _clients_unusable(clients, status.clients_error)
             notices |= {route.name: cause for route in routes.values() if route.auth == "cert"}
@@ -194,6 +197,16 @@ class Gatekeeper:
 
     def _status(self) -> GatewayStatus | None:
         return read_status(self._folder / files.STATUS)
+
+    def _refusal(self) -> Cause | None:
+        """Why the gateway that runs could not be replaced by the wanted one; None: nothing said so.
+
+        One that has taken over since has removed it.
+        """
+        try:
+            return Cause.model_validate_json((self._folder / files.REFUSAL).read_bytes())
+        except (OSError, ValidationError):
+            return None
 
     def _arguments(self) -> tuple[str, ...]:
         access = self._access

@@ -16,6 +16,7 @@ from tests.integration.gateway.kit import Client, Stage, route, until
 from tests.integration.gateway.process import GatewayProcess, lives
 
 from modelyard.agent.gateway.status import read_status
+from modelyard.domain.cause import Cause
 
 pytestmark = pytest.mark.anyio
 
@@ -195,7 +196,10 @@ async def test_one_that_cannot_read_the_configuration_does_not_take_over(
             config.unlink() if document is None else config.write_bytes(document)
             assert await asyncio.to_thread(gateway.refuse) == 1
         assert "serves on" in gateway.log
+        refusal = gateway.folder / "refusal.json"
+        assert "serves on" in Cause.model_validate_json(refusal.read_bytes()).message
         assert serving.poll() is None
         config.write_bytes(whole)
         await asyncio.to_thread(gateway.replace)
+        assert not refusal.exists()
     assert load.failures == []

@@ -144,6 +144,7 @@ async def test_a_certificate_that_is_no_good_leaves_the_one_before(
     write_config(gateway.folder / "config.json", GatewayConfig(7, (service,), wrong))
     status = gateway.wait_for(lambda status: status.config_error is not None)
     assert "does not belong to the certificate" in str(status.config_error)
+    assert Cause.model_validate(status.cause).code == "certificate_unusable"
     answer = await ask(gateway.url(), files.trusting(), "/services/digits/score")
     assert answer.startswith(b"HTTP/1.1 200 ")
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import logging
 import sys
 from pathlib import Path
 
 from modelyard.agent.gateway import REPLACE
-from modelyard.agent.gateway.files import PORT
+from modelyard.agent.gateway.files import PORT, REFUSAL
 from modelyard.agent.gateway.handover import take
 from modelyard.agent.gateway.listening import Address
 from modelyard.agent.gateway.log import log_to_stderr
 from modelyard.agent.gateway.parent import Parent, lock_folder
 from modelyard.agent.gateway.watching import PATIENCE
 from modelyard.errors import Conflict
+from modelyard.files import replace_file
+
+_log = logging.getLogger("modelyard.gateway")
 
 
 def main() -> int:
@@ -29,8 +33,20 @@ def main() -> int:
     try:
         return _run(arguments)
     except Conflict as error:
-        logging.getLogger("modelyard.gateway").error("%s", error.message)
+        _log.error("%s", error.message)
+        if arguments.replace:
+            _tell(arguments.dir / REFUSAL, error)
         return 1
+
+
+def _tell(path: Path, error: Conflict) -> None:
+    """Say to the agent why the gateway that runs is not replaced."""
+    cause = error.details.get("cause", {})
+    told = {"code": "internal", "evidence": [], "fix": error.hint, **cause}
+    try:
+        replace_file(path, json.dumps({**told, "message": error.message}), durable=False)
+    except OSError as failure:
+        _log.error("the agent cannot be told: %s", failure)
 
 
 def _run(arguments: argparse.Namespace) -> int:

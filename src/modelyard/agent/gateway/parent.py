@@ -173,13 +173,15 @@ class Parent:
         Raises:
             Conflict: It would.
         """
-        reason = self._follower.error or (self._cause and self._cause["message"])
+        cause = self._follower.lacks or self._cause
+        reason = self._follower.error or (cause and cause["message"])
         if not reason and self._follower.config.version < taken.version:
             reason = f"it has no configuration of version {taken.version}"
         if reason:
             raise Conflict(
                 f"the gateway that runs serves on, because another one cannot: {reason}",
                 hint="put that right; it is tried again",
+                details={"cause": cause} if cause else {},
             )
 
     def _take_over(self, taken: Taken) -> None:
@@ -188,6 +190,7 @@ class Parent:
         self._taken = None
 
     def _take_charge(self) -> None:
+        (self._folder / files.REFUSAL).unlink(missing_ok=True)
         self._board.supersede(self._generation)
         self._door.open()
 
@@ -281,7 +284,7 @@ class Parent:
             config_version=version,
             config_error=self._follower.error,
             clients_error=self._follower.clients.problem,
-            cause=self._cause,
+            cause=self._cause or self._follower.lacks,
             refused={
                 name: RefusedRequests(
                     refusals.count,
