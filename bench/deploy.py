@@ -6,7 +6,6 @@ same row. Both have their files in the page cache.
 
 from __future__ import annotations
 
-import os
 import pickle
 import statistics
 import subprocess
@@ -21,8 +20,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import modelyard
+from bench.gateway.product import product
 
-ROOT = Path(__file__).parents[1]
 ROUNDS = 7
 SCRIPT = """
 import os, pickle
@@ -59,29 +58,19 @@ def deploy(yard: modelyard.Client, image: str, rows: list[Any]) -> float:
 
 def run() -> Iterator[dict[str, Any]]:
     """The figures."""
-    with tempfile.TemporaryDirectory(prefix="my-") as name:
-        folder = Path(name)
-        os.environ |= {
-            "MODELYARD_HOME": str(folder / "home"),
-            "MODELYARD_SERVER_PORT": "0",
-            "MODELYARD_GATEWAY_PORT": "0",
-            "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
-        }
-        images, digits = load_digits(return_X_y=True)
-        rows = images[:1].tolist()
+    images, digits = load_digits(return_X_y=True)
+    rows = images[:1].tolist()
+    with tempfile.TemporaryDirectory(prefix="my-") as name, product() as started:
+        folder, yard = Path(name), started.yard
         model = folder / "model.pkl"
         model.write_bytes(pickle.dumps(LogisticRegression(max_iter=5000).fit(images, digits)))
         script = folder / "score.py"
         script.write_text(SCRIPT)
-        with modelyard.connect() as yard:
-            try:
-                yard.models.register("bench", model, sample_input=rows)
-                image = yard.images.build(
-                    "bench", models=["bench"], script=script, requirements=["scikit-learn"]
-                )
-                yield from figures(yard, image.reference, model, rows)
-            finally:
-                yard.stop_server(everything=True)
+        yard.models.register("bench", model, sample_input=rows)
+        image = yard.images.build(
+            "bench", models=["bench"], script=script, requirements=["scikit-learn"]
+        )
+        yield from figures(yard, image.reference, model, rows)
 
 
 def figures(
