@@ -20,8 +20,8 @@ from uuid import UUID
 from bench.runtime.workloads import WORKLOADS, make_models
 from bench.runtime_path import seconds
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
+from modelyard.domain.captured import AnswerForm
 from modelyard.domain.values import Value
-from modelyard.schemas import AnswerForm
 from modelyard_runtime.capture import spool
 from modelyard_runtime.capture.records import Answered
 from modelyard_runtime.capture.segments import segments_in

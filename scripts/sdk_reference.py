@@ -17,6 +17,7 @@ from modelyard.client import Action, Client, Deployed, Step, connect
 from modelyard.client.alerts import Alerts
 from modelyard.client.captures import Captures
 from modelyard.client.collection import Collection, Filters
+from modelyard.client.frames import Frame
 from modelyard.client.images import Images
 from modelyard.client.models import Models
 from modelyard.client.operations import Operations
@@ -81,6 +82,9 @@ def page() -> str:
         parts.append(f"## yard.{noun}\n")
         for name in _public(collection):
             parts += _function(f"yard.{noun}.{name}", getattr(collection, name))
+    parts.append("## Frames\n")
+    for name in _public(Frame):
+        parts += _function(f"frame.{name}", getattr(Frame, name))
     parts += ["## Filters\n", *_fields(Filters), "## Settings of a service\n", *_fields(Settings)]
     parts += ["## What a deploy did\n"]
     for value in (Deployed, Step, Action):

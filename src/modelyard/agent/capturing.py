@@ -327,8 +327,8 @@ def _deployments_of(state: DesiredState) -> Mapping[str, KnownDeployment]:
                 (f"{model.name}:{model.version}" for model in deployment.manifest.models), ""
             ),
             columns=Columns(
-                inputs=deployment.columns.inputs.with_texts(_hashed(service)),
-                outputs=deployment.columns.outputs.with_texts(_hashed(service)),
+                inputs=deployment.columns.inputs.with_texts(_as_texts(service)),
+                outputs=deployment.columns.outputs.with_texts(_as_texts(service)),
             ),
         )
         for service in state.services
@@ -336,8 +336,9 @@ def _deployments_of(state: DesiredState) -> Mapping[str, KnownDeployment]:
     }
 
 
-def _hashed(service: DesiredService) -> tuple[str, ...]:
-    return service.capture.hashed if service.capture else ()
+def _as_texts(service: DesiredService) -> tuple[str, ...]:
+    """Fields of which something else than their values is recorded."""
+    return service.capture.hashed + service.capture.encrypted if service.capture else ()
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -15,9 +15,9 @@ from pydantic import AwareDatetime, ValidationError
 from modelyard.api.access import AgentCaller, Owner
 from modelyard.capture.files import Arrival
 from modelyard.control.captures import Captures
-from modelyard.domain.captured import Account, Forgotten, Segment
+from modelyard.domain.captured import Account, AnswerForm, Forgotten, Segment
 from modelyard.errors import InvalidRequest
-from modelyard.schemas import AnswerForm, AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
+from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
 
 _TYPES = {
     AnswerForm.JSON: "application/json",

@@ -22,7 +22,7 @@ from modelyard.capture.cells import MOMENT, PLAIN, SIDES
 from modelyard.capture.encrypting import Decryption, Undecipherable
 from modelyard.capture.jobs import Question
 from modelyard.capture.sealing import RECORD_COLUMNS, identifier
-from modelyard.schemas import AnswerForm
+from modelyard.domain.captured import AnswerForm
 
 MEMORY = 1 << 30
 """Bytes that DuckDB may use."""

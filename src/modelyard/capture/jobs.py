@@ -1,17 +1,17 @@
-"""What the programs of this folder are told. Those that tell them need no DuckDB for it."""
+"""What the programs of this folder are told. Those that tell them need no DuckDB for it.
+
+Sealing and asking start often: little is imported here. `replay_job` is apart for that.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+from modelyard.domain.captured import AnswerForm
 from modelyard.domain.columns import Columns
-from modelyard.domain.difference import Tolerance
 from modelyard.domain.quality import AskQuality, MeasuredQuality, Task
-from modelyard.domain.replay import Choice
 from modelyard.domain.values import Digest, Value
-from modelyard.schemas import AnswerForm
 
 
 class KnownDeployment(Value):
@@ -116,29 +116,6 @@ class Joined(Value):
     digest: Digest
     rows: int
     requests: int
-
-
-class Replaying(Value):
-    """Which requests are to be scored again, and by whom."""
-
-    files: tuple[Path, ...]
-    """Of records of one service."""
-    most: int
-    """Requests; what there is beyond is left."""
-    choice: Choice
-    since: datetime | None = None
-    """Only those that were answered from then on."""
-    until: datetime | None = None
-    """Only those that were answered before then."""
-    altered: bool = False
-    """Also those whose inputs a rule has altered."""
-    tolerance: Tolerance
-    socket: Path
-    """Where the candidate listens."""
-    concurrency: int
-    """Requests in flight."""
-    patience: float
-    """Seconds for an answer."""
 
 
 class Measuring(Value):

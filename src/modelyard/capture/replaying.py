@@ -24,7 +24,7 @@ import orjson
 
 from modelyard.capture.asking import make_views
 from modelyard.capture.candidate import Candidate
-from modelyard.capture.jobs import Replaying
+from modelyard.capture.replay_job import Replaying
 from modelyard.domain.replay import Choice, Findings, Recorded
 
 MEMORY = 512 << 20

@@ -11,11 +11,12 @@ from pydantic import TypeAdapter
 
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
-from modelyard.domain.captured import Account, Forgotten, Segment
+from modelyard.client.frames import Frame
+from modelyard.domain.captured import Account, AnswerForm, Forgotten, Segment
 from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
 from modelyard.errors import Conflict, InvalidRequest, NotFound
-from modelyard.schemas import AnswerForm, AskCaptured, CapturedTable, ForgetCaptured
+from modelyard.schemas import AskCaptured, CapturedTable, ForgetCaptured
 
 _SEGMENTS = TypeAdapter(tuple[Segment, ...])
 _PAUSE = 0.5
@@ -67,6 +68,29 @@ class Captures:
         """
         asked = _asked(sql, AnswerForm.JSON, service, since, until, most_rows)
         return parse(CapturedTable, self._ask(asked))
+
+    def frame(
+        self,
+        sql: str,
+        *,
+        service: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Frame:
+        """Answer one `SELECT` as a table for pandas, polars or Arrow, columns with their types.
+
+        Args:
+            sql: In DuckDB's dialect, as for `query`.
+            service: Only records of this service; unset takes all.
+            since: Only files with records from then on.
+            until: Only files with records before then.
+
+        Raises:
+            NotFound: Nothing was captured of that service.
+            InvalidRequest: The SQL is wrong, or more than a `SELECT`.
+        """
+        asked = _asked(sql, AnswerForm.PARQUET, service, since, until, None)
+        return Frame(self._ask(asked).content)
 
     def export(
         self,

@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from modelyard.capture.jobs import Replaying
+from modelyard.capture.replay_job import Replaying
 from modelyard.control.accepting import built, changed_settings
 from modelyard.control.background import Background, Job
 from modelyard.control.captures import Captures

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -16,6 +17,15 @@ SegmentName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9.
 
 UNKNOWN_MODEL = "unknown"
 """The model of records that no deployment can be told of."""
+
+
+class AnswerForm(StrEnum):
+    """How an answer about captured records is written."""
+
+    JSON = "json"
+    """Columns, types and rows: `CapturedTable`."""
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 class Segment(Value):

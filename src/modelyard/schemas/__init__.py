@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
 
 from modelyard.domain.build import BuildOptions
-from modelyard.domain.captured import Tally
+from modelyard.domain.captured import AnswerForm, Tally
 from modelyard.domain.channel import ChannelName, EmailAddress, WebhookUrl
 from modelyard.domain.clients import Client
 from modelyard.domain.difference import Tolerance
@@ -342,15 +342,6 @@ class LogReceipt(Value):
 
     next: int
     """The sequence that is expected next: everything below it is stored."""
-
-
-class AnswerForm(StrEnum):
-    """How an answer about captured records is written."""
-
-    JSON = "json"
-    """Columns, types and rows: `CapturedTable`."""
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 class AskCaptured(Spec):

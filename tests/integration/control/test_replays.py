@@ -28,7 +28,7 @@ from tests.integration.control.test_services import OWNER, Yard
 from tests.unit.capture.test_sealing import answered, seal, write
 
 from modelyard.capture.files import CapturedFiles
-from modelyard.capture.jobs import Replaying
+from modelyard.capture.replay_job import Replaying
 from modelyard.control.background import Background
 from modelyard.control.captures import Captures
 from modelyard.control.replays import Replays

@@ -15,10 +15,9 @@ from modelyard.capture import sealing
 from modelyard.capture.asking import Refused, ask
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
 from modelyard.capture.sealing import seal_all
-from modelyard.domain.captured import Segment
+from modelyard.domain.captured import AnswerForm, Segment
 from modelyard.domain.columns import Columns, ColumnType, Declared
 from modelyard.domain.values import digest_of
-from modelyard.schemas import AnswerForm
 from modelyard_runtime.capture.records import Answered, Collected, Told, encode
 from modelyard_runtime.capture.segments import Segment as Open
 from modelyard_runtime.capture.segments import frame, segments_in
