@@ -60,6 +60,11 @@ AGENT = (
         "counter",
         "Minutes of figures that were dropped because the server could not be reached for long.",
     ),
+    Family(
+        "modelyard_agent_feedback_truths_total",
+        "counter",
+        "Truths that the gateway was told of answers of a service, by what became of them.",
+    ),
 )
 """What the agent tells of itself."""
 SERVER = (

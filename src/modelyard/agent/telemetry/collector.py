@@ -21,12 +21,16 @@ from pydantic import BaseModel, ValidationError
 from modelyard.agent.drivers.base import Identity, Replica
 from modelyard.agent.gateway.counters import Figures as Counts
 from modelyard.agent.gateway.counters import read_counters
+from modelyard.agent.gateway.feedback import FOLDER as FEEDBACK
+from modelyard.agent.gateway.files import CAPTURED
 from modelyard.agent.telemetry.ledger import Book, Ledger
-from modelyard.domain.figures import add, counted, highest, since
+from modelyard.domain.figures import add, counted, highest, label_text, since
 from modelyard.domain.service import DesiredState
 from modelyard.domain.telemetry import DeploymentFigures, HostFigures, Minute
 from modelyard.files import replace_file
 from modelyard.images import foreign_file
+from modelyard_runtime.capture.tallies import ENDING as TALLY
+from modelyard_runtime.capture.tallies import read_tally
 from modelyard_runtime.families import Figures
 from modelyard_runtime.processes import resident_bytes
 from modelyard_runtime.slots import LARGEST, read_slots
@@ -230,7 +234,22 @@ class Collector:
             "modelyard_agent_memory_bytes": {"": [float(resident_bytes(os.getpid()) or 0)]},
             "modelyard_agent_rollups_waiting": {"": [float(len(self._kept.waiting))]},
             "modelyard_agent_rollups_lost_total": {"": [float(self._kept.lost)]},
+            "modelyard_agent_feedback_truths_total": self._truths(),
         }
+
+    def _truths(self) -> dict[str, list[float]]:
+        """What became of the truths that the gateway was told, by service."""
+        found = {}
+        for service, name in {(one.service, one.service_name) for one in self._here.values()}:
+            folder = self._gateway.parent / CAPTURED / str(service) / FEEDBACK
+            tallies = [read_tally(path) for path in sorted(folder.glob(f"*{TALLY}"))]
+            counts = [tally for tally in tallies if tally is not None]
+            if counts:
+                stored = label_text(service=name, outcome="stored")
+                refused = label_text(service=name, outcome="refused")
+                found[stored] = [float(sum(tally.captured for tally in counts))]
+                found[refused] = [float(sum(tally.dropped for tally in counts))]
+        return found
 
     def _save(self) -> None:
         self._kept.book = self._ledger.book

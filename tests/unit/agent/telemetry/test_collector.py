@@ -15,6 +15,7 @@ from modelyard.agent.telemetry.collector import Collector, Source
 from modelyard.agent.telemetry.page import Page
 from modelyard.domain.figures import total
 from modelyard.domain.telemetry import DeploymentFigures
+from modelyard_runtime.capture.tallies import Tally
 from modelyard_runtime.http.server import Headers, Request, Response
 from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.slots import Slots
@@ -287,3 +288,19 @@ def test_other_pages_are_refused(host: Host) -> None:
     assert ask(host, "/services/digits/score").status == 404
     assert ask(host, "/services/../metrics").status == 404
     assert ask(host, "/metrics", "POST").status == 405
+
+
+def test_truths_are_counted_by_service(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    service = make_service(*host.deployments)
+    host.collector.follow(make_desired(service), [])
+    assert host.collector.look().agent["modelyard_agent_feedback_truths_total"] == {}
+    for writer, counts in (("gateway-0", (3, 0)), ("gateway-1", (4, 2))):
+        folder = tmp_path / "captured" / str(service.id) / "feedback"
+        folder.mkdir(parents=True, exist_ok=True)
+        Tally(folder / f"{writer}.tally").add(captured=counts[0], dropped=counts[1])
+    labels = f'service="{service.name}",outcome='
+    assert host.collector.look().agent["modelyard_agent_feedback_truths_total"] == {
+        f'{labels}"stored"': [7],
+        f'{labels}"refused"': [2],
+    }
