@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.gateway.kit import KEY, ROUTE, Serving, until
+from tests.integration.gateway.kit import KEY, ROUTE, Serving, Stage, until
+from tests.integration.gateway.process import GatewayProcess
 from tests.unit.runtime.recorded import in_another_process
 
 from modelyard.agent.gateway.config import CaptureRoute
@@ -162,3 +163,21 @@ async def test_a_service_whose_feedback_cannot_be_stored_says_so(tmp_path: Path)
     async with Serving(replace(ROUTE, capture=OFF), captured=tmp_path / "captured") as gateway:
         answer = await gateway.client().request(PATH, b'{"prediction_id": "a", "truth": 1}')
     assert (answer.status, answer.json()["code"]) == (503, "feedback_full")
+
+
+async def test_what_was_acknowledged_outlives_a_killed_gateway(stage: Stage) -> None:
+    acknowledged = []
+    with GatewayProcess(stage.folder) as gateway:
+        gateway.configure(replace(ROUTE, capture=OFF))
+        for turn in range(2):
+            client = gateway.client()
+            for number in range(20):
+                name = f"{turn}-{number}"
+                body = json.dumps({"prediction_id": name, "truth": number}).encode()
+                assert (await client.request(PATH, body)).status == 200
+                acknowledged.append(name)
+            client.close()
+            gateway.kill()
+            gateway.start()
+    found = stored(stage.folder / "captured")
+    assert sorted(prediction for prediction, *_ in found) == sorted(acknowledged)
