@@ -156,7 +156,7 @@ class CaptureShipper:
         current = self._desired.current
         if current is None or current is self._seen:
             return
-        known = {**self._known, **_deployments_of(current)}
+        known = {**self._known, **deployments_of(current)}
         if known != self._known:
             self._known = dict(list(known.items())[-_MOST_KNOWN:])
             replace_file(self._deployments, _KNOWN.dump_json(self._known))
@@ -317,7 +317,8 @@ def _is_closed(path: Path) -> bool:
     return True
 
 
-def _deployments_of(state: DesiredState) -> Mapping[str, KnownDeployment]:
+def deployments_of(state: DesiredState) -> Mapping[str, KnownDeployment]:
+    """What is to be said of the records of each deployment, by its id."""
     return {
         str(deployment.id): KnownDeployment(
             service=service.id,

@@ -600,6 +600,23 @@ def test_the_agent_gets_an_example_if_it_is_short(yard: Yard, sample: Any, sent:
     assert service.deployments[0].sample == sent
 
 
+def test_the_agent_gets_what_an_image_declares_of_its_rows(yard: Yard) -> None:
+    row = {"type": "object", "properties": {"age": {"type": "integer"}}}
+    schemas = {"ServiceInput": {"type": "array", "items": row}}
+    report = CheckReport(
+        workers=2,
+        cold_start=1.0,
+        memory=1,
+        openapi={"components": {"schemas": schemas}},
+        checked_at=datetime.now(UTC),
+    )
+    with yard.database.write() as tx:
+        image = finish_image(tx, add_running_image(tx, "iris"), report=report)
+    yard.services.deploy(OWNER, request(image))
+    (service,) = yard.agents.desired(AGENT, "local").services
+    assert service.deployments[0].columns.inputs.named == {"age": "BIGINT"}
+
+
 def test_the_agent_gets_hashes_and_no_keys(yard: Yard) -> None:
     yard.services.deploy(OWNER, request(yard.image()))
     keys = yard.keys.of(OWNER, "iris")

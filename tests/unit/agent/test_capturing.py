@@ -7,11 +7,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from tests.unit.agent.making import make_deployment, make_service
 
-from modelyard.agent.capturing import CaptureShipper, RecordFolder
+from modelyard.agent.capturing import CaptureShipper, RecordFolder, deployments_of
 from modelyard.agent.desired import DesiredStore
 from modelyard.capture.jobs import KnownDeployment
 from modelyard.domain.captured import Segment
+from modelyard.domain.columns import Columns, ColumnType, Declared
+from modelyard.domain.service import DesiredCapture, DesiredState, WhenFull
 from modelyard.domain.values import digest_of
 from modelyard.errors import Conflict, Unavailable
 from modelyard.schemas import CaptureReceipt, CaptureReport
@@ -228,3 +231,16 @@ def test_feedback_at_the_gateway_is_sealed_and_its_truths_are_no_requests(host: 
     assert [name.partition("-")[2] for name in host.outbox if name.endswith("parquet")] == [
         f"gateway-0-feedback-{SERVICE.hex[:12]}-0.parquet"
     ]
+
+
+def test_the_sealer_is_told_what_an_image_declares() -> None:
+    kinds = dict.fromkeys(("age", "id", "mail"), ColumnType.BIGINT)
+    deployment = make_deployment(columns=Columns(inputs=Declared(named=kinds)))
+    capture = DesiredCapture(
+        percent=100, space=1, when_full=WhenFull.DROP_NEW, hashed=("id",), encrypted=("mail",)
+    )
+    service = make_service(deployment, capture=capture)
+    (known,) = deployments_of(
+        DesiredState(agent="a", fence=1, generation=1, services=(service,))
+    ).values()
+    assert known.columns.inputs.named == {"age": "BIGINT", "id": "VARCHAR", "mail": "VARCHAR"}
