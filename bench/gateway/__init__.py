@@ -11,41 +11,31 @@ Environment variables, all optional:
 * `BENCH_UPDATES=20`: how many updates, and how many restarts.
 
 All parts take about a quarter of an hour, none more than three minutes. Each part's result is kept
-in `gateway.json` in the bench's cache folder, from which `python -m bench.gateway.report` makes the
-tables of `docs/reference/benchmarks.md`.
+in `gateway.json` in the bench's cache folder, from which `python -m bench._report gateway
+docs/reference/benchmarks.md` makes the tables there.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
-from bench.gateway.results import keep
+from bench._results import run_parts
 
-PARTS = (
-    "cost",
-    "throughput",
-    "slow_replica",
-    "slow_clients",
-    "credentials",
-    "tls",
-    "updates",
-    "kills",
-    "scale",
-)
+PARTS = {
+    "cost": "CPU of a request",
+    "throughput": "Throughput",
+    "slow_replica": "A slow replica",
+    "slow_clients": "Slow clients",
+    "credentials": "Keys and certificates",
+    "tls": "TLS",
+    "updates": "Updates and restarts",
+    "kills": "Kills",
+    "scale": "Scaling",
+}
+"""Modules of this folder, and the titles of their tables."""
 
 
 def run() -> Iterator[dict[str, Any]]:
     """The figures."""
-    asked = os.environ.get("BENCH_PARTS", ",".join(PARTS)).split(",")
-    if unknown := set(asked) - set(PARTS):
-        sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    for name in asked:
-        figures = []
-        for figure in import_module(f"bench.gateway.{name}").run():
-            figures.append(figure)
-            yield figure
-        keep(name, figures)
+    yield from run_parts("gateway", tuple(PARTS))

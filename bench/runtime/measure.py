@@ -60,6 +60,11 @@ class Outcome:
         """Of a field of the rounds."""
         return statistics.median(getattr(one, name) for one in self.rounds)
 
+    def over(self, other: Outcome, name: str) -> float:
+        """The median over rounds of a field, over another's in the same round."""
+        pairs = zip(self.rounds, other.rounds, strict=True)
+        return statistics.median(getattr(a, name) / getattr(b, name) for a, b in pairs)
+
     @property
     def errors(self) -> int:
         """Of all rounds."""
@@ -106,12 +111,12 @@ def measure(
     with ExitStack() as stack:
         running = list(_start(stack, beside, workload, absent))
         for connections in workload.connections:
-            outcomes += _race(running, workload, connections)
+            outcomes += race(running, workload, connections)
     for peer in peers:
         with ExitStack() as stack:
             running = list(_start(stack, (peer, ours), workload, absent))
             for connections in workload.connections if len(running) == 2 else ():
-                theirs, mine = _race(running, workload, connections)
+                theirs, mine = race(running, workload, connections)
                 theirs.beside = mine.rounds
                 outcomes.append(theirs)
     return outcomes, absent
@@ -130,7 +135,8 @@ def _start(
             say(f"{workload.name} {server.name}: {error}")
 
 
-def _race(running: list[Running], workload: Workload, connections: int) -> list[Outcome]:
+def race(running: list[Running], workload: Workload, connections: int) -> list[Outcome]:
+    """Time servers that run, in turns."""
     outcomes = [
         Outcome(one.server.name, one.server.kind, workload.name, connections, one.cold_start, 0.0)
         for one in running

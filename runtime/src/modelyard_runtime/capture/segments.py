@@ -27,9 +27,14 @@ _written: set[tuple[int, Path]] = set()
 """Segments that a process writes: its own lock would let it in, and be gone with the descriptor."""
 
 
+def head_of(payload: bytes) -> bytes:
+    """What stands before a record in a segment."""
+    return _pack(len(payload), _crc(payload))
+
+
 def frame(payload: bytes) -> bytes:
     """A record as it stands in a segment."""
-    return _pack(len(payload), _crc(payload)) + payload
+    return head_of(payload) + payload
 
 
 class Segment:

@@ -6,10 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from modelyard_runtime.capture.collecting import sink
 from modelyard_runtime.capture.records import LARGEST_BODY, Answered, encode
-from modelyard_runtime.capture.segments import frame
+from modelyard_runtime.capture.segments import head_of
 from modelyard_runtime.capture.spool import REFUSE, Bounds, Spool
 from modelyard_runtime.capture.wanted import SEEN_TO, Wanted, parse
 from modelyard_runtime.http.encoding import encode_fields
@@ -53,27 +54,30 @@ class Recorder:
         self, calls: Sequence[Call], responses: Sequence[Response], took: Sequence[float]
     ) -> None:
         """As `record`, for several calls, with one write for all."""
-        recorded = []
-        frames = []
-        bounds = None
+        if not self._can_record():
+            return
+        wanted = value = None
+        parts: list[bytes] = []
         now = time.time_ns() // 1000
         for call, response, seconds in zip(calls, responses, took, strict=True):
-            wanted = self._wanted(call)
+            told = call.memo.identity.capture
+            if told is not value:  # the same for many
+                value = told
+                wanted = None if told is None else parse(told)
             if wanted is None or wanted.is_collected_only:
                 continue
-            bounds = wanted.bounds
-            frames.append(
-                frame(encode(_answered(call, response, seconds, now, wanted).under(wanted.rules)))
-            )
-            recorded.append((call, response))
+            record = _answered(call, response, seconds, now, wanted)
+            payload = encode(record if wanted.rules is None else record.under(wanted.rules))
+            parts += head_of(payload), payload
             if response.encoded:
                 response.encoded += _SEEN_TO
             else:
                 response.headers.append(SEEN_TO)
-        if bounds is not None and self._spool is not None:
+            bounds = wanted.bounds
+        if parts and self._spool is not None:
             self._spool.bounds = bounds
-            if not self._spool.add_encoded(b"".join(frames), len(frames)):
-                _refuse(recorded, bounds)
+            if not self._spool.add_encoded(b"".join(parts), len(parts) // 2):
+                _refuse(calls, responses, bounds)
 
     def tick(self) -> None:
         """Close what is due; to be called twice a second or so."""
@@ -87,10 +91,6 @@ class Recorder:
         if self._spool is not None:
             self._spool.close()
 
-    def _wanted(self, call: Call) -> Wanted | None:
-        value = call.memo.identity.capture
-        return parse(value) if value is not None and self._can_record() else None
-
     def _can_record(self) -> bool:
         """Whether there is a spool; without one the gateway records."""
         if self._spool is None and not self._is_broken:
@@ -102,12 +102,13 @@ class Recorder:
         return self._spool is not None
 
 
-def _refuse(calls: Sequence[tuple[Call, Response]], bounds: Bounds) -> None:
+def _refuse(calls: Sequence[Call], responses: Sequence[Response], bounds: Bounds) -> None:
     """Where nothing may go unrecorded, put a refusal in the place of each whole answer."""
     if bounds.when_full != REFUSE:
         return
-    for call, response in calls:
-        if call.parts is None:
+    for call, response in zip(calls, responses, strict=True):
+        wanted = parse(call.memo.identity.capture or b"")
+        if call.parts is None and wanted is not None and not wanted.is_collected_only:
             refusal = call.refuse(503, _NO_ROOM, SEEN_TO)
             response.status, response.body = refusal.status, refusal.body
             response.headers, response.encoded = refusal.headers, refusal.encoded
@@ -115,13 +116,14 @@ def _refuse(calls: Sequence[tuple[Call, Response]], bounds: Bounds) -> None:
 
 def _answered(call: Call, response: Response, seconds: float, now: int, wanted: Wanted) -> Answered:
     request, identity = call.request, call.memo.identity
-    request_id = identity.request_id
+    name = identity.request_id[:_LONGEST].decode("latin-1")
+    prediction = identity.prediction
     output = response.body if type(response.body) is bytes else None
     body, size = _body(request)
     return Answered(
         now,
-        identity.prediction_id.decode("latin-1"),
-        request_id[:_LONGEST].decode("latin-1"),
+        name if prediction is None else prediction.decode("latin-1"),
+        name,
         wanted.key,
         "",
         "",
@@ -141,11 +143,10 @@ def _answered(call: Call, response: Response, seconds: float, now: int, wanted: 
 
 
 def _body(request: Request) -> tuple[bytes | None, int]:
-    if type(request) is Request:
-        body = request.body
-        return body if len(body) <= LARGEST_BODY else None, len(body)
-    size = len(request.view)
-    return request.body if size <= LARGEST_BODY else None, size
+    # A view is encoded as it is, without a copy.
+    body = request.body if type(request) is Request else cast(bytes, request.view)
+    size = len(body)
+    return body if size <= LARGEST_BODY else None, size
 
 
 def _type_of(fields: Sequence[tuple[bytes, bytes]]) -> str:

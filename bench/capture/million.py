@@ -1,8 +1,4 @@
-"""What it costs a worker to record requests, and how long a million records take to ask and export.
-
-The cost is of a request's way through a worker without sockets and kernel, so that its share is
-larger than in a replica.
-"""
+"""How long a million records take to write, to seal, to ask and to export."""
 
 from __future__ import annotations
 
@@ -17,8 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from bench.runtime.workloads import WORKLOADS, make_models
-from bench.runtime_path import seconds
+from bench._race import figure
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
 from modelyard.domain.captured import AnswerForm
 from modelyard.domain.values import Value
@@ -28,7 +23,6 @@ from modelyard_runtime.capture.segments import segments_in
 
 RECORDS = 1_000_000
 ROUNDS = 3
-WORKLOAD, AT_ONCE, GOAL = "W2", 32, "<= 1.35"
 SERVICE = UUID(int=1)
 BODY = b'{"data": [[5.1, 3.5, 1.4, 0.2]]}'
 QUERY = (
@@ -39,23 +33,8 @@ QUERY = (
 
 def run() -> Iterator[dict[str, Any]]:
     """The figures."""
-    yield from _cost()
     with tempfile.TemporaryDirectory(prefix="my-") as name:
         yield from _million(Path(name))
-
-
-def _cost() -> Iterator[dict[str, Any]]:
-    make_models()
-    workload = next(workload for workload in WORKLOADS if workload.name == WORKLOAD)
-    pairs = [
-        (seconds("ours", workload, AT_ONCE), seconds("captured", workload, AT_ONCE))
-        for _ in range(ROUNDS)
-    ]
-    off, on = (min(column) for column in zip(*pairs, strict=True))
-    name = f"{WORKLOAD}, {AT_ONCE} requests at once"
-    yield _figure(f"{name}: capture off", off * 1e6, "us")
-    yield _figure(f"{name}: all captured", on * 1e6, "us")
-    yield _figure(f"{name}: captured over off", on / off, "ratio", GOAL)
 
 
 def _million(folder: Path) -> Iterator[dict[str, Any]]:
@@ -65,11 +44,11 @@ def _million(folder: Path) -> Iterator[dict[str, Any]]:
         written.add(_record(number))
     took = time.perf_counter() - began
     written.close()
-    yield _figure("a record into its segment", took / RECORDS * 1e6, "us")
+    yield figure("a record into its segment", took / RECORDS * 1e6, "us")
     (folder / "outbox").mkdir()
     began = time.perf_counter()
     _program("modelyard.capture.sealing", _job(folder))
-    yield _figure("a million records sealed", time.perf_counter() - began, "s")
+    yield figure("a million records sealed", time.perf_counter() - began, "s")
     files = tuple((folder / "outbox").glob("*.parquet"))
     answer = folder / "answer"
     for name, sql, form, goal in (
@@ -78,8 +57,8 @@ def _million(folder: Path) -> Iterator[dict[str, Any]]:
     ):
         question = Question(sql=sql, files=files, form=form, answer=answer)
         times = [_time(question) for _ in range(ROUNDS)]
-        yield _figure(name, statistics.median(wall for wall, _ in times), "s", goal)
-        yield _figure(f"{name}, processor", min(cpu for _, cpu in times), "s")
+        yield figure(name, statistics.median(wall for wall, _ in times), "s", goal)
+        yield figure(f"{name}, processor", min(cpu for _, cpu in times), "s")
 
 
 def _record(number: int) -> Answered:
@@ -135,7 +114,3 @@ def _used() -> float:
 def _program(module: str, told: Value) -> None:
     command = [sys.executable, "-P", "-m", module]
     subprocess.run(command, input=told.model_dump_json().encode(), check=True)
-
-
-def _figure(name: str, value: float, unit: str, goal: str = "") -> dict[str, Any]:
-    return {"figure": name, "value": value, "unit": unit, "goal": goal}
