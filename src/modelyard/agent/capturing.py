@@ -31,7 +31,7 @@ from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.columns import Columns
 from modelyard.domain.service import DesiredService, DesiredState
-from modelyard.errors import Conflict, Unavailable
+from modelyard.errors import Conflict, PermissionDenied, Unavailable
 from modelyard.files import replace_file
 from modelyard.schemas import CaptureReceipt, CaptureReport
 from modelyard_runtime.capture import tallies
@@ -211,7 +211,11 @@ class CaptureShipper:
     def _send_all(self) -> None:
         for manifest in sorted(self._outgoing(), key=self._is_not_pending):
             segment = Segment.model_validate_json(manifest.read_bytes())
-            self._send(segment)
+            try:
+                self._send(segment)
+            except PermissionDenied as error:  # it must not hold up all others
+                log.error("captured records stay here: %s", error)
+                continue
             manifest.unlink()  # first: it stands for both
             (self._outbox / f"{segment.name}.parquet").unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,11 +18,18 @@ import orjson
 
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Forgetting, Joined, Joining, Question, Rewritten
-from modelyard.domain.captured import JOINED, LARGE, Account, Forgotten, Segment, joinable
+from modelyard.domain.captured import JOINED, LARGE, Account, Forgotten, Segment, Tally, joinable
 from modelyard.domain.principal import Principal
-from modelyard.errors import Conflict, InvalidRequest, ModelyardError, NotFound, Unavailable
+from modelyard.errors import (
+    Conflict,
+    InvalidRequest,
+    ModelyardError,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
-from modelyard.store import Database
+from modelyard.store import Database, Transaction
 
 _logger = logging.getLogger("modelyard.captures")
 _STRAY = timedelta(hours=1)
@@ -86,8 +93,10 @@ class Captures:
             IntegrityError: It is not what the segment says.
             Conflict: The epoch is older than one that was seen, or another number was expected
                 and the segment is not here.
+            PermissionDenied: The service is another agent's.
         """
         with self._database.write() as tx:
+            _refuse_others(tx, principal.workspace, agent, [segment])
             expected = tx.captured.expected(agent, epoch)
             is_new = not tx.captured.has(principal.workspace, segment.name)
             if sequence != expected:
@@ -101,8 +110,13 @@ class Captures:
             return CaptureReceipt(next=tx.captured.expected(agent, epoch))
 
     def report(self, principal: Principal, agent: str, report: CaptureReport) -> None:
-        """Keep what an agent's writers have counted, and how much is still on its way."""
+        """Keep what an agent's writers have counted, and how much is still on its way.
+
+        Raises:
+            PermissionDenied: One of the services is another agent's.
+        """
         with self._database.write() as tx:
+            _refuse_others(tx, principal.workspace, agent, report.tallies)
             tx.captured.count(principal.workspace, report.tallies)
             tx.captured.tell_waiting(agent, report.epoch, report.waiting)
 
@@ -374,6 +388,21 @@ class Captures:
             or "`modelyard service update NAME --capture 100%` switches it on; records come in "
             "some seconds after their requests",
         )
+
+
+def _refuse_others(
+    tx: Transaction, workspace: str, agent: str, told: Iterable[Segment | Tally]
+) -> None:
+    """An agent is believed about its services, and about those that are gone."""
+    living, own = tx.services.names(workspace), tx.services.of_agent(agent)
+    for one in told:
+        holder = living.get(one.service_name, one.service)
+        is_other = one.service in living.values() and own.get(one.service) != one.service_name
+        if is_other or (one.service_name in living and holder not in own):
+            raise PermissionDenied(
+                f"agent `{agent}` sent records of service `{one.service_name}`, which is not its",
+                hint="records come from the host that the service runs on",
+            )
 
 
 def _run(question: Question) -> None:

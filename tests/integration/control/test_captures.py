@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.factories import AGENT, WORKSPACE
+from tests.factories import AGENT, WORKSPACE, add_service
 from tests.unit.capture.test_sealing import NOON, answered, seal, write
 
 from modelyard.capture.encrypting import Encryption, public_key
@@ -115,6 +115,27 @@ def test_what_is_not_what_it_says_is_refused(
         captures.ask(agent, AskCaptured(sql="SELECT 1", service="digits")),
     ):
         pass
+
+
+def test_an_agent_is_believed_about_its_own_services(
+    captures: Captures, agent: Principal, tmp_path: Path
+) -> None:
+    first, *_ = segments(tmp_path / "host")
+    counted = {"answered": 1, "captured": 1, "sampled_out": 0, "dropped": 0}
+    with captures._database.write() as tx:
+        tx.agents.ensure(WORKSPACE, "other")
+        living = add_service(tx)
+    for service, name in ((living.id, "digits"), (first.service, "digits"), (living.id, "faces")):
+        segment = first.model_copy(update={"service": service, "service_name": name})
+        tally = Tally(id="0" * 16, service=service, service_name=name, **counted)
+        with captures.receive() as arrival, pytest.raises(PermissionDenied, match=name):
+            captures.add(agent, "other", 1, 0, segment, arrival)
+        with pytest.raises(PermissionDenied, match=name):
+            captures.report(agent, "other", CaptureReport(epoch=1, tallies=(tally,)))
+    assert captures.segments(agent) == ()
+    own = Tally(id="0" * 16, service=living.id, service_name="digits", **counted)
+    captures.report(agent, AGENT, CaptureReport(epoch=1, tallies=(own,)))
+    assert captures.account(agent, "digits").answered == 1
 
 
 def test_a_file_that_is_gone_is_not_blamed_on_the_sql(

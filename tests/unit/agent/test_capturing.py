@@ -16,7 +16,7 @@ from modelyard.domain.captured import Segment
 from modelyard.domain.columns import Columns, ColumnType, Declared
 from modelyard.domain.service import DesiredCapture, DesiredState, WhenFull
 from modelyard.domain.values import digest_of
-from modelyard.errors import Conflict, Unavailable
+from modelyard.errors import Conflict, PermissionDenied, Unavailable
 from modelyard.schemas import CaptureReceipt, CaptureReport
 from modelyard_runtime.capture.records import Told, encode
 from modelyard_runtime.capture.segments import Segment as Open
@@ -37,12 +37,15 @@ class Server:
         self.reports: list[CaptureReport] = []
         self.loses_answers = False
         self.is_away = False
+        self.refused: set[str] = set()
 
     def send_captured(
         self, epoch: int, sequence: int, segment: Segment, path: Path
     ) -> CaptureReceipt:
         if self.is_away:
             raise Unavailable("it is away")
+        if segment.name in self.refused:
+            raise PermissionDenied("of another agent")
         assert path.read_bytes() == segment.name.encode()
         expected = self.numbers.get(epoch, 0)
         if sequence != expected and segment.name not in self.stored:
@@ -158,6 +161,17 @@ def test_nothing_is_deleted_while_the_server_is_away(host: Host) -> None:
     with pytest.raises(Unavailable):
         host.pump()
     assert host.outbox == ["00001-a.json", "00001-a.parquet"]
+
+
+def test_what_the_server_refuses_stays_and_holds_up_nothing(host: Host) -> None:
+    host.sealed("00001-a")
+    host.sealed("00002-b")
+    host.server.refused = {"00001-a"}
+    host.pump()
+    assert host.server.stored == ["00002-b"]
+    host.server.refused.clear()
+    host.pump()
+    assert host.server.stored == ["00002-b", "00001-a"]
 
 
 def test_what_is_counted_and_what_waits_is_told(host: Host) -> None:
