@@ -31,8 +31,9 @@ from bench.runtime.measure import say
 from bench.runtime.processes import Family
 
 _PROGRAMS = Path(__file__).parent / "programs"
-_SETTLE = 15.0
-"""Seconds that they have for what they write later."""
+_SETTLE, _QUIET = 120.0, 10.0
+"""Seconds that they have for what they write later, and without news after which it is all there.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ def _figures(peer: Peer) -> Iterator[dict[str, Any]]:
             posting = Posting(uri, {}, peer.body, RATE)
             with posting.going_on():
                 killed = _kill_until(posting, family, folder / "records")
-            time.sleep(_SETTLE)
-        recorded = peer.read(folder / "records")
+            recorded = _settled(lambda: peer.read(folder / "records"))
     missing = [number for number in posting.acknowledged if number not in recorded]
     doubled = sum(recorded.values()) - len(recorded)
     yield figure(f"{peer.records}: kills of workers", killed, "kills")
@@ -97,6 +97,16 @@ def _figures(peer: Peer) -> Iterator[dict[str, Any]]:
     yield figure(f"{peer.records}: requests without an answer", posting.failed, "requests")
     yield figure(f"{peer.records}: acknowledged, missing", len(missing), "records")
     yield figure(f"{peer.records}: recorded twice", doubled, "records")
+
+
+def _settled(read: Callable[[], Counter[int]]) -> Counter[int]:
+    """What is recorded once nothing more comes."""
+    recorded, since, give_up = read(), time.monotonic(), time.monotonic() + _SETTLE
+    while time.monotonic() < min(since + _QUIET, give_up):
+        time.sleep(0.5)
+        if (now := read()) != recorded:
+            recorded, since = now, time.monotonic()
+    return recorded
 
 
 def _kill_until(posting: Posting, family: Family, records: Path) -> int:

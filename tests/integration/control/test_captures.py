@@ -18,7 +18,14 @@ from modelyard.control.captures import Captures
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.values import digest_of
-from modelyard.errors import Conflict, IntegrityError, InvalidRequest, NotFound, Unavailable
+from modelyard.errors import (
+    Conflict,
+    IntegrityError,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
 from modelyard.store import Database
 from modelyard.store.captured import Captured

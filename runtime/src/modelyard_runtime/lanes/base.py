@@ -145,13 +145,11 @@ class WatchedLane(Lane):
     def _record_together(
         self, recorder: Recorder, calls: list[Call], responses: list[Response], now: float
     ) -> None:
-        pairs = zip(calls, responses, strict=True)
-        sent = [(call, response) for call, response in pairs if not call.settled]
-        recorder.record_all(
-            [call for call, _ in sent],
-            [response for _, response in sent],
-            [now - call.arrived for call, _ in sent],
-        )
+        if any([call.settled for call in calls]):
+            pairs = zip(calls, responses, strict=True)
+            responses = [response for call, response in pairs if not call.settled]
+            calls = [call for call in calls if not call.settled]
+        recorder.record_all(calls, responses, [now - call.arrived for call in calls])
 
     def _settle_each(self, group: Group) -> None:
         metrics = self._metrics
