@@ -39,6 +39,7 @@ from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
 from modelyard.control.changes import Changes
 from modelyard.control.images import Images
+from modelyard.control.judging import judges
 from modelyard.control.keys import Keys
 from modelyard.control.models import Models
 from modelyard.control.moving import Moving
@@ -206,7 +207,7 @@ def compose(settings: Settings) -> Parts:
             partial(captures.join, WORKSPACE),
         ),
         outbox=outbox,
-        watching=Watching(database, outbox.wake),
+        watching=Watching(database, outbox.wake, judges(platform.qualities)),
     )
 
 

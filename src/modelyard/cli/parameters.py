@@ -302,7 +302,8 @@ Alerts = Annotated[
     typer.Option(
         "--alert",
         help="When to tell somebody: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, "
-        "`capture_drops>0`; repeat. Replaces all from before; empty: none.",
+        "`capture_drops>0`, `accuracy<0.9`; repeat. Replaces all from before; empty: "
+        "none.",
         metavar="RULE",
     ),
 ]

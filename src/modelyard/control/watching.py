@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from modelyard.control.judging import Judge
 from modelyard.domain.alert import (
     Alert,
     AlertState,
-    Finding,
-    Mark,
     Notice,
-    Rule,
-    Signal,
     compose_message,
     end,
+    step,
+    untold,
+)
+from modelyard.domain.alert_findings import (
+    Finding,
+    Mark,
     find_drops,
     find_errors,
     find_silence,
     find_slow,
     mark,
-    parse_rule,
-    step,
-    untold,
 )
+from modelyard.domain.alert_rules import Rule, Signal, parse_rule
 from modelyard.domain.figures import add
 from modelyard.domain.service import Service, ServiceState
 from modelyard.errors import ModelyardError
 from modelyard.store import Database, Transaction
 from modelyard.store.alerts import Standing
-from modelyard_runtime.families import Figures
 
 PERIOD = 10.0
 """Seconds between two looks."""
@@ -41,6 +40,10 @@ MOST_AN_HOUR = 30
 """Messages that something fires that a channel gets in an hour; the others wait their turn."""
 SETTLING = timedelta(minutes=3)
 """After a start the server hears from agents first what has happened meanwhile."""
+JUDGED_EVERY = timedelta(minutes=10)
+"""Least time between two looks at what has to be worked out."""
+_PATIENCE = 5.0
+"""Seconds that the end of the server waits for a look."""
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _KEEP_MESSAGES = timedelta(days=7)
@@ -51,21 +54,13 @@ Key = tuple[str, str, str]
 """Workspace, service, rule."""
 
 
-class _Seen(NamedTuple):
-    """What a look is based on."""
-
-    minutes: list[tuple[datetime, Figures]]
-    dropped: int | None
-    """Records of the service that were ever dropped; None: nothing was ever captured."""
-    heard: datetime | None
-
-
 class Watching:
     """One thread that looks at every service with alerts.
 
     Args:
         database: What was counted, and how alerts stand.
         posted: Called when there is something to send.
+        judges: Who works out what is not counted; one rule at each look, for it may take a while.
         clock: The time.
     """
 
@@ -73,10 +68,12 @@ class Watching:
         self,
         database: Database,
         posted: Callable[[], None],
+        judges: Mapping[Signal, Judge],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._posted = posted
+        self._judges = judges
         self._clock = clock
         self._began = clock()
         self._stopping = threading.Event()
@@ -88,9 +85,10 @@ class Watching:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the look that is under way."""
+        """End after the look that is under way, if that is soon."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD):
@@ -104,18 +102,46 @@ class Watching:
     def look(self) -> None:
         """Look at all services once."""
         now = self._clock()
+        judged: dict[Key, Service] = {}
+        found: dict[Key, tuple[Finding, tuple[Mark, ...]]] = {}
         with self._database.read() as tx:
             standing = tx.alerts.standing()
-            services = [s for s in tx.services.all() if s.status.state is not ServiceState.DELETING]
             hosts = _hosts(tx)
-            found: dict[Key, tuple[Finding, tuple[Mark, ...]]] = {}
-            for service in services:
+            for service in tx.services.all():
+                if service.status.state is ServiceState.DELETING:
+                    continue
                 for text in service.settings.alerts:
-                    key = service.workspace, service.name, text
+                    key, rule = (service.workspace, service.name, text), parse_rule(text)
+                    if rule.signal in self._judges:
+                        judged[key] = service
+                        continue
                     marks = standing[key].marks if key in standing else ()
-                    rule = parse_rule(text)
                     found[key] = self._find(tx, service, rule, marks, hosts.get(service.id), now)
-        if not found and not standing:
+        gone = standing.keys() - found.keys() - judged.keys()
+        self._apply(standing, found, gone, now)
+        next_one = _most_overdue(judged, standing, now)
+        if next_one is not None and not self._stopping.is_set():
+            finding = self._judge(judged[next_one], parse_rule(next_one[2]), now)
+            self._apply(standing, {next_one: (finding, ())}, set(), now)
+
+    def _judge(self, service: Service, rule: Rule, now: datetime) -> Finding:
+        try:
+            return self._judges[rule.signal].find(service, rule, now)
+        except ModelyardError as error:
+            return Finding(None, error.message)
+        except Exception:
+            _logger.exception("%s of %s", rule.signal, service.name)
+            return Finding(None, "it cannot be worked out; the server's log has the reason")
+
+    def _apply(
+        self,
+        standing: Mapping[Key, Standing],
+        found: Mapping[Key, tuple[Finding, tuple[Mark, ...]]],
+        gone: Set[Key],
+        now: datetime,
+    ) -> None:
+        """Keep how alerts stand now, and post what is news, in one transaction."""
+        if not found and not gone:
             return
         known = {key: one.alert for key, one in standing.items()}
         with self._database.write() as tx:
@@ -126,7 +152,7 @@ class Watching:
                 if notice is not None and not self._post(tx, key[0], after, notice):
                     after = untold(before, after)
                 tx.alerts.keep(key[0], Standing(after, marks))
-            for key in standing.keys() - found.keys():
+            for key in gone:
                 self._leave(tx, key, known[key], now)
             tx.alerts.expire(now - _KEEP_MESSAGES)
         self._posted()
@@ -183,6 +209,18 @@ class Watching:
             if notice is not None:
                 self._post(tx, key[0], ended, notice)
         tx.alerts.drop(*key)
+
+
+def _most_overdue(
+    judged: Mapping[Key, Service], standing: Mapping[Key, Standing], now: datetime
+) -> Key | None:
+    """The rule that was not worked out for longest; None: none of them is due."""
+    checked = {
+        key: standing[key].alert.checked_at if key in standing else now - JUDGED_EVERY
+        for key in judged
+    }
+    due = [key for key, at in checked.items() if now - at >= JUDGED_EVERY]
+    return min(due, key=lambda key: checked[key], default=None)
 
 
 def _was_told(alert: Alert | None) -> bool:

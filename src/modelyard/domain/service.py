@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from modelyard.domain.alert import AlertRule
+from modelyard.domain.alert_rules import AlertRule
 from modelyard.domain.cause import Cause
 from modelyard.domain.clients import ClientName
 from modelyard.domain.columns import Columns
@@ -167,7 +167,8 @@ class ServiceSettings(ReplicaSettings):
     The gateway then records the requests."""
     alerts: tuple[AlertRule, ...] = Field((), max_length=20)
     """When somebody is to be told: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`,
-    `capture_drops>0`. Each looks at five minutes unless it says otherwise."""
+    `capture_drops>0`, `accuracy<0.9`. Each looks at five minutes, or at a day, unless it
+    says otherwise."""
     judged: bool = True
     """After an update what is new is compared with what served before, for a minute and more, and
     taken back when it fails more, is slower by far, or answers in another shape. False: what gets

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select
 
-from modelyard.domain.alert import Alert, AlertMessage, Mark, Notice
+from modelyard.domain.alert import Alert, AlertMessage, Notice
+from modelyard.domain.alert_findings import Mark
 from modelyard.domain.channel import Channel, ChannelKind
 from modelyard.errors import Conflict, NotFound
 from modelyard.store.repository import Repository

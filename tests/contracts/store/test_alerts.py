@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 from tests.factories import WORKSPACE
 
-from modelyard.domain.alert import Alert, AlertMessage, AlertState, Mark, Notice
+from modelyard.domain.alert import Alert, AlertMessage, AlertState, Notice
+from modelyard.domain.alert_findings import Mark
 from modelyard.domain.channel import ChannelKind
 from modelyard.errors import Conflict, NotFound
 from modelyard.store import Transaction

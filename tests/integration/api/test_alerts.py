@@ -17,9 +17,11 @@ from tests.receivers import Hooks, hooks
 
 from modelyard.app import Parts, compose
 from modelyard.control.watching import MOST_AN_HOUR
+from modelyard.domain.alert_findings import Finding
+from modelyard.domain.alert_rules import Rule
 from modelyard.domain.captured import Tally
 from modelyard.domain.service import ObservedState, Service, ServiceSettings
-from modelyard.errors import InvalidRequest
+from modelyard.errors import InvalidRequest, NotFound
 from modelyard.settings import Settings
 
 RULES = ("error_rate>5%", "p99>500ms", "silence>10m", "capture_drops>0")
@@ -200,6 +202,65 @@ def test_a_flood_is_held_back(
     parts.outbox.deliver()
     assert {json.loads(posted.body)["service"] for posted in receiver.got} == set(names)
     assert len(receiver.got) == 2 * MOST_AN_HOUR
+
+
+class Slow:
+    """A judge that says what it is told to."""
+
+    def __init__(self) -> None:
+        self.finding: Finding | Exception = Finding(True, "it is far off", 3.0)
+        self.asked: list[tuple[str, str]] = []
+
+    def find(self, service: Service, rule: Rule, now: datetime) -> Finding:
+        self.asked.append((service.name, str(rule)))
+        if isinstance(self.finding, Exception):
+            raise self.finding
+        return self.finding
+
+
+def test_what_has_to_be_worked_out_is_so_one_by_one(
+    parts: Parts,
+    owner: TestClient,
+    receiver: Hooks,
+    clock: list[datetime],
+    look: Callable[[], dict[str, Any]],
+) -> None:
+    judge = Slow()
+    parts.watching._judges = dict.fromkeys(parts.watching._judges, judge)
+    with parts.database.write() as tx:
+        add_service(tx, settings=ServiceSettings(alerts=("mae>2", "accuracy<0.9", "p99>1s")))
+    owner.post(CHANNELS, json={"name": "ops", "webhook": receiver.url})
+    assert {rule: one["state"] for rule, one in look().items()} == {
+        "mae>2": "firing",
+        "p99>1s": "no data",
+    }
+    judge.finding = ValueError("no")
+    for _ in range(3):
+        clock[0] += timedelta(minutes=1)
+        found = look()
+    assert judge.asked == [("digits", "mae>2"), ("digits", "accuracy<0.9")]
+    assert found["accuracy<0.9"]["sentence"].startswith("it cannot be worked out")
+    judge.finding = NotFound("there are no captured rows")
+    clock[0] += timedelta(minutes=10)
+    look()
+    found = look()
+    assert found["accuracy<0.9"]["sentence"] == "there are no captured rows"
+    assert found["mae>2"]["state"] == "firing"
+    parts.outbox.deliver()
+    [posted] = receiver.got
+    assert json.loads(posted.body)["text"] == "digits: it is far off (mae>2)"
+
+
+def test_of_a_service_that_captures_nothing(
+    parts: Parts, clock: list[datetime], look: Callable[[], dict[str, Any]]
+) -> None:
+    with parts.database.write() as tx:
+        add_service(tx, settings=ServiceSettings(alerts=("mae>2", "accuracy<0.9")))
+    look()
+    found = look()
+    assert [found[rule]["state"] for rule in ("mae>2", "accuracy<0.9")] == ["no data"] * 2
+    assert "captured" in found["mae>2"]["sentence"]
+    assert "captured" in found["accuracy<0.9"]["sentence"]
 
 
 class TestChannels:

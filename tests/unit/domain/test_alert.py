@@ -16,21 +16,24 @@ from modelyard.domain.alert import (
     REMIND,
     Alert,
     AlertState,
-    Finding,
-    Mark,
     Notice,
     compose_message,
     end,
-    find_drops,
-    find_errors,
-    find_silence,
-    find_slow,
-    in_words,
-    mark,
-    parse_rule,
     step,
     untold,
 )
+from modelyard.domain.alert_findings import (
+    Finding,
+    Mark,
+    find_drops,
+    find_errors,
+    find_quality,
+    find_silence,
+    find_slow,
+    mark,
+)
+from modelyard.domain.alert_rules import in_words, parse_rule
+from modelyard.domain.quality import Quality
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
 from modelyard.errors import InvalidRequest
@@ -65,6 +68,8 @@ class TestRules:
             ("p50 > 2000ms", "p50>2s"),
             ("silence>600s", "silence>10m"),
             ("capture_drops>0 over 1d", "capture_drops>0 over 1d"),
+            ("accuracy < 0.90", "accuracy<0.9"),
+            ("mae>1.5 over 1h", "mae>1.5 over 1h"),
         ],
     )
     def test_one_way_to_write_each(self, text: str, kept: str) -> None:
@@ -76,7 +81,12 @@ class TestRules:
         ("text", "said"),
         [
             ("", "a signal, a sign and a bound"),
-            ("errors", "a signal, a sign and a bound"),
+            ("errors", "`errors` cannot be watched"),
+            ("error_rate", "more than a bound"),
+            ("accuracy>0.9", "less than a bound"),
+            ("mae<1", "more than a bound"),
+            ("accuracy<90%", "is a number"),
+            ("accuracy<0.9 over 31d", "30 days at most"),
             ("moon>5", "`moon` cannot be watched: error_rate, p50"),
             ("error_rate<5%", "more than a bound"),
             ("error_rate>5", "less than 100 percent"),
@@ -181,6 +191,41 @@ def test_drops() -> None:
     assert "85 records of requests were dropped in the last 5 minutes" in found[-1].sentence
     fewer = mark(rule, marks, Mark(NOW + 11 * MINUTE, 3))
     assert find_drops(rule, fewer).value == 0
+
+
+class TestJudged:
+    def quality(self, rule: str, *deployments: tuple[int, float | None]) -> Finding:
+        name = parse_rule(rule).signal.value
+        measured = [
+            {
+                "deployment": None,
+                "image": f"digits:{n}",
+                "model": "digits",
+                "version": n,
+                "rows": 5000,
+                "labelled": labelled,
+                "unusable": 10,
+                "figures": {name: value},
+            }
+            for n, (labelled, value) in enumerate(deployments, 1)
+        ]
+        found = {"service": "digits", "task": None, "measured": measured}
+        return find_quality(parse_rule(rule), Quality.model_validate(found))
+
+    def test_quality_of_the_worst(self) -> None:
+        found = self.quality("accuracy<0.9", (1010, 0.95), (1210, 0.82), (59, 0.1), (500, None))
+        assert found == (
+            True,
+            "accuracy of digits:2 is 0.82 over 1,200 answers of the last day, less than 0.9",
+            0.82,
+        )
+        assert self.quality("accuracy<0.9", (1010, 0.9)).is_wrong is False
+        assert self.quality("accuracy<0.9", (59, 0.1)).is_wrong is None
+        assert self.quality("accuracy<0.9").is_wrong is None
+        found = self.quality("mae>1 over 7d", (100, 0.5), (100, 1.5))
+        assert found.sentence == (
+            "mae of digits:2 is 1.5 over 90 answers of the last 7 days, more than 1"
+        )
 
 
 class TestStanding:

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from modelyard.domain.alert import Alert, AlertMessage, Mark
+from modelyard.domain.alert import Alert, AlertMessage
+from modelyard.domain.alert_findings import Mark
 from modelyard.domain.channel import ChannelKind
 from modelyard.store.columns import Base, Document, Line, Sequence, one_of
 from modelyard.store.rows.shared import sequence

@@ -1,0 +1,49 @@
+"""What quality says of a service, as findings of its alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from modelyard.control.quality import Qualities
+from modelyard.domain.alert_findings import Finding, find_quality
+from modelyard.domain.alert_rules import QUALITY, Rule, Signal
+from modelyard.domain.principal import Principal, Role
+from modelyard.domain.service import Service
+
+
+class Judge(Protocol):
+    """Works a signal out from captured records; that may take a while."""
+
+    def find(self, service: Service, rule: Rule, now: datetime) -> Finding:
+        """What is to be said of a service.
+
+        Raises:
+            ModelyardError: Nothing can be said, and why.
+        """
+        ...
+
+
+class QualityJudge:
+    """Says how good answers were."""
+
+    def __init__(self, qualities: Qualities) -> None:
+        self._qualities = qualities
+
+    def find(self, service: Service, rule: Rule, now: datetime) -> Finding:
+        """How good they were."""
+        since = now - rule.span
+        quality = self._qualities.of_window(_watcher(service), service.name, since, now)
+        return find_quality(rule, quality)
+
+
+def judges(qualities: Qualities) -> Mapping[Signal, Judge]:
+    """Who works out what."""
+    return dict.fromkeys(QUALITY, QualityJudge(qualities))
+
+
+def _watcher(service: Service) -> Principal:
+    """In whose name the server looks at a service by itself."""
+    return Principal(id=UUID(int=0), workspace=service.workspace, name="modelyard", role=Role.OWNER)

@@ -1,0 +1,160 @@
+"""What a look at a service has found, in a sentence, and whether it breaks a rule. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from modelyard.domain.alert_rules import GOOD_WHEN_HIGH, Rule, Signal, in_words
+from modelyard.domain.figures import KNOWN, quantile, spread, total
+from modelyard.domain.quality import Quality
+from modelyard_runtime.families import STATUSES, Figures
+
+ENOUGH_REQUESTS = 20
+ENOUGH_FAILURES = 5
+"""Of fewer requests with fewer failures nobody can say that too many fail."""
+ENOUGH_TRUTHS = 50
+"""Answers with a truth, of which a measure says something."""
+_QUANTILES = {Signal.P50: 0.5, Signal.P95: 0.95, Signal.P99: 0.99}
+_ENOUGH_TIMES = {Signal.P50: 20, Signal.P95: 40, Signal.P99: 100}
+"""Requests of which such a share says something."""
+_MINUTE = timedelta(minutes=1)
+_REQUESTS = "modelyard_gateway_requests_total"
+_TOOK = "modelyard_gateway_request_duration_seconds"
+
+
+class Finding(NamedTuple):
+    """What a look at a service has found."""
+
+    is_wrong: bool | None
+    """None: nobody can say."""
+    sentence: str
+    value: float | None = None
+    """In the unit of the rule's bound."""
+
+
+def find_errors(rule: Rule, figures: Figures) -> Finding:
+    """Whether too many requests fail; those with a wrong key are left out."""
+    requests, failed = _counted(figures), total(figures, _REQUESTS, 'status="5')
+    last = in_words(rule.span)
+    if not requests:
+        return Finding(None, f"there were no requests in the last {last}")
+    share = failed / requests
+    enough = requests >= ENOUGH_REQUESTS or failed >= ENOUGH_FAILURES
+    sentence = f"{share * 100:.1f} % of {requests:,.0f} requests failed in the last {last}"
+    if share <= rule.bound:
+        return Finding(False, sentence, share)
+    if not enough:
+        return Finding(None, f"{sentence}: too few to say", share)
+    often = f"; mostly with status {_most(figures)}"
+    return Finding(True, f"{sentence}, more than {rule.bound * 100:g} %{often}", share)
+
+
+def find_slow(rule: Rule, figures: Figures) -> Finding:
+    """Whether answers take too long."""
+    share, last = _QUANTILES[rule.signal], in_words(rule.span)
+    counts = spread(figures, _TOOK)
+    answers = sum(counts)
+    took = quantile(counts, KNOWN[_TOOK].bounds, share)
+    if took is None:
+        return Finding(None, f"there were no answers in the last {last}")
+    sentence = (
+        f"{share * 100:.0f} % of {answers:,.0f} answers in the last {last} took up to {_time(took)}"
+    )
+    if took <= rule.bound:
+        return Finding(False, sentence, took)
+    if answers < _ENOUGH_TIMES[rule.signal]:
+        return Finding(None, f"{sentence}: too few to say", took)
+    return Finding(True, f"{sentence}, more than {_time(rule.bound)}", took)
+
+
+def find_silence(
+    rule: Rule, minutes: Sequence[tuple[datetime, Figures]], heard: datetime | None, now: datetime
+) -> Finding:
+    """Whether nobody has asked for too long.
+
+    Args:
+        rule: What is too long.
+        minutes: What was counted, by the begin of each minute; from `rule.span` and a minute ago.
+        heard: When the host of the service was last heard of.
+        now: The time.
+    """
+    asked = [begins + _MINUTE for begins, figures in minutes if _counted(figures)]
+    if asked and now - max(asked) <= rule.span:
+        ago = max(0.0, (now - max(asked)).total_seconds())
+        return Finding(False, f"the last request came {in_words(timedelta(seconds=ago))} ago", ago)
+    sentence = f"no request has come for more than {in_words(rule.span)}"
+    if heard is None or now - heard > 2 * _MINUTE:
+        last = f"since {heard:%H:%M} UTC" if heard else "yet"
+        sentence += f"; its host has not been heard of {last}"
+    return Finding(True, sentence, rule.bound)
+
+
+class Mark(NamedTuple):
+    """How many records had been dropped at a time."""
+
+    at: datetime
+    dropped: int
+
+
+def find_drops(rule: Rule, marks: Sequence[Mark]) -> Finding:
+    """Whether too many records were thrown away; the first mark is the oldest that counts."""
+    if not marks:
+        return Finding(None, "nothing has been captured yet")
+    dropped = max(0, marks[-1].dropped - marks[0].dropped)
+    sentence = (
+        f"{dropped:,} records of requests were dropped in the last {in_words(rule.span)} because "
+        "there was no room"
+    )
+    if dropped <= rule.bound:
+        return Finding(False, sentence, float(dropped))
+    return Finding(True, f"{sentence}, more than {rule.bound:.0f}", float(dropped))
+
+
+def mark(rule: Rule, marks: Sequence[Mark], now: Mark) -> tuple[Mark, ...]:
+    """The marks that count at a time: one from before the window, those in it, and a new one."""
+    begin = now.at - rule.span
+    before = [one for one in marks if one.at <= begin][-1:]
+    return (*before, *(one for one in marks if one.at > begin), now)
+
+
+def find_quality(rule: Rule, quality: Quality) -> Finding:
+    """Whether the answers of any deployment are worse than they may be."""
+    last = in_words(rule.span)
+    measured = [
+        (value, one)
+        for one in quality.measured
+        if one.labelled - one.unusable >= ENOUGH_TRUTHS
+        and (value := one.figures.get(rule.signal)) is not None
+    ]
+    if not measured:
+        return Finding(None, f"too few truths were told of answers in the last {last} to say")
+    is_better = rule.signal in GOOD_WHEN_HIGH
+    choose = min if is_better else max
+    value, worst = choose(measured, key=lambda one: one[0])
+    rows = worst.labelled - worst.unusable
+    sentence = (
+        f"{rule.signal} of {worst.image or worst.model} is {value:.3g} over {rows:,} answers of "
+        f"the last {last}"
+    )
+    if value >= rule.bound if is_better else value <= rule.bound:
+        return Finding(False, sentence, value)
+    which = "less" if is_better else "more"
+    return Finding(True, f"{sentence}, {which} than {rule.bound:g}", value)
+
+
+def _counted(figures: Figures) -> float:
+    """Requests of callers that were let in."""
+    strangers = (total(figures, _REQUESTS, f'status="{status}"') for status in (401, 403))
+    return total(figures, _REQUESTS) - sum(strangers)
+
+
+def _most(figures: Figures) -> str:
+    """The status of most failures."""
+    failures = [status for status in STATUSES if status[0] == "5"]
+    return max(failures, key=lambda status: total(figures, _REQUESTS, f'status="{status}"'))
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"
