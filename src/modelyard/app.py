@@ -30,6 +30,7 @@ from modelyard.api.securing import secured
 from modelyard.blobs.local import LocalBlobs
 from modelyard.capture.encrypting import public_key
 from modelyard.capture.files import CapturedFiles
+from modelyard.capture.remote import RemoteFiles, store_at
 from modelyard.control.agents import Agents
 from modelyard.control.alerts import Alerts
 from modelyard.control.authority import Authority
@@ -160,7 +161,9 @@ def compose(settings: Settings) -> Parts:
         certificates=certificates,
     )
     captured = home / "captured"
-    captures = Captures(database, CapturedFiles(captured), captured / ".answers", hashing, private)
+    captures = Captures(
+        database, _captured_files(settings), captured / ".answers", hashing, private
+    )
     captures.recover(WORKSPACE)
     expire = partial(
         captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
@@ -235,6 +238,14 @@ def _senders(settings: Settings, master: bytes, hosts: frozenset[str]) -> dict[C
         password = settings.alert_smtp_password
         senders[ChannelKind.EMAIL] = Mail(server, settings.alert_smtp_from, password)
     return senders
+
+
+def _captured_files(settings: Settings) -> CapturedFiles:
+    """Where captured records are."""
+    folder, url = settings.home / "captured", settings.capture_store
+    if url is None:
+        return CapturedFiles(folder)
+    return RemoteFiles(store_at(url), url, folder, settings.capture_copies)
 
 
 def _secret(path: Path) -> str:

@@ -74,6 +74,14 @@ class Settings(BaseSettings):
     `unix:///run/podman/podman.sock`; unset looks at `DOCKER_HOST` and the usual sockets."""
     wheels: Path | None = None
     """Folder of wheels to build environments from instead of the package index (no network)."""
+    capture_store: str | None = None
+    """Object store for captured records, `s3://bucket/prefix`, `az://container/prefix` or
+    `gs://bucket/prefix`; unset keeps them in `home`. Credentials go into the environment variables
+    of the cloud, such as AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL names another server of its kind.
+    """
+    capture_copies: int = Field(10 << 30, ge=0)
+    """Bytes of captured records in a store of which the server keeps copies; those that were read
+    within the hour are kept, too."""
     capture_days: float = Field(0, ge=0)
     """Days for which captured records are kept; 0: for ever."""
     capture_most: int = Field(0, ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,13 @@ def run(data: dict):
 @pytest.fixture(scope="package")
 def product() -> Iterator[None]:
     """A home for all tests of a folder; what was started in it is stopped at the end."""
+    with a_home():
+        yield
+
+
+@contextmanager
+def a_home(**more: str) -> Iterator[Path]:
+    """A home of its own, for servers with these variables, too."""
     folder = Path(tempfile.mkdtemp(prefix="my-"))
     variables = {
         "HOME": str(folder),
@@ -78,13 +86,16 @@ def product() -> Iterator[None]:
         "MODELYARD_GATEWAY_PORT": "0",
         "MODELYARD_ALERT_ALLOW_PRIVATE": "127.0.0.1",
         "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
+        **more,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        yield
-        with modelyard.connect() as client:
-            client.stop_server(everything=True)
+        try:
+            yield folder / "home"
+        finally:
+            with modelyard.connect() as client:
+                client.stop_server(everything=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

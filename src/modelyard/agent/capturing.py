@@ -148,8 +148,10 @@ class CaptureShipper:
         """
         self._learn()
         self._seal([*replicas, *self._gateway_sources(), *self._ended_sources()])
-        self._send_all()
-        self._report(replicas)
+        try:
+            self._send_all()
+        finally:  # also what cannot be sent is told of
+            self._report(replicas)
 
     def _learn(self) -> None:
         """Remember what is to be said of the records of each deployment, also when it is gone."""

@@ -6,6 +6,7 @@ Used by the composition root only. The agent itself knows nothing of this.
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from modelyard.settings import SandboxMode
 
 log = logging.getLogger(__name__)
 
+_CLOUDS = ("AWS_", "AZURE_", "GOOGLE_")
 _LOOK = 1.0  # seconds between two looks
 _GRACE = 5.0  # seconds for an agent to end by itself
 
@@ -99,7 +101,12 @@ class LocalAgent:
         # `-P` keeps the current folder off its import path.
         command = [sys.executable, "-P", "-m", AGENT, *self._arguments]
         folder = self._home.folder
-        self._child = start_detached(command, folder, folder / "agent.log")
+        self._child = start_detached(command, folder, folder / "agent.log", env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """The server's, without what only it needs: the store of captured records is its business."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(_CLOUDS)}
 
 
 def _options(access: Access) -> Iterator[str]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ class Arrival:
         try:
             self._file.write(chunk)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def finish(self) -> str:
         """Have everything on the disk; the digest of it."""
@@ -55,8 +55,22 @@ class Arrival:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
         return f"sha256:{self._hash.hexdigest()}"
+
+    def check(self, segment: Segment) -> None:
+        """Have everything on the disk, and make sure that it is what the segment says.
+
+        Raises:
+            IntegrityError: It is not.
+        """
+        digest = self.finish()
+        if (digest, self.size) != (segment.digest, segment.size):
+            raise IntegrityError(
+                f"captured segment `{segment.name}` arrived as {digest}, {self.size} bytes, and "
+                f"was to be {segment.digest}, {segment.size} bytes",
+                hint="the agent sends it again",
+            )
 
     def close(self) -> None:
         """Let go of it."""
@@ -84,7 +98,7 @@ class CapturedFiles:
             self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=self._arriving)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
         arrival = Arrival(descriptor, Path(name))
         try:
             yield arrival
@@ -98,24 +112,25 @@ class CapturedFiles:
         Raises:
             IntegrityError: It is not what the segment says.
         """
-        digest = arrival.finish()
-        if (digest, arrival.size) != (segment.digest, segment.size):
-            raise IntegrityError(
-                f"captured segment `{segment.name}` arrived as {digest}, {arrival.size} bytes, and "
-                f"was to be {segment.digest}, {segment.size} bytes",
-                hint="the agent sends it again",
-            )
-        path = self.path(segment)
+        arrival.check(segment)
+        path = self._place_of(segment)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             arrival.path.replace(path)
             for folder in (path.parent, *list(path.parents)[1:5]):
                 sync_folder(folder)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def path(self, segment: Segment) -> Path:
-        """Where a segment is."""
+        """Where a segment can be read."""
+        return self._place_of(segment)
+
+    def paths(self, segments: Sequence[Segment]) -> tuple[Path, ...]:
+        """The same of several, in their order."""
+        return tuple(map(self._place_of, segments))
+
+    def _place_of(self, segment: Segment) -> Path:
         return (
             self._folder
             / f"service={segment.service_name}"
@@ -125,15 +140,15 @@ class CapturedFiles:
             / f"{segment.name}{ENDING}"
         )
 
-    def sweep(self, live: Callable[[], Container[str]], before: datetime) -> int:
+    def sweep(self, live: Callable[[], Mapping[str, str]], before: datetime) -> int:
         """Delete what a killed server has left; the number of files.
 
         Args:
-            live: The names of the segments that belong here; asked only if need be.
+            live: Digests of the segments that belong here, by name; asked only if need be.
             before: Files go that were written earlier, and have come in half or are not live.
         """
         placed = [path for path in self.placed().values() if _is_old(path, before)]
-        known = live() if placed else ()
+        known = live() if placed else {}
         strays = [path for path in placed if path.stem not in known]
         strays += [path for path in self._arriving.glob("*") if _is_old(path, before)]
         for path in strays:
@@ -141,13 +156,38 @@ class CapturedFiles:
         return len(strays)
 
     def placed(self) -> dict[str, Path]:
-        """All files, by the names of their segments."""
+        """All files of this host, by the names of their segments."""
         return {path.stem: path for path in self._folder.glob(f"service=*/*/*/*/*{ENDING}")}
+
+    def names(self) -> set[str]:
+        """Names of the segments of which there are files."""
+        return set(self.placed())
+
+    def remove(self, names: Container[str]) -> None:
+        """Delete the files of segments with these names."""
+        for name, path in self.placed().items():
+            if name in names:
+                path.unlink(missing_ok=True)
 
     def keep_awhile(self, segment: Segment) -> None:
         """Leave a file that has another in its place to those who read it: `sweep` takes it."""
         with suppress(OSError):
-            os.utime(self.path(segment))
+            os.utime(self._place_of(segment))
+
+    def stage(self, segment: Segment) -> None:
+        """Have the new file of a segment survive, before anything says that it counts.
+
+        Raises:
+            Unavailable: The disk does not let it.
+        """
+        del segment
+        try:
+            sync_folder(self.rewriting)
+        except OSError as error:
+            raise unwritable(error) from error
+
+    def retire(self, segment: Segment) -> None:
+        """Delete what another file has replaced; in a folder it had the same name, and is gone."""
 
     def replace(self, segment: Segment) -> None:
         """Put the new file of a segment where it belongs, in the place of an old one if any.
@@ -155,13 +195,13 @@ class CapturedFiles:
         Raises:
             Unavailable: The disk does not let it.
         """
-        path = self.path(segment)
+        path = self._place_of(segment)
         try:
             sync_folder(self.rewriting)
             (self.rewriting / path.name).replace(path)
             sync_folder(path.parent)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def rewritten(self) -> dict[str, str]:
         """Digests of the new files that are there, by the names of their segments."""
@@ -178,7 +218,7 @@ class CapturedFiles:
 
     def delete(self, segment: Segment) -> None:
         """Remove a segment; no error when it is gone."""
-        path = self.path(segment)
+        path = self._place_of(segment)
         path.unlink(missing_ok=True)
         for folder in list(path.parents)[:4]:
             with suppress(OSError):  # others are in it
@@ -192,7 +232,8 @@ def _is_old(path: Path, before: datetime) -> bool:
         return False
 
 
-def _unwritable(error: OSError) -> ModelyardError:
+def unwritable(error: OSError) -> ModelyardError:
+    """What is said of a disk that takes nothing."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InsufficientStorage(
             f"captured records cannot be written: {error.strerror}", hint="free some space"

@@ -44,9 +44,6 @@ _COUNT = (
 )
 
 
-_log = logging.getLogger(__name__)
-
-
 class Captures:
     """What agents and callers may do with captured records.
 
@@ -146,7 +143,7 @@ class Captures:
         segments = self.segments(principal, service, since, until)
         if not segments:
             self._refuse_nothing(principal, service)
-        return tuple(map(self._files.path, segments))
+        return self._files.paths(segments)
 
     @contextmanager
     def ask(self, principal: Principal, asked: AskCaptured) -> Iterator[Path]:
@@ -161,7 +158,7 @@ class Captures:
         if not segments:
             self._refuse_nothing(principal, asked.service)
         if _DECRYPT in asked.sql.lower():
-            _log.info("`%s` asks captured records in SQL with %s", principal.name, _DECRYPT)
+            _logger.info("`%s` asks captured records in SQL with %s", principal.name, _DECRYPT)
         with self._answer(asked, segments) as answer:
             yield answer
 
@@ -170,7 +167,7 @@ class Captures:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             answer = Path(folder) / "answer"
-            files = tuple(self._files.path(segment) for segment in segments)
+            files = self._files.paths(segments)
             question = Question(
                 sql=asked.sql,
                 files=files,
@@ -223,7 +220,7 @@ class Captures:
                     shutil.rmtree(folder)
         return self._files.sweep(self._live, before)
 
-    def _live(self) -> set[str]:
+    def _live(self) -> dict[str, str]:
         with self._database.read() as tx:
             return tx.captured.live()
 
@@ -236,7 +233,8 @@ class Captures:
 
         Raises:
             NotFound: Nothing was captured of that service.
-            Unavailable: It takes too long, or the disk is full; nothing has changed.
+            Unavailable: It takes too long, or there is no room, and nothing has changed; or old
+                files cannot be deleted yet, which the message says.
         """
         with self._changing:
             self._replace_rewritten(principal.workspace)
@@ -247,7 +245,7 @@ class Captures:
             self._files.rewriting.mkdir(mode=0o700, parents=True, exist_ok=True)
             rewritten = _rewrite(
                 Forgetting(
-                    files=tuple(map(self._files.path, segments.values())),
+                    files=self._files.paths(tuple(segments.values())),
                     folder=self._files.rewriting,
                     field=wanted.field,
                     value=wanted.value,
@@ -255,18 +253,22 @@ class Captures:
                     decryption=self._decryption.hex(),
                 )
             )
-            rows = 0
+            olds = [segments[one.name] for one in rewritten]
+            news = [
+                old.model_copy(update=one.model_dump(exclude={"forgotten"}))
+                for old, one in zip(olds, rewritten, strict=True)
+            ]
+            for new in news:
+                self._files.stage(new)
             with self._database.write() as tx:
-                for one in rewritten:
-                    old = segments[one.name]
-                    new = old.model_copy(update=one.model_dump(exclude={"forgotten"}))
+                for new, one in zip(news, rewritten, strict=True):
                     tx.captured.rewrite(principal.workspace, new, one.forgotten)
-                    rows += old.rows - new.rows
                 waiting = tx.captured.waiting(principal.workspace, service).segments
             self._replace_rewritten(principal.workspace)
+            self._retire(olds)
         return Forgotten(
             requests=sum(one.forgotten for one in rewritten),
-            rows=rows,
+            rows=sum(old.rows - new.rows for old, new in zip(olds, news, strict=True)),
             segments=len(rewritten),
             waiting=waiting,
         )
@@ -292,7 +294,7 @@ class Captures:
             self._replace_rewritten(workspace)
             self._files.rewriting.mkdir(mode=0o700, parents=True, exist_ok=True)
             known = {one.name: one for one in group}
-            files = tuple(map(self._files.path, group))
+            files = self._files.paths(group)
             done = 0
             for one in _joined(Joining(files=files, folder=self._files.rewriting, most=LARGE)):
                 parts = [known[name] for name in one.parts]
@@ -316,19 +318,34 @@ class Captures:
 
     def _delete_leftovers(self) -> None:
         """Delete files that are placed and have no say any more: deleted, or joined."""
-        live, placed = self._live(), self._files.placed()
-        names = [name for name in placed if name not in live]
+        there, live = self._files.names(), self._live()
+        names = [name for name in there if name not in live]
         with self._database.read() as tx:
             gone = tx.captured.deleted(names)
-        for name in names:
-            if name in gone or name.startswith(JOINED):
-                placed[name].unlink(missing_ok=True)
+        leftovers = {name for name in names if name in gone or name.startswith(JOINED)}
+        if leftovers:
+            self._files.remove(leftovers)
+
+    def _retire(self, olds: Sequence[Segment]) -> None:
+        """Delete the files that others have replaced."""
+        try:
+            for old in olds:
+                self._files.retire(old)
+        except Unavailable as error:
+            raise Unavailable(
+                "the records are forgotten here, but not all of their old files are deleted yet: "
+                f"{error.message}",
+                hint="the server deletes them within the hour after the store is back",
+            ) from error
 
     def recover(self, workspace: str) -> None:
         """End what a killed server had begun to forget or to join; at start."""
         with self._changing:
-            self._replace_rewritten(workspace)
-            self._delete_leftovers()
+            try:
+                self._replace_rewritten(workspace)
+                self._delete_leftovers()
+            except Unavailable as error:  # a later forgetting ends it
+                _logger.warning("%s", error)
 
     def _replace_rewritten(self, workspace: str) -> None:
         """Put new files that the manifest has in their places, and delete others."""

@@ -86,10 +86,12 @@ class Captured(Repository):
         rows = self._session.scalars(query.order_by(CaptureSegmentRow.first, CaptureSegmentRow.seq))
         return tuple(_segment(row) for row in rows)
 
-    def live(self) -> set[str]:
-        """Names of all segments whose files are kept, of every workspace."""
-        query = select(CaptureSegmentRow.name).where(CaptureSegmentRow.deleted.is_(False))
-        return set(self._session.scalars(query))
+    def live(self) -> dict[str, str]:
+        """Digests of all segments whose files are kept, of every workspace, by their names."""
+        query = select(CaptureSegmentRow.name, CaptureSegmentRow.digest).where(
+            CaptureSegmentRow.deleted.is_(False)
+        )
+        return {name: digest for name, digest in self._session.execute(query)}
 
     def delete(self, workspace: str, name: str) -> None:
         """A segment's file is going; its name stays known, and its requests stay counted."""
