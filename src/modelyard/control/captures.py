@@ -140,10 +140,24 @@ class Captures:
         Raises:
             NotFound: There are none.
         """
+        return self._files.paths(self.recorded(principal, service, since, until))
+
+    def recorded(
+        self,
+        principal: Principal,
+        service: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Segment, ...]:
+        """What those files are.
+
+        Raises:
+            NotFound: There are none.
+        """
         segments = self.segments(principal, service, since, until)
         if not segments:
             self._refuse_nothing(principal, service)
-        return self._files.paths(segments)
+        return segments
 
     @contextmanager
     def ask(self, principal: Principal, asked: AskCaptured) -> Iterator[Path]:

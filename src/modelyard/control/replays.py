@@ -43,11 +43,11 @@ OnProgress = Callable[[dict[str, Any]], None]
 class _Wanted(NamedTuple):
     """All that a replay is about, as it was when it was asked for."""
 
+    principal: Principal
     service: Service
     image: Image
     settings: ReplicaSettings
     request: ReplayService
-    files: tuple[Path, ...]
 
 
 class Replays:
@@ -87,7 +87,7 @@ class Replays:
             service = tx.services.get(principal.workspace, name)
             image = built(tx, principal, request.image)
         settings = changed_settings(name, service.settings, request.settings).for_replica()
-        files = self._captures.files(principal, name, request.since, request.until)
+        self._captures.recorded(principal, name, request.since, request.until)
         with self._database.write() as tx:
             operation = tx.operations.add(
                 principal.workspace,
@@ -95,7 +95,7 @@ class Replays:
                 f"image {image.reference}",
                 principal.name,
             )
-        wanted = _Wanted(service, image, settings, request, files)
+        wanted = _Wanted(principal, service, image, settings, request)
         self._background.begin(operation, lambda job: self._replay(job, wanted))
         return operation
 
@@ -120,7 +120,7 @@ class Replays:
             self._builder.started(
                 manifest, image.signature, wanted.settings, _PURPOSE, job.log
             ) as watch,
-            _program(_job(wanted, watch.trial.socket)) as program,
+            _program(_job(wanted, self._files(wanted), watch.trial.socket)) as program,
         ):
             patience = wanted.settings.scoring_timeout + 2 * _PATIENCE
 
@@ -152,11 +152,18 @@ class Replays:
         kept: JsonValue = report.model_dump(mode="json")
         return kept
 
+    def _files(self, wanted: _Wanted) -> tuple[Path, ...]:
+        """The records, as they lie now: while a replay waits, files are joined and brought."""
+        request = wanted.request
+        return self._captures.files(
+            wanted.principal, wanted.service.name, request.since, request.until
+        )
 
-def _job(wanted: _Wanted, socket: Path) -> Replaying:
+
+def _job(wanted: _Wanted, files: tuple[Path, ...], socket: Path) -> Replaying:
     request = wanted.request
     return Replaying(
-        files=wanted.files,
+        files=files,
         most=request.requests,
         choice=request.choice,
         since=request.since,
