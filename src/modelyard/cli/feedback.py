@@ -20,13 +20,11 @@ _FIGURES = {
 def tell(
     name: parameters.ServiceName,
     prediction_id: Annotated[
-        str | None, typer.Argument(help="The answer's `x-prediction-id`.", metavar="[ID]")
+        str | None, typer.Argument(help="The answer's `x-prediction-id`.", metavar="ID")
     ] = None,
     truth: Annotated[
         str | None,
-        typer.Argument(
-            help="JSON, or else a text; a list has one for each row.", metavar="[TRUTH]"
-        ),
+        typer.Argument(help="JSON, or else a text; a list has one for each row.", metavar="TRUTH"),
     ] = None,
     row: Annotated[
         int | None, typer.Option(help="Of the request, from 0: the truth is of this.", min=0)
@@ -121,7 +119,7 @@ def _show(found: Quality) -> None:
     if not any(one.labelled for one in found.measured):
         output.say("no truth was told of answers of that time, or it is on its way")
     if found.unmatched:
-        output.say(f"{found.unmatched} truths are of rows that there is no record of")
+        output.say(f"truths of rows that there is no record of: {found.unmatched}")
 
 
 def _row(one: MeasuredQuality, found: Quality, has_period: bool) -> list[output.Cell]:
