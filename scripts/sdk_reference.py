@@ -93,10 +93,12 @@ def page() -> str:
 
 
 def _public(cls: type) -> list[str]:
-    """Its own methods, in the order in which they are written."""
+    """Its own methods, in the order in which they are written; shared ones are told apart."""
+    own = cls.__mro__[: cls.__mro__.index(Collection)] if issubclass(cls, Collection) else (cls,)
     return [
         name
-        for name, value in vars(cls).items()
+        for part in own or (cls,)
+        for name, value in vars(part).items()
         if inspect.isfunction(value) and not name.startswith("_") and name not in INTERNAL
     ]
 
