@@ -54,5 +54,8 @@ def test_a_service_sleeps_and_wakes_without_a_failed_request(
         wait_until(lambda: not yard.services.get("sleeps").status.replicas)
         assert yard.services.get("sleeps").status.state == "Healthy"
         wait_until(lambda: yard.services.get("sleeps").status.asleep)
+        wait_until(
+            lambda: "sleeps" in {load.service for load in yard.services.top() if load.asleep}
+        )
         assert yard.services.score("sleeps", {})["answer"] == "forty-two"
     yard.services.delete("sleeps")

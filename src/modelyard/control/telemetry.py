@@ -82,10 +82,16 @@ class Telemetry:
         """How every service is used now, by name."""
         with self._database.read() as tx:
             names = tx.services.names(principal.workspace)
-            asleep = tx.services.asleep(principal.workspace)
+            sleepers = tx.services.may_sleep(principal.workspace)
         found = dict(self._services())
+        heard = any(True for _ in self.hosts())
+        loads = {id_: load(found.get(id_, {}), SPAN) for id_ in names.values()}
         return tuple(
-            ServiceLoad(service=name, asleep=id_ in asleep, **load(found.get(id_, {}), SPAN))
+            ServiceLoad(
+                service=name,
+                asleep=heard and id_ in sleepers and not loads[id_]["replicas"],
+                **loads[id_],
+            )
             for name, id_ in sorted(names.items())
         )
 

@@ -319,10 +319,10 @@ class Services(Repository):
         query = select(ServiceRow.name, ServiceRow.id).where(ServiceRow.workspace == workspace)
         return {name: service for name, service in self._session.execute(query)}
 
-    def asleep(self, workspace: str) -> frozenset[UUID]:
-        """Ids of the services of a workspace that were seen asleep last."""
-        query = select(ServiceRow.id, ServiceRow.status).where(ServiceRow.workspace == workspace)
-        return frozenset(service for service, seen in self._session.execute(query) if seen.asleep)
+    def may_sleep(self, workspace: str) -> frozenset[UUID]:
+        """Ids of the services of a workspace that need no replica while nobody asks."""
+        query = select(ServiceRow.id, ServiceRow.settings).where(ServiceRow.workspace == workspace)
+        return frozenset(id_ for id_, wanted in self._session.execute(query) if not wanted.replicas)
 
     def of_agent(self, agent: str) -> dict[UUID, str]:
         """Names of all services that an agent runs, by id."""
