@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -287,7 +287,9 @@ class Captures:
             waiting=waiting,
         )
 
-    def join(self, workspace: str, now: datetime) -> int:
+    def join(
+        self, workspace: str, now: datetime, is_ending: Callable[[], bool] = lambda: False
+    ) -> int:
         """Write small files into larger ones; the number of those that are in others now.
 
         A new file is placed first, and then the manifest changes, all at once. The old ones stay
@@ -297,6 +299,8 @@ class Captures:
             groups = joinable(tx.captured.segments(workspace), now)
         done = 0
         for group in groups:
+            if is_ending():
+                break
             try:
                 done += self._join(workspace, group)
             except ModelyardError as error:  # the others do not wait for it

@@ -38,7 +38,7 @@ class Upkeep:
         blobs: Bytes that may go.
         renew: Sees to it that certificates last until the round after the next, at least.
         expire: Deletes captured records that are kept no longer.
-        join: Writes small files of captured records into larger ones.
+        join: Writes small files of captured records into larger ones, until it is told to end.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Upkeep:
         blobs: BlobStore,
         renew: Callable[[], object] | None = None,
         expire: Callable[[datetime], object] | None = None,
-        join: Callable[[datetime], object] | None = None,
+        join: Callable[[datetime, Callable[[], bool]], object] | None = None,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._renew = renew or (lambda: None)
         self._expire = expire or (lambda now: None)
-        self._join = join or (lambda now: None)
+        self._join = join or (lambda now, is_ending: None)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -73,7 +73,7 @@ class Upkeep:
                 tidied = time.monotonic()
                 self._try(self._renew)
                 self._try(self.tidy)
-            self._try(lambda: self._join(datetime.now(UTC)))
+            self._try(lambda: self._join(datetime.now(UTC), self._stopping.is_set))
             self._stopping.wait(JOINING)
 
     def _try(self, work: Callable[[], object]) -> None:

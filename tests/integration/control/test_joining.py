@@ -72,6 +72,7 @@ def test_small_files_of_a_day_become_one(
 ) -> None:
     before = answers(captures, agent)
     check(captures, agent)
+    assert captures.join(WORKSPACE, LATER, lambda: True) == 0  # the server is ending
     assert captures.join(WORKSPACE, LATER) == FILES + 1
     joined, alone = captures.segments(agent)
     assert (joined.rows, joined.requests) == (2 * FILES + 1, 2 * FILES)
