@@ -39,6 +39,7 @@ from modelyard.control.blobs import BlobTransfer
 from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
 from modelyard.control.changes import Changes
+from modelyard.control.drift import Drift
 from modelyard.control.images import Images
 from modelyard.control.judging import judges
 from modelyard.control.keys import Keys
@@ -59,6 +60,7 @@ from modelyard.control.sending.program import Program
 from modelyard.control.sending.webhook import Webhooks
 from modelyard.control.services import Services
 from modelyard.control.signing import workspace_key
+from modelyard.control.sketching import Sketcher
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
 from modelyard.control.upkeep import Upkeep
@@ -94,6 +96,7 @@ class Parts:
     upkeep: Upkeep
     outbox: Outbox
     watching: Watching
+    sketcher: Sketcher
 
     def start(self) -> None:
         """Begin the background work, with what a server before this one left undone."""
@@ -104,9 +107,11 @@ class Parts:
         self.upkeep.start()
         self.outbox.start()
         self.watching.start()
+        self.sketcher.start()
 
     def close(self) -> None:
         """End the background work."""
+        self.sketcher.stop()
         self.watching.stop()
         self.outbox.stop()
         self.upkeep.stop()
@@ -161,10 +166,11 @@ def compose(settings: Settings) -> Parts:
         certificates=certificates,
     )
     captured = home / "captured"
-    captures = Captures(
-        database, _captured_files(settings), captured / ".answers", hashing, private
-    )
+    files = _captured_files(settings)
+    scratch = captured / ".answers"
+    captures = Captures(database, files, scratch, hashing, private)
     captures.recover(WORKSPACE)
+    sketcher = Sketcher(database, files, WORKSPACE)
     expire = partial(
         captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
     )
@@ -180,7 +186,8 @@ def compose(settings: Settings) -> Parts:
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, background, builder),
         captures=captures,
-        qualities=Qualities(captures, captured / ".answers"),
+        qualities=Qualities(captures, scratch),
+        drift=Drift(database, sketcher, scratch),
         profiles=Profiles(database, background, builder),
         replays=Replays(database, background, builder, captures, master),
         reproductions=Reproductions(database, background, builder, captures),
@@ -211,6 +218,7 @@ def compose(settings: Settings) -> Parts:
         ),
         outbox=outbox,
         watching=Watching(database, outbox.wake, judges(platform.qualities)),
+        sketcher=sketcher,
     )
 
 

@@ -15,6 +15,7 @@ from modelyard.api import (
     captures,
     certificates,
     changes,
+    drift,
     errors,
     images,
     keys,
@@ -70,6 +71,7 @@ def create_app(
     router.include_router(replays.routes(platform.replays, platform.reproductions))
     router.include_router(captures.agent_routes(platform.captures))
     router.include_router(quality.routes(platform.qualities))
+    router.include_router(drift.routes(platform.drift))
     router.include_router(agents.routes(platform.agents, platform.telemetry))
     app.include_router(router)
     requests = Requests()

@@ -23,6 +23,7 @@ from modelyard.cli import (
     shared,
     top,
 )
+from modelyard.cli import drift as drift_module
 from modelyard.cli import why as why_module
 from modelyard.cli.listing import label_change, search_filters, show_all, show_deleted, show_labels
 from modelyard.domain.telemetry import Point
@@ -236,3 +237,5 @@ def _point(point: Point) -> list[output.Cell]:
 
 
 app.command()(why_module.why)
+app.command()(drift_module.drift)
+app.command()(drift_module.baseline)

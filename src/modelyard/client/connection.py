@@ -123,12 +123,16 @@ class Connection:
         return response
 
     def send_body(
-        self, path: str, chunks: Iterator[bytes], headers: Mapping[str, str]
+        self,
+        path: str,
+        chunks: Iterator[bytes],
+        headers: Mapping[str, str],
+        params: Parameters | None = None,
     ) -> httpx2.Response:
         """POST a body that is produced piece by piece; sent once, as it may not exist twice."""
         timeout = httpx2.Timeout(600.0, connect=5.0)  # the server syncs gigabytes before it answers
         request = self._http.build_request(
-            "POST", path, content=chunks, headers=headers, timeout=timeout
+            "POST", path, params=params, content=chunks, headers=headers, timeout=timeout
         )
         try:
             response = self._http.send(request)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from modelyard.client import drift
 from modelyard.client.access import Access
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
@@ -23,6 +24,7 @@ from modelyard.client.service_settings import Settings
 from modelyard.client.truths import batches, read_truths
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange
+from modelyard.domain.drift import Baseline, DriftReport
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.quality import AskQuality, Period, Quality, Task
@@ -277,6 +279,47 @@ class Services(Access):
     def top(self) -> tuple[ServiceLoad, ...]:
         """How every service is used now: averages of the last ten seconds, by name."""
         return _LOADS.validate_json(self._connection.request("GET", "/top").content)
+
+    def drift(
+        self,
+        name: str,
+        *,
+        last: float | str = "24h",
+        window: tuple[datetime, datetime] | None = None,
+        against: tuple[datetime, datetime] | None = None,
+        model: str | None = None,
+    ) -> DriftReport:
+        """Compare what a service was asked and has answered with a baseline.
+
+        Args:
+            name: Name of the service; it may be gone.
+            last: How far back to look: seconds, or text such as `7d`.
+            window: Look at whole hours from one time until before another instead.
+            against: Compare with such a time; unset: with what `set_baseline` has set, else with
+                the first day of the model version.
+            model: `iris:4`; unset takes the version with most rows in the window.
+
+        Raises:
+            NotFound: There are no captured rows in the window, or there is nothing to compare with.
+        """
+        return drift.ask(self._connection, name, last, window, against, model)
+
+    def set_baseline(
+        self, name: str, path: StrPath, *, answer: str | None = None, model: str | None = None
+    ) -> Baseline:
+        """Set what a model was made for, such as its training data.
+
+        Args:
+            name: Name of the service.
+            path: A `.csv` file with a header or a `.parquet` file, with a column for each input.
+            answer: The column that is the model's answer.
+            model: `iris:4`; unset takes the one that the service runs.
+
+        Raises:
+            NotFound: There is no such service.
+            InvalidRequest: The file is no such table.
+        """
+        return drift.send_baseline(self._connection, name, path, answer, model)
 
     def metrics(
         self, name: str, *, last: float | str = "1h", step: float | str | None = None

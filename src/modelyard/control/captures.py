@@ -214,6 +214,9 @@ class Captures:
             segments = tx.captured.segments(workspace)
         kept = sum(segment.size for segment in segments)
         gone = self._sweep(now)
+        if days:
+            with self._database.write() as tx:
+                tx.sketches.expire(workspace, (now - timedelta(days=days)).date())
         for segment in segments:
             is_old = days and now - segment.last > timedelta(days=days)
             if not is_old and not (most and kept > most):
@@ -277,6 +280,7 @@ class Captures:
             with self._database.write() as tx:
                 for new, one in zip(news, rewritten, strict=True):
                     tx.captured.rewrite(principal.workspace, new, one.forgotten)
+                    tx.sketches.forget_day(principal.workspace, new)
                 waiting = tx.captured.waiting(principal.workspace, service).segments
             self._replace_rewritten(principal.workspace)
             self._retire(olds)

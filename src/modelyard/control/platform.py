@@ -11,6 +11,7 @@ from modelyard.control.blobs import BlobTransfer
 from modelyard.control.captures import Captures
 from modelyard.control.certificates import Certificates
 from modelyard.control.changes import Changes
+from modelyard.control.drift import Drift
 from modelyard.control.images import Images
 from modelyard.control.keys import Keys
 from modelyard.control.models import Models
@@ -37,6 +38,7 @@ class Platform:
     supply_chain: SupplyChain
     captures: Captures
     qualities: Qualities
+    drift: Drift
     profiles: Profiles
     replays: Replays
     reproductions: Reproductions

@@ -142,7 +142,14 @@ def in_words(feature: FeatureDrift) -> str:
     """What has changed of a feature, in a sentence; or why nothing can be said."""
     if not feature.findings:
         return feature.note
-    return "; ".join(_words(feature, finding) for finding in feature.findings)
+    words = [_words(feature, finding) for finding in feature.findings]
+    before, now = feature.baseline, feature.window
+    if before.mean is not None and now.mean is not None:
+        words.append(
+            f"mean {before.mean:.4g} → {now.mean:.4g}, "
+            f"deviation {before.deviation:.4g} → {now.deviation:.4g}"
+        )
+    return "; ".join(words)
 
 
 def _words(feature: FeatureDrift, finding: Finding) -> str:
@@ -155,10 +162,4 @@ def _words(feature: FeatureDrift, finding: Finding) -> str:
         named = ", ".join(f"`{value}`" for value in feature.new_values[:3])
         return f"{finding.value:.1%} are new: {named}"
     word = "KS distance" if finding.sign is Sign.KS else "PSI"
-    means = ""
-    if before.mean is not None and now.mean is not None:
-        means = (
-            f" (mean {before.mean:.4g} → {now.mean:.4g}, "
-            f"deviation {before.deviation:.4g} → {now.deviation:.4g})"
-        )
-    return f"{word} {finding.value:.2f}{means}"
+    return f"{word} {finding.value:.2f}"

@@ -203,13 +203,15 @@ def _values(before: Values, now: Values) -> _Result:
     statistic, freedom = chi_square_of_shares(*shares, n, m)
     index = psi(*shares)
     shown = compared[:_MOST_NAMED]
+    beside = _shares(before, shown), _shares(now, shown)
+    if not max(side[-1] for side in beside):  # there are no others
+        beside = beside[0][:-1], beside[1][:-1]
+    names = (*shown, "(others)")[: len(beside[0])]
     figures: dict[str, Any] = {
         "psi": index,
         "js": jensen_shannon(*shares),
         "distribution": Distribution(
-            values=(*shown, "(others)"),
-            baseline=tuple(_shares(before, shown).tolist()),
-            window=tuple(_shares(now, shown).tolist()),
+            values=names, baseline=tuple(beside[0].tolist()), window=tuple(beside[1].tolist())
         ),
     }
     tests = [_Test(Sign.PSI, index, chi_square(statistic, freedom))]

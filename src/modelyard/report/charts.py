@@ -11,7 +11,8 @@ _WIDTH, _HEIGHT = 640, 200
 _LEFT, _BOTTOM, _TOP = 48, 28, 24
 _BEFORE, _NOW = "#9aa5b1", "#c77d0a"
 _FONT = "font:12px system-ui,sans-serif"
-_LINE = 20
+_LINE, _BAR = 32, 12
+_ANCHORS = {0.0: "start", 1.0: "end"}
 _NAMES = 160
 _LONGEST = 24
 
@@ -42,9 +43,10 @@ def histograms(
         f"V{y(share):.1f}H{_LEFT + (i + 1) * step:.1f}" for i, share in enumerate(now)
     )
     path = f'<path d="{line}V{y(0):.1f}" fill="none" stroke="{_NOW}" stroke-width="2"/>'
+    last = len(edges) - 1
     ticks = (
-        _text(_LEFT + i * step, _HEIGHT - 10, f"{edges[i]:.4g}", "middle" if i else "start")
-        for i in range(0, len(edges), max(1, len(edges) // 4))
+        _text(_LEFT + i * step, _HEIGHT - 10, f"{edges[i]:.4g}", _ANCHORS.get(i / last, "middle"))
+        for i in sorted({last * quarter // 4 for quarter in range(5)})
     )
     share = _text(_LEFT - 6, y(most) + 4, f"{most:.0%}", "end")
     axis = f'<path d="M{_LEFT} {y(0):.1f}H{_WIDTH}" stroke="#888"/>'
@@ -59,17 +61,17 @@ def bars(
     room = _WIDTH - _NAMES - 60
     parts = []
     for i, label in enumerate(labels):
-        top = _TOP + i * (_LINE + 6)
+        top = _TOP + i * _LINE
         shown = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
-        parts.append(_text(_NAMES - 8, top + 14, shown, "end"))
-        for offset, share, colour in ((0, before[i], _BEFORE), (10, now[i], _NOW)):
+        parts.append(_text(_NAMES - 8, top + _BAR + 4, shown, "end"))
+        for offset, share, colour in ((0, before[i], _BEFORE), (_BAR, now[i], _NOW)):
             width = room * share / most
             parts.append(
-                f'<rect x="{_NAMES}" y="{top + offset}" width="{width:.1f}" height="9" '
+                f'<rect x="{_NAMES}" y="{top + offset}" width="{width:.1f}" height="{_BAR - 1}" '
                 f'fill="{colour}"/>'
             )
-            parts.append(_text(_NAMES + width + 5, top + offset + 9, f"{share:.1%}", "start"))
-    height = _TOP + len(labels) * (_LINE + 6) + 8
+            parts.append(_text(_NAMES + width + 5, top + offset + 10, f"{share:.1%}", "start"))
+    height = _TOP + len(labels) * _LINE
     return _svg(height, [*parts, *_legend(names)], names)
 
 

@@ -66,6 +66,13 @@ class Captured(Repository):
         )
         return self._session.scalar(query) is not None
 
+    def get(self, workspace: str, name: str) -> Segment:
+        """A segment that has come in, by its name."""
+        query = select(CaptureSegmentRow).where(
+            CaptureSegmentRow.workspace == workspace, CaptureSegmentRow.name == name
+        )
+        return _segment(self._session.scalars(query).one())
+
     def segments(
         self,
         workspace: str,
@@ -122,7 +129,8 @@ class Captured(Repository):
             parts: Digests of the others by their names.
 
         Returns:
-            False: one of them has changed meanwhile; nothing is done.
+            False: one of them has changed meanwhile, or some are in sketches and some are not yet;
+            nothing is done.
         """
         rows = self._session.scalars(
             select(CaptureSegmentRow).where(
@@ -131,11 +139,16 @@ class Captured(Repository):
         ).all()
         if {row.name: row.digest for row in rows if not row.deleted} != parts:
             return False
+        sketched = {row.sketched for row in rows}
+        if len(sketched) > 1:
+            return False
         for row in rows:
             row.deleted, row.rows, row.requests = True, 0, 0
         fields = {name: getattr(new, name) for name in _FIELDS}
         self._session.add(
-            CaptureSegmentRow(workspace=workspace, forgotten=0, deleted=False, **fields)
+            CaptureSegmentRow(
+                workspace=workspace, forgotten=0, deleted=False, sketched=True in sketched, **fields
+            )
         )
         self._session.flush()
         return True

@@ -23,6 +23,7 @@ from modelyard.store.operations import Operations
 from modelyard.store.packages import Packages
 from modelyard.store.principals import Principals
 from modelyard.store.services import Services
+from modelyard.store.sketches import Sketches
 
 
 class Transaction:
@@ -96,6 +97,11 @@ class Transaction:
     def captured(self) -> Captured:
         """Files of captured records, and what became of requests."""
         return Captured(self._session, self._clock)
+
+    @cached_property
+    def sketches(self) -> Sketches:
+        """What is kept of captured rows to compare them."""
+        return Sketches(self._session, self._clock)
 
     @cached_property
     def compressed(self) -> CompressedLayers:

@@ -6,7 +6,13 @@
 from modelyard.store.rows.agents import AgentRow, LogPieceRow, LogStreamRow
 from modelyard.store.rows.alerts import AlertChannelRow, AlertMessageRow, AlertRow
 from modelyard.store.rows.blobs import BlobRow, BlobState, CompressedLayerRow
-from modelyard.store.rows.captures import CaptureSegmentRow, CaptureStreamRow, CaptureTallyRow
+from modelyard.store.rows.captures import (
+    CaptureSegmentRow,
+    CaptureSketchRow,
+    CaptureStreamRow,
+    CaptureTallyRow,
+    DriftBaselineRow,
+)
 from modelyard.store.rows.images import (
     ImageBaseRow,
     ImageFileRow,
@@ -39,11 +45,13 @@ __all__ = [
     "BlobRow",
     "BlobState",
     "CaptureSegmentRow",
+    "CaptureSketchRow",
     "CaptureStreamRow",
     "CaptureTallyRow",
     "CompressedLayerRow",
     "CounterRow",
     "DeploymentRow",
+    "DriftBaselineRow",
     "IdempotencyRow",
     "ImageBaseRow",
     "ImageFileRow",

@@ -6,7 +6,7 @@ import datetime as dates
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from modelyard.store.columns import Base, Json, Sequence
@@ -61,6 +61,8 @@ class CaptureSegmentRow(Base):
     forgotten: Mapped[int] = mapped_column(Sequence, server_default="0")
     """Requests whose records were taken out of the file."""
     deleted: Mapped[bool]
+    sketched: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Its rows are in the sketches of their day."""
 
 
 class CaptureTallyRow(Base):
@@ -77,3 +79,34 @@ class CaptureTallyRow(Base):
     captured: Mapped[int] = mapped_column(Sequence)
     sampled_out: Mapped[int] = mapped_column(Sequence)
     dropped: Mapped[int] = mapped_column(Sequence)
+
+
+class CaptureSketchRow(Base):
+    """What is kept of the rows that a model version has answered in an hour, or on a day."""
+
+    __tablename__ = "capture_sketch"
+
+    workspace: Mapped[str] = mapped_column(ForeignKey("workspace.name"), primary_key=True)
+    service_name: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    hours: Mapped[int] = mapped_column(primary_key=True)
+    """How long it is: 1 or 24."""
+    begins: Mapped[datetime] = mapped_column(primary_key=True)
+    rows: Mapped[int] = mapped_column(Sequence)
+    sketch: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DriftBaselineRow(Base):
+    """What is kept of the rows that a model version was made for."""
+
+    __tablename__ = "drift_baseline"
+
+    workspace: Mapped[str] = mapped_column(ForeignKey("workspace.name"), primary_key=True)
+    service_name: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    rows: Mapped[int] = mapped_column(Sequence)
+    features: Mapped[list[str]] = mapped_column(Json())
+    at: Mapped[datetime]
+    sketch: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,149 @@
+"""Captured rows are sketched in the background, each file once: any window is compared fast."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.capture.files import CapturedFiles
+from modelyard.domain.captured import Segment
+from modelyard.domain.values import Value
+from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
+from modelyard.monitoring.jobs import Sketched, SketchJob, TableJob
+from modelyard.store import Database
+from modelyard.store.sketches import NewPart
+
+PERIOD = 30.0
+"""Seconds between two rounds."""
+MOST_FILES = 200
+"""Files that one process sketches."""
+MOST_BYTES = 256 << 20
+_PATIENCE = 600.0
+
+_logger = logging.getLogger("modelyard.sketching")
+
+
+class Sketcher:
+    """One thread that sketches what has come in.
+
+    Args:
+        database: Where sketches are kept.
+        files: The records.
+        workspace: Whose.
+    """
+
+    def __init__(self, database: Database, files: CapturedFiles, workspace: str) -> None:
+        self._database = database
+        self._files = files
+        self._workspace = workspace
+        self._stopping = False
+        self._woken = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sketching", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a first round."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the process that is running."""
+        self._stopping = True
+        self._woken.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Somebody wants to know: begin a round now."""
+        self._woken.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                while not self._stopping and self.round():
+                    pass
+            except ModelyardError as error:
+                _logger.warning("will try again: %s", error)
+            except Exception:
+                _logger.exception("will try again")
+            self._woken.wait(PERIOD)
+
+    def round(self) -> int:
+        """Sketch some files of one day; how many. 0: there are none, or one is just going."""
+        with self._database.read() as tx:
+            names = tx.sketches.next_files(self._workspace, MOST_FILES, MOST_BYTES)
+            segments = [tx.captured.get(self._workspace, name) for name in names]
+        if not segments:
+            return 0
+        try:
+            return self._sketch(segments)
+        except _Unreadable:
+            return sum(self._sketch_alone(segment) for segment in segments)
+
+    def _sketch_alone(self, segment: Segment) -> int:
+        """Sketch one file; one that cannot be read is passed over, and holds up no other."""
+        try:
+            return self._sketch([segment])
+        except _Unreadable as error:
+            if not self._files.path(segment).exists():
+                return 0  # it is being deleted
+            _logger.warning("`%s` is in no sketch: %s", segment.name, error)
+            return self._keep([segment], Sketched(parts=()))
+
+    def _sketch(self, segments: Sequence[Segment]) -> int:
+        files = self._files.paths(segments)
+        return self._keep(segments, _in_a_process("records", SketchJob(files=files)))
+
+    def _keep(self, segments: Sequence[Segment], found: Sketched) -> int:
+        from modelyard.monitoring.sketches import merged, pack  # loads numpy
+
+        parts = [
+            NewPart(part.begins, part.rows, base64.b64decode(part.sketch)) for part in found.parts
+        ]
+        with self._database.write() as tx:
+            kept = tx.sketches.add(segments, parts, lambda several: pack(merged(several)))
+        return len(segments) if kept else 0
+
+
+def sketch_table(path: Path, ending: str, output: str | None) -> Sketched:
+    """What is kept of a table of features.
+
+    Raises:
+        InvalidRequest: The file is none, or has no such column.
+    """
+    try:
+        return _in_a_process("table", TableJob(path=path, ending=ending, output=output))
+    except _Unreadable as error:
+        raise InvalidRequest(
+            f"the baseline cannot be read: {error}",
+            hint="give a `.csv` file with a header or a `.parquet` file, with one column for each "
+            "input; name the column of the model's answer with --answer",
+        ) from None
+
+
+class _Unreadable(Exception):
+    """What the program says."""
+
+
+def _in_a_process(what: str, job: Value) -> Sketched:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "modelyard.monitoring.sketching", what],
+            input=job.model_dump_json().encode(),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _Unreadable("it took too long") from None
+    except OSError as error:
+        raise Unavailable(
+            f"rows cannot be sketched: {error.strerror}", hint="see to the memory of the server"
+        ) from error
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise _Unreadable(words[-1][:500] if words else f"status {done.returncode}")
+    return Sketched.model_validate_json(done.stdout)

@@ -1,0 +1,251 @@
+"""Rows that have come in are sketched once, and compared with a baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import duckdb
+import pytest
+from tests.factories import AGENT, WORKSPACE, add_service
+
+from modelyard.capture.files import CapturedFiles
+from modelyard.control.captures import Captures
+from modelyard.control.drift import Drift, Window
+from modelyard.control.sketching import Sketcher
+from modelyard.domain.captured import Segment
+from modelyard.domain.drift import Verdict
+from modelyard.domain.principal import Principal, Role
+from modelyard.errors import InvalidRequest, NotFound
+from modelyard.monitoring.sketches import Sketch, pack
+from modelyard.schemas import ForgetCaptured
+from modelyard.store import Database
+from modelyard.store.sketches import NewPart
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+OWNER = Principal(id=UUID(int=7), workspace=WORKSPACE, name="owner", role=Role.OWNER)
+HOUR = timedelta(hours=1)
+
+
+class Home(NamedTuple):
+    """A server's parts, without its threads."""
+
+    folder: Path
+    database: Database
+    files: CapturedFiles
+    captures: Captures
+    sketcher: Sketcher
+    drift: Drift
+
+    def send(
+        self, name: str, at: datetime, rows: int, age: str = "random()", damaged: bool = False
+    ) -> Segment:
+        """A file of rows that has come in: ages as SQL says, and one word in five is missing."""
+        path = self.folder / f"{name}.parquet"
+        duckdb.sql(
+            f"SELECT to_timestamp({at.timestamp()} + i) AS time, '{name}-' || i AS prediction_id, "
+            f"'row' AS recorded_by, 0::INTEGER AS \"row\", NULL::JSON AS inputs, "
+            f'NULL::JSON AS outputs, {age} AS "input:age", '
+            "CASE WHEN i % 5 > 0 THEN 'w' || (i % 3) END AS \"input:word\", "
+            f'(i % 2)::BIGINT AS "output:" FROM range({rows}) t(i) UNION ALL BY NAME '
+            f"SELECT to_timestamp({at.timestamp()}) AS time, '{name}-0' AS prediction_id, "
+            f"'worker' AS recorded_by, '{{\"customer\": \"{name}\"}}'::JSON AS inputs"
+        ).write_parquet(str(path))
+        content = b"no Parquet" if damaged else path.read_bytes()
+        segment = Segment(
+            name=name,
+            service=UUID(int=1),
+            service_name="people",
+            model="ages",
+            version=1,
+            image="people:1",
+            date=at.date(),
+            rows=rows,
+            requests=1,
+            first=at,
+            last=at + timedelta(seconds=rows),
+            size=len(content),
+            digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        )
+        with self.database.write() as tx:
+            sequence = tx.captured.expected(AGENT, 1)
+        with self.captures.receive() as arrival:
+            arrival.write(content)
+            self.captures.add(OWNER, AGENT, 1, sequence, segment, arrival)
+        return segment
+
+    def sketch(self) -> int:
+        """Everything that has come in; the number of files."""
+        return sum(iter(self.sketcher.round, 0))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    database = Database(f"sqlite:///{tmp_path / 'modelyard.db'}")
+    database.migrate()
+    with database.write() as tx:
+        tx.agents.ensure(WORKSPACE, AGENT)
+    files = CapturedFiles(tmp_path / "captured")
+    captures = Captures(database, files, tmp_path / "scratch", b"key", bytes(range(32)))
+    sketcher = Sketcher(database, files, WORKSPACE)
+    drift = Drift(database, sketcher, tmp_path / "scratch")
+    return Home(tmp_path, database, files, captures, sketcher, drift)
+
+
+def sketched(rows: int) -> Sketch:
+    sketch = Sketch()
+    sketch.rows = rows
+    return sketch
+
+
+def day(number: int) -> Window:
+    begins = NOON.replace(hour=0) + timedelta(days=number)
+    return Window(begins, begins + timedelta(days=1))
+
+
+def test_a_window_is_compared_with_the_first_day(home: Home) -> None:
+    for hour in range(3):
+        home.send(f"a{hour}", NOON + hour * HOUR, 700)
+    home.send("b", NOON + timedelta(days=1, hours=2), 900, "random() + 0.3")
+    assert home.sketch() == 4
+    report = home.drift.report(OWNER, "people", day(1))
+    assert (report.model, report.waiting) == ("ages:1", 0)
+    assert (report.baseline.rows, report.window.rows) == (2100, 900)
+    assert report.drifted == ("input_age",)
+    age, word, output = report.features
+    assert [one.name for one in report.features] == ["input_age", "input_word", "output"]
+    assert age.window.mean == pytest.approx(0.8, abs=0.05)
+    assert word.window.missing == pytest.approx(0.2)
+    assert {word.verdict, output.verdict} == {Verdict.STEADY}
+
+    same = home.drift.report(OWNER, "people", Window(NOON, NOON + 3 * HOUR), day(1))
+    assert (same.baseline.rows, same.window.rows) == (900, 2100)
+    one_hour = home.drift.report(OWNER, "people", Window(NOON + HOUR, NOON + 2 * HOUR), day(1))
+    assert one_hour.window.rows == 700
+
+
+def test_a_file_counts_once_whenever_the_server_was_killed(home: Home) -> None:
+    segment = home.send("a", NOON, 600)
+    part = NewPart(NOON, 600, pack(sketched(600)))
+    with home.database.write() as tx:
+        assert tx.sketches.add([segment], [part], lambda parts: parts[0])
+    with home.database.write() as tx:  # as one that was at it when another took over
+        assert not tx.sketches.add([segment], [part], lambda parts: parts[0])
+        assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 600}
+    assert home.sketch() == 0
+
+
+def test_what_has_changed_meanwhile_is_not_taken(home: Home) -> None:
+    segment = home.send("a", NOON, 600)
+    other = segment.model_copy(update={"digest": f"sha256:{'0' * 64}"})
+    with home.database.write() as tx:
+        assert not tx.sketches.add([other], [], lambda parts: parts[0])
+        assert tx.sketches.pending(WORKSPACE) == 1
+
+
+def test_files_that_are_joined_count_as_before(home: Home) -> None:
+    one, other = home.send("a", NOON, 600), home.send("b", NOON, 600)
+    joined = one.model_copy(update={"name": "joined", "rows": 1200})
+    part = NewPart(NOON, 600, pack(sketched(600)))
+    digests = {one.name: one.digest, other.name: other.digest}
+    with home.database.write() as tx:
+        assert tx.sketches.add([one], [part], lambda parts: parts[0])
+        assert not tx.captured.join(WORKSPACE, joined, digests)  # the other one is not in it yet
+        assert tx.sketches.add([other], [part], lambda parts: parts[0])
+        assert tx.captured.join(WORKSPACE, joined, digests)
+        assert tx.sketches.pending(WORKSPACE) == 0
+        assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 1200}
+
+
+def test_what_is_forgotten_goes_from_the_sketches(home: Home) -> None:
+    for name in ("a", "b"):
+        home.send(name, NOON, 600)
+    home.send("c", NOON + timedelta(days=1), 600)
+    home.sketch()
+    done = home.captures.forget(OWNER, "people", ForgetCaptured(field="customer", value="b"))
+    assert done.requests == 1
+    with pytest.raises(NotFound, match="nothing to compare"):
+        home.drift.report(OWNER, "people", day(1), day(0))
+    assert home.sketch() > 0
+    assert home.drift.report(OWNER, "people", day(1), day(0)).baseline.rows == 1199
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other(home: Home) -> None:
+    home.send("a", NOON, 300)
+    home.send("bad", NOON, 300, damaged=True)
+    home.send("b", NOON + HOUR, 300)
+    assert home.sketch() == 3
+    with home.database.read() as tx:
+        assert tx.sketches.pending(WORKSPACE) == 0
+    found = home.drift.report(OWNER, "people", Window(NOON + HOUR, NOON + 2 * HOUR))
+    assert (found.baseline.rows, found.window.rows) == (300, 300)
+
+
+def test_old_sketches_go_with_the_records(home: Home) -> None:
+    home.send("a", NOON, 100)
+    home.send("b", NOON + timedelta(days=5), 100)
+    home.sketch()
+    home.captures.expire(WORKSPACE, NOON + timedelta(days=6), days=2, most=0)
+    with pytest.raises(NotFound, match="no captured rows"):
+        home.drift.report(OWNER, "people", day(0))
+    with pytest.raises(NotFound, match="nothing to compare"):
+        home.drift.report(OWNER, "people", day(5))
+
+
+def test_what_cannot_be_answered_is_refused(home: Home) -> None:
+    with pytest.raises(NotFound) as refused:
+        home.drift.report(OWNER, "people", day(0))
+    assert "--capture 100%" in refused.value.hint
+    home.send("a", NOON, 100)
+    with pytest.raises(NotFound) as refused:
+        home.drift.report(OWNER, "people", day(0))
+    assert "1 files have come in" in refused.value.hint
+    home.sketch()
+    with pytest.raises(NotFound, match=r"no baseline was set.*before the window"):
+        home.drift.report(OWNER, "people", day(0))
+    with pytest.raises(NotFound, match="`ages:2`"):
+        home.drift.report(OWNER, "people", day(0), model="ages:2")
+    with pytest.raises(InvalidRequest, match="no version"):
+        home.drift.report(OWNER, "people", day(0), model="ages")
+    with pytest.raises(InvalidRequest, match="is not after"):
+        home.drift.report(OWNER, "people", Window(NOON, NOON))
+
+
+@pytest.fixture
+def people(home: Home) -> None:
+    """A service of that name runs."""
+    with home.database.write() as tx:
+        add_service(tx, "people")
+
+
+@pytest.mark.usefixtures("people")
+def test_a_baseline_from_a_table(home: Home) -> None:
+    table = home.folder / "train"
+    relation = duckdb.sql(
+        "SELECT random() AS age, 'w' || (i % 3) AS word, (i % 2)::BIGINT AS label, "
+        "'2026-01-01'::DATE AS day FROM range(500) t(i)"
+    )
+    relation.write_csv(str(table))
+    told = home.drift.set_baseline(OWNER, "people", table, ".csv", "label", "ages:1")
+    assert (told.rows, told.model) == (500, "ages:1")
+    assert set(told.features) == {"input_age", "input_word", "output"}
+    home.send("a", NOON, 700)
+    home.sketch()
+    report = home.drift.report(OWNER, "people", day(0))
+    assert (report.baseline.source, report.baseline.rows) == ("file", 500)
+    assert report.drifted == ("input_word",)  # of which a fifth is missing
+
+
+@pytest.mark.usefixtures("people")
+def test_what_is_no_table_is_refused(home: Home) -> None:
+    table = home.folder / "table"
+    table.write_bytes(b"PAR1" + bytes(40) + b"PAR1")
+    with pytest.raises(InvalidRequest, match="baseline cannot be read"):
+        home.drift.set_baseline(OWNER, "people", table, ".parquet", "label")
+    with pytest.raises(InvalidRequest, match="none that can be read"):
+        home.drift.set_baseline(OWNER, "people", table, ".pickle")
+    with pytest.raises(NotFound):
+        home.drift.set_baseline(OWNER, "nobody", table, ".parquet")
