@@ -217,7 +217,7 @@ def compose(settings: Settings) -> Parts:
             partial(captures.join, WORKSPACE),
         ),
         outbox=outbox,
-        watching=Watching(database, outbox.wake, judges(platform.qualities)),
+        watching=Watching(database, outbox.wake, judges(platform.drift, platform.qualities)),
         sketcher=sketcher,
     )
 

@@ -302,7 +302,7 @@ Alerts = Annotated[
     typer.Option(
         "--alert",
         help="When to tell somebody: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, "
-        "`capture_drops>0`, `accuracy<0.9`; repeat. Replaces all from before; empty: "
+        "`capture_drops>0`, `drift`, `accuracy<0.9`; repeat. Replaces all from before; empty: "
         "none.",
         metavar="RULE",
     ),

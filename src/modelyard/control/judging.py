@@ -1,4 +1,4 @@
-"""What quality says of a service, as findings of its alerts."""
+"""What drift and quality say of a service, as findings of its alerts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from modelyard.control.drift import Drift, Window
 from modelyard.control.quality import Qualities
-from modelyard.domain.alert_findings import Finding, find_quality
+from modelyard.domain.alert_findings import Finding, find_drift, find_quality
 from modelyard.domain.alert_rules import QUALITY, Rule, Signal
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.service import Service
@@ -26,6 +27,18 @@ class Judge(Protocol):
         ...
 
 
+class DriftJudge:
+    """Says whether features have drifted."""
+
+    def __init__(self, drift: Drift) -> None:
+        self._drift = drift
+
+    def find(self, service: Service, rule: Rule, now: datetime) -> Finding:
+        """What drift there is."""
+        window = Window(now - rule.span, now)
+        return find_drift(rule, self._drift.report(_watcher(service), service.name, window))
+
+
 class QualityJudge:
     """Says how good answers were."""
 
@@ -39,9 +52,10 @@ class QualityJudge:
         return find_quality(rule, quality)
 
 
-def judges(qualities: Qualities) -> Mapping[Signal, Judge]:
+def judges(drift: Drift, qualities: Qualities) -> Mapping[Signal, Judge]:
     """Who works out what."""
-    return dict.fromkeys(QUALITY, QualityJudge(qualities))
+    quality = QualityJudge(qualities)
+    return {Signal.DRIFT: DriftJudge(drift), **dict.fromkeys(QUALITY, quality)}
 
 
 def _watcher(service: Service) -> Principal:

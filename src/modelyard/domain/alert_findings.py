@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from modelyard.domain.alert_rules import GOOD_WHEN_HIGH, Rule, Signal, in_words
+from modelyard.domain.drift import DriftReport, Verdict
+from modelyard.domain.drift import in_words as feature_in_words
 from modelyard.domain.figures import KNOWN, quantile, spread, total
 from modelyard.domain.quality import Quality
 from modelyard_runtime.families import STATUSES, Figures
@@ -16,6 +18,7 @@ ENOUGH_FAILURES = 5
 """Of fewer requests with fewer failures nobody can say that too many fail."""
 ENOUGH_TRUTHS = 50
 """Answers with a truth, of which a measure says something."""
+_MOST_NAMED = 3
 _QUANTILES = {Signal.P50: 0.5, Signal.P95: 0.95, Signal.P99: 0.99}
 _ENOUGH_TIMES = {Signal.P50: 20, Signal.P95: 40, Signal.P99: 100}
 """Requests of which such a share says something."""
@@ -117,6 +120,28 @@ def mark(rule: Rule, marks: Sequence[Mark], now: Mark) -> tuple[Mark, ...]:
     begin = now.at - rule.span
     before = [one for one in marks if one.at <= begin][-1:]
     return (*before, *(one for one in marks if one.at > begin), now)
+
+
+def find_drift(rule: Rule, report: DriftReport) -> Finding:
+    """Whether features have drifted."""
+    last, judged = (
+        in_words(rule.span),
+        [one for one in report.features if one.verdict is not Verdict.UNKNOWN],
+    )
+    if not judged:
+        return Finding(None, f"there are too few rows of {report.model} in the last {last} to say")
+    drifted = [one for one in judged if one.verdict is Verdict.DRIFTED]
+    if not drifted:
+        sentence = f"no feature of {report.model} has drifted in {report.window.rows:,} rows"
+        return Finding(False, f"{sentence} of the last {last}", 0.0)
+    named = "; ".join(f"`{one.name}`: {feature_in_words(one)}" for one in drifted[:_MOST_NAMED])
+    more = f"; and {len(drifted) - _MOST_NAMED} more" if len(drifted) > _MOST_NAMED else ""
+    return Finding(
+        True,
+        f"{len(drifted)} of {len(report.features)} features of {report.model} have drifted in the "
+        f"last {last}: {named}{more}",
+        float(len(drifted)),
+    )
 
 
 def find_quality(rule: Rule, quality: Quality) -> Finding:

@@ -1,6 +1,6 @@
 """Rules of alerts: what is watched of a service, and from where on it is wrong. Pure.
 
-A rule is one line: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, `accuracy<0.9`.
+A rule is one line: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, `accuracy<0.9`, `drift`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Signal(StrEnum):
     """Time without a request."""
     CAPTURE_DROPS = "capture_drops"
     """Records of requests that were thrown away because there was no room."""
+    DRIFT = "drift"
+    """Features of captured rows that have drifted."""
     ACCURACY = "accuracy"
     BALANCED_ACCURACY = "balanced_accuracy"
     PRECISION = "precision"
@@ -48,14 +50,16 @@ GOOD_WHEN_HIGH = frozenset(
     )
 )
 QUALITY = GOOD_WHEN_HIGH | {Signal.LOG_LOSS, Signal.MAE, Signal.RMSE}
-"""What is measured by truths that are told later; that takes longer than to read counts."""
+"""What is measured by truths that are told later."""
+JUDGED = QUALITY | {Signal.DRIFT}
+"""What is worked out from captured records, which takes longer than to read what was counted."""
 
 _RULE = re.compile(
     r"(?P<signal>[a-z0-9_]+)(?:\s*(?P<sign>[<>])\s*(?P<bound>[0-9.]+(?:%|ms|s|m|h|d)?))?"
     r"(?:\s+over\s+(?P<window>\S+))?"
 )
 _EXAMPLE = (
-    "write `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, `capture_drops>0` or "
+    "write `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, `capture_drops>0`, `drift` or "
     "`accuracy<0.9`"
 )
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
@@ -71,7 +75,9 @@ class Rule(NamedTuple):
     """Seconds that are looked at."""
 
     def __str__(self) -> str:
-        text = f"{self.signal}{_sign(self.signal)}{_bound_text(self.signal, self.bound)}"
+        text = f"{self.signal}"
+        if self.signal is not Signal.DRIFT:
+            text += f"{_sign(self.signal)}{_bound_text(self.signal, self.bound)}"
         if self.window == _window(self.signal, self.bound):
             return text
         return f"{text} over {duration_text(self.window)}"
@@ -94,12 +100,17 @@ def parse_rule(text: str) -> Rule:
     if match["signal"] not in set(Signal):
         raise ValueError(f"`{match['signal'][:50]}` cannot be watched: {', '.join(Signal)} can")
     signal = Signal(match["signal"])
-    if match["sign"] != _sign(signal):
+    if signal is Signal.DRIFT:
+        if match["sign"] is not None:
+            raise ValueError("`drift` has no bound: it fires when a feature has drifted")
+        bound = 0.0
+    elif match["sign"] != _sign(signal):
         wrong = "less" if signal in GOOD_WHEN_HIGH else "more"
         raise ValueError(
             f"`{signal}` is wrong when it is {wrong} than a bound: `{signal}{_sign(signal)}…`"
         )
-    bound = _bound(signal, match["bound"])
+    else:
+        bound = _bound(signal, match["bound"])
     return Rule(signal, bound, _looked_at(signal, bound, match["window"]))
 
 
@@ -113,16 +124,16 @@ def _looked_at(signal: Signal, bound: float, text: str | None) -> float:
         if signal is Signal.SILENCE:
             raise ValueError("`silence` has its time as its bound: write `silence>10m`")
         window = float(str(parse_duration(text)))
-    if signal in QUALITY and not _HOUR <= window <= 30 * _DAY:
+    if signal in JUDGED and not _HOUR <= window <= 30 * _DAY:
         raise ValueError(f"`{signal}` looks at one hour at least, and at 30 days at most")
-    if signal not in QUALITY and not _MINUTE <= window <= _DAY:
+    if signal not in JUDGED and not _MINUTE <= window <= _DAY:
         raise ValueError("an alert looks at one minute at least, and at one day at most")
     return window
 
 
 def _window(signal: Signal, bound: float) -> float:
     """Seconds that are looked at unless told otherwise."""
-    if signal in QUALITY:
+    if signal in JUDGED:
         return _DAY
     return bound if signal is Signal.SILENCE else 300.0
 

@@ -167,7 +167,7 @@ class ServiceSettings(ReplicaSettings):
     The gateway then records the requests."""
     alerts: tuple[AlertRule, ...] = Field((), max_length=20)
     """When somebody is to be told: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`,
-    `capture_drops>0`, `accuracy<0.9`. Each looks at five minutes, or at a day, unless it
+    `capture_drops>0`, `drift`, `accuracy<0.9`. Each looks at five minutes, or at a day, unless it
     says otherwise."""
     judged: bool = True
     """After an update what is new is compared with what served before, for a minute and more, and

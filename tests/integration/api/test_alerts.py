@@ -208,7 +208,7 @@ class Slow:
     """A judge that says what it is told to."""
 
     def __init__(self) -> None:
-        self.finding: Finding | Exception = Finding(True, "it is far off", 3.0)
+        self.finding: Finding | Exception = Finding(True, "two features have drifted", 2.0)
         self.asked: list[tuple[str, str]] = []
 
     def find(self, service: Service, rule: Rule, now: datetime) -> Finding:
@@ -228,38 +228,38 @@ def test_what_has_to_be_worked_out_is_so_one_by_one(
     judge = Slow()
     parts.watching._judges = dict.fromkeys(parts.watching._judges, judge)
     with parts.database.write() as tx:
-        add_service(tx, settings=ServiceSettings(alerts=("mae>2", "accuracy<0.9", "p99>1s")))
+        add_service(tx, settings=ServiceSettings(alerts=("drift", "accuracy<0.9", "p99>1s")))
     owner.post(CHANNELS, json={"name": "ops", "webhook": receiver.url})
     assert {rule: one["state"] for rule, one in look().items()} == {
-        "mae>2": "firing",
+        "drift": "firing",
         "p99>1s": "no data",
     }
     judge.finding = ValueError("no")
     for _ in range(3):
         clock[0] += timedelta(minutes=1)
         found = look()
-    assert judge.asked == [("digits", "mae>2"), ("digits", "accuracy<0.9")]
+    assert judge.asked == [("digits", "drift"), ("digits", "accuracy<0.9")]
     assert found["accuracy<0.9"]["sentence"].startswith("it cannot be worked out")
     judge.finding = NotFound("there are no captured rows")
     clock[0] += timedelta(minutes=10)
     look()
     found = look()
     assert found["accuracy<0.9"]["sentence"] == "there are no captured rows"
-    assert found["mae>2"]["state"] == "firing"
+    assert found["drift"]["state"] == "firing"
     parts.outbox.deliver()
     [posted] = receiver.got
-    assert json.loads(posted.body)["text"] == "digits: it is far off (mae>2)"
+    assert json.loads(posted.body)["text"] == "digits: two features have drifted (drift)"
 
 
 def test_of_a_service_that_captures_nothing(
     parts: Parts, clock: list[datetime], look: Callable[[], dict[str, Any]]
 ) -> None:
     with parts.database.write() as tx:
-        add_service(tx, settings=ServiceSettings(alerts=("mae>2", "accuracy<0.9")))
+        add_service(tx, settings=ServiceSettings(alerts=("drift", "accuracy<0.9")))
     look()
     found = look()
-    assert [found[rule]["state"] for rule in ("mae>2", "accuracy<0.9")] == ["no data"] * 2
-    assert "captured" in found["mae>2"]["sentence"]
+    assert [found[rule]["state"] for rule in ("drift", "accuracy<0.9")] == ["no data"] * 2
+    assert "captured" in found["drift"]["sentence"]
     assert "captured" in found["accuracy<0.9"]["sentence"]
 
 

@@ -25,6 +25,7 @@ from modelyard.domain.alert import (
 from modelyard.domain.alert_findings import (
     Finding,
     Mark,
+    find_drift,
     find_drops,
     find_errors,
     find_quality,
@@ -33,6 +34,7 @@ from modelyard.domain.alert_findings import (
     mark,
 )
 from modelyard.domain.alert_rules import in_words, parse_rule
+from modelyard.domain.drift import DriftReport
 from modelyard.domain.quality import Quality
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
@@ -68,6 +70,8 @@ class TestRules:
             ("p50 > 2000ms", "p50>2s"),
             ("silence>600s", "silence>10m"),
             ("capture_drops>0 over 1d", "capture_drops>0 over 1d"),
+            ("drift", "drift"),
+            ("drift over 168h", "drift over 7d"),
             ("accuracy < 0.90", "accuracy<0.9"),
             ("mae>1.5 over 1h", "mae>1.5 over 1h"),
         ],
@@ -86,6 +90,8 @@ class TestRules:
             ("accuracy>0.9", "less than a bound"),
             ("mae<1", "more than a bound"),
             ("accuracy<90%", "is a number"),
+            ("drift>2", "`drift` has no bound"),
+            ("drift over 5m", "one hour at least"),
             ("accuracy<0.9 over 31d", "30 days at most"),
             ("moon>5", "`moon` cannot be watched: error_rate, p50"),
             ("error_rate<5%", "more than a bound"),
@@ -193,7 +199,39 @@ def test_drops() -> None:
     assert find_drops(rule, fewer).value == 0
 
 
+def feature(name: str, verdict: str) -> dict[str, Any]:
+    findings = [{"sign": "psi", "value": 0.31, "threshold": 0.2, "p": 0.001}]
+    return {
+        "name": name,
+        "verdict": verdict,
+        "findings": findings if verdict == "drifted" else [],
+        "baseline": {"rows": 900, "missing": 0.0},
+        "window": {"rows": 700, "missing": 0.0},
+    }
+
+
 class TestJudged:
+    def drift(self, *verdicts: str) -> Finding:
+        report = {
+            "service": "digits",
+            "model": "digits:3",
+            "baseline": {"source": "file", "rows": 900},
+            "window": {"source": "window", "rows": 700},
+            "features": [feature(f"f{n}", verdict) for n, verdict in enumerate(verdicts)],
+        }
+        return find_drift(parse_rule("drift"), DriftReport.model_validate(report))
+
+    def test_drift(self) -> None:
+        found = self.drift("steady", *["drifted"] * 5, "unknown")
+        assert (found.is_wrong, found.value) == (True, 5)
+        assert found.sentence == (
+            "5 of 7 features of digits:3 have drifted in the last day: `f1`: PSI 0.31; "
+            "`f2`: PSI 0.31; `f3`: PSI 0.31; and 2 more"
+        )
+        assert self.drift("steady", "unknown").is_wrong is False
+        assert self.drift("unknown").is_wrong is None
+        assert self.drift().is_wrong is None
+
     def quality(self, rule: str, *deployments: tuple[int, float | None]) -> Finding:
         name = parse_rule(rule).signal.value
         measured = [
