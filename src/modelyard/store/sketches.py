@@ -85,12 +85,16 @@ class Sketches(Repository):
         origin = Origin(row.workspace, row.service_name, row.model, row.version)
         for part in parts:
             if part.begins.astimezone(UTC).date() == row.date:  # the day that goes when it must
-                self._merge(origin, 1, part, merge)
-                self._merge(origin, 24, part, merge)
+                self.put(origin, part, merge)
         self._session.flush()
         return True
 
-    def _merge(self, origin: Origin, hours: int, part: NewPart, merge: Merge) -> None:
+    def put(self, origin: Origin, part: NewPart, merge: Merge) -> None:
+        """Take in rows: into what is kept of their hour, and of their day."""
+        self._put(origin, 1, part, merge)
+        self._put(origin, 24, part, merge)
+
+    def _put(self, origin: Origin, hours: int, part: NewPart, merge: Merge) -> None:
         begins = part.begins if hours == 1 else midnight(part.begins)
         key = (*origin, hours, begins)
         row = self._session.get(CaptureSketchRow, key)

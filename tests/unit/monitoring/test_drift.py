@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.unit.monitoring.streams import PLANTED, rows, sketched
+from bench._streams import PLANTED, rows, sketched
 
 from modelyard.domain.drift import FALSE_ALARMS, FeatureDrift, Sign, Verdict, in_words
 from modelyard.monitoring.drift import compare

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench._streams import rows, sketched
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.monitoring.streams import rows, sketched
 
 from modelyard.errors import IntegrityError
 from modelyard.monitoring.sketches import (
