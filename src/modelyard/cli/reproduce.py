@@ -28,7 +28,7 @@ def reproduce(
     ignore: parameters.Ignore = None,
     form: output.Output = output.Format.TABLE,
 ) -> None:
-    """Make one captured prediction once more, by the image that made it.
+    """Make one captured prediction once more, by its own image.
 
     Says whether it answers as it did, what differs, and why it may. The exit status is 0 when it
     does, else 1.

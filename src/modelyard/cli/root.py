@@ -44,7 +44,8 @@ COMMANDS = {
         "modelyard.cli.replay", "Score recorded requests with another image, and compare."
     ),
     "reproduce": Entry(
-        "modelyard.cli.reproduce", "Make one recorded prediction once more, by its own image."
+        "modelyard.cli.reproduce",
+        "Make one captured prediction once more, by its own image.",
     ),
     "alert": Entry("modelyard.cli.alert", "Show how alerts stand, and say who is told."),
     "operation": Entry("modelyard.cli.operation", "Follow what takes its time."),
