@@ -53,9 +53,10 @@ def stop(
             yard.stop_server(everything=everything)
     elif everything:
         stop_everything(local.home)
-    output.say("the server does not run" if address is None else _stopped(everything))
+    stopped = everything or address is not None
+    output.say(_stopped(everything) if stopped else "the server does not run")
     if form is output.Format.JSON:
-        output.data_json({"stopped": address is not None, "everything": everything})
+        output.data_json({"stopped": stopped, "everything": everything})
 
 
 @app.command()

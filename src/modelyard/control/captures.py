@@ -420,13 +420,13 @@ class Captures:
         with self._database.read() as tx:
             known = tx.captured.services(principal.workspace)
         what = f"of service `{service[:100]}`" if service else "here"
-        hint = f"there are records of: {', '.join(known)}" if known else ""
-        raise NotFound(
-            f"nothing that was captured {what} has come in yet",
-            hint=hint
-            or "`modelyard service update NAME --capture 100%` switches it on; records come in "
-            "some seconds after their requests",
+        hint = (
+            f"there are records of: {', '.join(known)}"
+            if service and known and service not in known
+            else "`modelyard service update NAME --capture 100%` switches it on; records come in "
+            "some seconds after their requests"
         )
+        raise NotFound(f"nothing that was captured {what} has come in yet", hint=hint)
 
 
 def _refuse_others(

@@ -89,7 +89,7 @@ class TestStop:
 
     def test_when_there_is_none(self, run: Run, server: FakeServer, machine: Machine) -> None:
         assert "does not run" in run("server", "stop").stderr
-        assert "does not run" in run("server", "stop", "--all").stderr
+        assert "stopped everything" in run("server", "stop", "--all").stderr
         assert (server.stopped, machine.starts) == (None, 0)
 
     def test_everything_of_a_server_that_died_is_ended_without_starting_one(
