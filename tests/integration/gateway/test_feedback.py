@@ -3,7 +3,9 @@ says so."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tests.integration.gateway.kit import KEY, ROUTE, Serving, Stage, until
 from tests.integration.gateway.process import GatewayProcess
 from tests.unit.runtime.recorded import in_another_process
 
+from modelyard.agent.gateway import feedback
 from modelyard.agent.gateway.config import CaptureRoute
 from modelyard_runtime.capture.records import Told, decode
 from modelyard_runtime.capture.rules import hash_value
@@ -130,6 +133,23 @@ async def test_large_feedback_is_taken_in_pieces(captured: Path) -> None:
         await all_closed(gateway.gateway, captured)
     assert (answer.status, answer.json()) == (200, {"stored": 10_000})
     assert len(stored(captured)) == 10_000
+
+
+async def test_what_waits_to_be_stored_is_bounded(
+    captured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "MOST_HELD", 100)
+    go_on = threading.Event()
+    body = b'{"prediction_id": "a", "truth": "%s"}' % (b"x" * 60)
+    async with Serving(replace(ROUTE, capture=OFF), captured=captured) as gateway:
+        gateway.gateway._storing.submit(go_on.wait, 60)
+        clients = [gateway.client(), gateway.client()]
+        tasks = [asyncio.create_task(client.request(PATH, body)) for client in clients]
+        [refused], [waiting] = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        go_on.set()
+        answers = [await refused, await waiting, await clients[0].request(PATH, body)]
+    assert [answer.status for answer in answers] == [503, 200, 200]
+    assert answers[0].json()["code"] == "feedback_full"
 
 
 async def test_rules_hold_for_truths(captured: Path) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,8 @@ MOST = 10_000
 """Truths of a request, one for each row."""
 LARGEST_TRUTH = 16 << 10
 """Bytes of one, as JSON."""
+MOST_HELD = 32 << 20
+"""Bytes of requests to one service that wait until they are stored."""
 
 Truths = Mapping[tuple[str, int], bytes]
 """JSON, by prediction id and row."""
@@ -128,6 +131,7 @@ class Desk:
         self._thread = thread
         self._spool: Spool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held = 0
         self.is_open = False
         """There is something to be closed."""
 
@@ -141,19 +145,34 @@ class Desk:
     def take(self, request: Request, request_id: bytes) -> Reply:
         """Answer a request that was let in."""
         reply = Reply()
-        task = asyncio.get_running_loop().create_task(self._answer(request, request_id, reply))
+        size = LARGEST if request.stream is not None else len(request.body)
+        task = asyncio.get_running_loop().create_task(
+            self._answer(request, request_id, reply)
+            if self._held + size <= MOST_HELD
+            else self._turn_away(request, request_id, reply)
+        )
+        self._held += size
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._forget(task, size))
         return reply
+
+    def _forget(self, task: asyncio.Task[None], size: int) -> None:
+        self._tasks.discard(task)
+        self._held -= size
 
     def tick(self, *, close: bool = False) -> None:
         """Let the agent have what is due, or all."""
         if self.is_open:
             self._thread.submit(self._close if close else self._tick)
 
+    async def _turn_away(self, request: Request, request_id: bytes, reply: Reply) -> None:
+        with suppress(HttpError):  # the server has told the client
+            await _body(request, 0)
+            reply.send(self._no_room(request_id, "too much waits to be stored"))
+
     async def _answer(self, request: Request, request_id: bytes, reply: Reply) -> None:
         try:
-            body = await _body(request)
+            body = await _body(request, LARGEST)
         except HttpError:
             return  # the server has told the client
         refusal = self._refuses(request, body, request_id)
@@ -225,20 +244,20 @@ class Desk:
             self.is_open = False
 
 
-async def _body(request: Request) -> bytes | None:
-    """The whole body; None: it is too long, and is not kept."""
+async def _body(request: Request, most: int) -> bytes | None:
+    """The whole body; None: it is longer than `most`, and is not kept."""
     if request.stream is None:
-        return request.body if len(request.body) <= LARGEST else None
+        return request.body if len(request.body) <= most else None
     parts: list[bytes] = []
     size = 0
     stream: AsyncIterator[bytes] = request.stream
     async for part in stream:
         size += len(part)
-        if size > LARGEST:
+        if size > most:
             parts.clear()
         else:
             parts.append(part)
-    return b"".join(parts) if size <= LARGEST else None
+    return b"".join(parts) if size <= most else None
 
 
 def desk_of(
