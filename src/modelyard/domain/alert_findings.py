@@ -19,6 +19,7 @@ ENOUGH_FAILURES = 5
 ENOUGH_TRUTHS = 50
 """Answers with a truth, of which a measure says something."""
 _MOST_NAMED = 3
+_MOST_MARKS = 60
 _QUANTILES = {Signal.P50: 0.5, Signal.P95: 0.95, Signal.P99: 0.99}
 _ENOUGH_TIMES = {Signal.P50: 20, Signal.P95: 40, Signal.P99: 100}
 """Requests of which such a share says something."""
@@ -116,10 +117,17 @@ def find_drops(rule: Rule, marks: Sequence[Mark]) -> Finding:
 
 
 def mark(rule: Rule, marks: Sequence[Mark], now: Mark) -> tuple[Mark, ...]:
-    """The marks that count at a time: one from before the window, those in it, and a new one."""
+    """The marks that count at a time: one from before the window, those in it, and a new one.
+
+    However often this is called, there are no more than about `_MOST_MARKS`: the window is longer
+    by the distance of two, at most.
+    """
     begin = now.at - rule.span
     before = [one for one in marks if one.at <= begin][-1:]
-    return (*before, *(one for one in marks if one.at > begin), now)
+    kept = [*before, *(one for one in marks if one.at > begin)]
+    if len(kept) > 1 and kept[-1].at - kept[-2].at < rule.span / _MOST_MARKS:
+        kept.pop()
+    return (*kept, now)
 
 
 def find_drift(rule: Rule, report: DriftReport) -> Finding:

@@ -199,6 +199,17 @@ def test_drops() -> None:
     assert find_drops(rule, fewer).value == 0
 
 
+def test_marks_of_a_long_window_stay_few() -> None:
+    rule = parse_rule("capture_drops>10 over 1d")
+    marks: tuple[Mark, ...] = ()
+    for look in range(3 * 8640):  # one in ten seconds, and one record is lost each time
+        marks = mark(rule, marks, Mark(NOW + look * timedelta(seconds=10), look))
+        assert len(marks) < 100
+    lost = find_drops(rule, marks).value
+    assert lost is not None
+    assert 8640 <= lost <= 8640 * 62 / 60
+
+
 def feature(name: str, verdict: str) -> dict[str, Any]:
     findings = [{"sign": "psi", "value": 0.31, "threshold": 0.2, "p": 0.001}]
     return {
