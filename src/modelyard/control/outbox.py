@@ -20,8 +20,8 @@ from modelyard.store import Database
 from modelyard.store.alerts import Parcel
 
 _THREADS = 4
-_MOST = 100
-"""Messages that are looked at together."""
+_MOST = 20
+"""Messages to one channel that are looked at together."""
 _FIRST = 10.0
 _LONGEST = 900.0
 """Seconds until the second attempt, and between two of many."""

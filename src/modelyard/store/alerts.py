@@ -181,17 +181,28 @@ class Alerts(Repository):
         return sum(message.type is Notice.FIRING for message in self._session.scalars(query))
 
     def due(self, most: int) -> tuple[Parcel, ...]:
-        """Messages that are to be sent now, oldest first."""
+        """Messages that are to be sent now, oldest first.
+
+        Args:
+            most: Of each channel: one that nothing gets to must not hide the others.
+        """
+        columns = (AlertMessageRow.workspace, AlertMessageRow.channel)
+        place = func.row_number().over(partition_by=columns, order_by=AlertMessageRow.seq)
+        waiting = (
+            select(AlertMessageRow.seq, place.label("place"))
+            .where(AlertMessageRow.next_at <= self._clock())
+            .subquery()
+        )
         query = (
             select(AlertMessageRow, AlertChannelRow)
+            .join(waiting, waiting.c.seq == AlertMessageRow.seq)
             .join(
                 AlertChannelRow,
                 (AlertChannelRow.workspace == AlertMessageRow.workspace)
                 & (AlertChannelRow.name == AlertMessageRow.channel),
             )
-            .where(AlertMessageRow.next_at <= self._clock())
+            .where(waiting.c.place <= most)
             .order_by(AlertMessageRow.seq)
-            .limit(most)
         )
         return tuple(
             Parcel(_route(channel), row.message, row.created_at, row.attempts)

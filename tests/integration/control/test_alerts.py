@@ -298,6 +298,16 @@ class TestOutbox:
         assert (dead.given_up, dead.waiting) == (2, 0)
         late.close()
 
+    def test_a_dead_channel_with_much_to_be_sent_hides_no_other(self, database: Database) -> None:
+        add_channel(database, "dead", "http://127.0.0.1:1/")
+        add_channel(database, "ops", "http://127.0.0.1:2/")
+        post(database, "dead", *(message(f"p99>{number}s") for number in range(1, 30)))
+        [news] = post(database, "ops", message())
+        with database.read() as tx:
+            due = tx.alerts.due(20)
+        assert [parcel.route.name for parcel in due] == ["dead"] * 20 + ["ops"]
+        assert due[-1].message.id == news
+
     def test_the_server_is_killed_before_it_knows_that_it_arrived(
         self, database: Database, receiver: Hooks, tmp_path: Path
     ) -> None:

@@ -24,6 +24,8 @@ from modelyard.store.alerts import Route
 
 _STEP = 5.0
 """Seconds that one connection, one write or one read may take."""
+_CONNECTING = 10.0
+"""Seconds that all attempts to connect may take: a name may have hundreds of addresses."""
 
 
 class Webhooks:
@@ -143,9 +145,14 @@ class _Connection(HTTPConnection):
 
     def connect(self) -> None:
         """Connect to the first address that answers."""
+        until = time.monotonic() + _CONNECTING
         for number, address in enumerate(self._addresses, 1):
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
             try:
-                self.sock = socket.create_connection((address, self.port), _STEP)
+                self.sock = socket.create_connection((address, self.port), min(_STEP, left))
+                self.sock.settimeout(_STEP)
                 break
             except OSError:
                 if number == len(self._addresses):
