@@ -353,7 +353,8 @@ class Findings:
             self._before.append(request.seconds)
             self._after.append(seconds)
         why = request.why_not_compared()
-        if why is not None:
+        lost = why not in (None, Unfit.GATEWAY) and (answer.failed or answer.status >= _REFUSED)
+        if why is not None and not lost:  # to see that it fails now takes no recorded body
             self._uncompared[why] += 1
             return
         difference = compare(request.answer, answer, self._tolerance)

@@ -136,6 +136,26 @@ class TestFindings:
             Kind.VALUES,
         ]
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"output": None, "output_size": 9},
+            {"output": None, "withheld": "outputs"},
+            {"output_size": 9},
+        ],
+    )
+    @pytest.mark.parametrize("status", [NO_ANSWER, 422, 500])
+    def test_one_that_fails_now_differs_whatever_is_kept_of_its_answer(
+        self, changes: dict[str, Any], status: int
+    ) -> None:
+        findings = some(9, 0)
+        findings.add(recorded(**changes), Answer(200, b"[7]"), 0.1)
+        findings.add(recorded(**changes), Answer(status, b"no"), 0.1)
+        found = findings.found()
+        assert (sum(found.uncompared.values()), found.compared) == (1, 10)
+        assert (found.different, found.kinds) == (1, {Kind.STATUS: 1})
+        assert report(findings, max_diff=5.0).passed is False
+
     def test_the_largest_are_kept_of_many(self) -> None:
         found = some(0, 200).found()
         assert found.different == 200
