@@ -100,10 +100,19 @@ class Access(Collection[Service]):
         return None
 
     def _path(self, reference: str) -> str:
-        if not re.fullmatch(SERVICE_NAME_PATTERN, reference):
-            raise InvalidRequest(
-                f"`{reference[:200]}` is not the name of a service",
-                hint="names are 3 to 32 lower-case letters, digits and dashes, beginning with a "
-                "letter; `modelyard service list` shows those there are",
-            )
-        return f"/services/{reference}"
+        return service_path(reference)
+
+
+def service_path(name: str) -> str:
+    """Where a service is.
+
+    Raises:
+        InvalidRequest: This is not the name of one.
+    """
+    if not re.fullmatch(SERVICE_NAME_PATTERN, name):
+        raise InvalidRequest(
+            f"`{name[:200]}` is not the name of a service",
+            hint="names are 3 to 32 lower-case letters, digits and dashes, beginning with a "
+            "letter; `modelyard service list` shows those there are",
+        )
+    return f"/services/{name}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 from pydantic import TypeAdapter
 
+from modelyard.client.access import service_path
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.client.frames import Frame
@@ -153,7 +154,7 @@ class Captures:
         first: Account | None = None
         while True:
             try:
-                account = self._connection.get(f"/capture/services/{service}/account", Account)
+                account = self._connection.get(f"/capture{service_path(service)}/account", Account)
             except NotFound:
                 if time.monotonic() > deadline or not self._is_recorded(service):
                     raise
@@ -167,7 +168,7 @@ class Captures:
 
     def _is_recorded(self, service: str) -> bool:
         try:
-            known = self._connection.get(f"/services/{service}", Service)
+            known = self._connection.get(service_path(service), Service)
         except NotFound:
             return False
         return known.settings.capture > 0
@@ -190,7 +191,7 @@ class Captures:
         wanted = compose(ForgetCaptured, {"field": field, "value": value}, "what to forget")
         response = self._connection.request(
             "POST",
-            f"/capture/services/{service}/forget",
+            f"/capture{service_path(service)}/forget",
             content=wanted.model_dump_json().encode(),
             headers={"Content-Type": "application/json"},
             repeatable=True,

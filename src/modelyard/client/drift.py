@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from modelyard.client.access import service_path
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.domain.drift import Baseline, DriftReport
@@ -32,7 +33,7 @@ def ask(
         params |= {"against_since": _text(against[0]), "against_until": _text(against[1])}
     if model is not None:
         params["model"] = model
-    return connection.get(f"/services/{service}/drift", DriftReport, params)
+    return connection.get(f"{service_path(service)}/drift", DriftReport, params)
 
 
 def send_baseline(
@@ -44,7 +45,7 @@ def send_baseline(
         raise InvalidRequest(f"there is no file `{file}`", hint="name a `.csv` or `.parquet` file")
     given = {"ending": file.suffix, "answer": answer, "model": model}
     params = {name: value for name, value in given.items() if value is not None}
-    response = connection.send_body(f"/services/{service}/baseline", _chunks(file), {}, params)
+    response = connection.send_body(f"{service_path(service)}/baseline", _chunks(file), {}, params)
     return parse(Baseline, response)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
@@ -10,6 +9,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from modelyard.client import moving
+from modelyard.client.access import service_path
 from modelyard.client.connection import Connection
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.service_settings import Settings
@@ -18,7 +18,7 @@ from modelyard.domain.operation import Operation
 from modelyard.domain.replay import Replay, ReplayGate
 from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.validation import compose
-from modelyard.domain.values import SERVICE_NAME_PATTERN, Seconds, Spec
+from modelyard.domain.values import Seconds, Spec
 from modelyard.errors import InvalidRequest, ReplayFailed
 from modelyard.schemas import ReplayService, ReproducePrediction
 
@@ -131,13 +131,8 @@ class Replays:
 
     def start(self, service: str, fields: Mapping[str, Any], on_log: OnLog | None) -> Replay:
         """Replay; `fields` are those of `ReplayService`."""
-        if not re.fullmatch(SERVICE_NAME_PATTERN, service):
-            raise InvalidRequest(
-                f"`{service[:200]}` is not the name of a service",
-                hint="`modelyard service list` shows those there are",
-            )
+        path = f"{service_path(service)}/replays"
         request = compose(ReplayService, fields, "the replay")
-        path = f"/services/{service}/replays"
         operation = self._connection.create("POST", path, request, Operation, repeatable=False)
         ended = moving.wait_or_cancel(self._operations, operation, on_log, "replay")
         return Replay.model_validate(ended.result)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -269,5 +270,14 @@ class TestOneService:
 
     @pytest.mark.parametrize("name", ["..", "a/b", "Digits", "digits\n", "x"])
     def test_name_that_is_none_is_refused(self, yard: Client, name: str) -> None:
-        with pytest.raises(InvalidRequest, match="not the name of a service"):
-            yard.services.get(name)
+        asked: list[Callable[[], object]] = [
+            lambda: yard.services.get(name),
+            lambda: yard.services.drift(name),
+            lambda: yard.services.set_baseline(name, __file__),
+            lambda: yard.replays.run(name, "digits:1"),
+            lambda: yard.captures.verify(name),
+            lambda: yard.captures.forget(name, "id", 7),
+        ]
+        for ask in asked:
+            with pytest.raises(InvalidRequest, match="not the name of a service"):
+                ask()
