@@ -45,12 +45,13 @@ def drift(
     has set, else the first day of the model version. It needs capture. Of 100
     reports about unchanged traffic one names a feature, at most.
     """
+    parameters.check_place(html, "--html")
     with session.client() as yard:
         report = yard.services.drift(
             name, last=last, window=_times(window), against=_times(against), model=model
         )
     if html is not None:
-        _write(html, drift_page.as_html(report))
+        output.write_file(html, drift_page.as_html(report))
     if form is output.Format.JSON:
         output.data_json(report.model_dump(mode="json"))
     else:
@@ -134,13 +135,3 @@ def _times(text: str | None) -> Times | None:
             f"`{text}` is no time with two ends", hint="write it as `2026-11-01..2026-11-07`"
         ) from None
     return begins, ends + timedelta(days=1) if len(last) == len("2026-11-07") else ends
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write `{path}`: {error.strerror}", hint="name a file in a folder that exists"
-        ) from error
-    output.say(f"wrote {path}")

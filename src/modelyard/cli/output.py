@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 from rich.cells import cell_len
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import InvalidRequest, ModelyardError
 
 
 class Format(StrEnum):
@@ -130,6 +131,21 @@ def cell(value: Cell) -> str:
 def labels(values: dict[str, str]) -> str:
     """Tags or properties as they are written on the command line."""
     return ", ".join(key if not value else f"{key}={value}" for key, value in values.items())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that was asked for, and say so.
+
+    Raises:
+        InvalidRequest: It cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot write `{path}`: {error.strerror}", hint="name a file in a folder that exists"
+        ) from error
+    say(f"wrote {path}")
 
 
 def report(error: ModelyardError) -> None:

@@ -87,6 +87,12 @@ def nothing_given(advice: str) -> typer.BadParameter:
     return typer.BadParameter(f"nothing to do: {advice}")
 
 
+def check_place(path: Path | None, option: str) -> None:
+    """Refuse, before anything else is done, a file that has no folder."""
+    if path is not None and not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint=option)
+
+
 def confirm(yes: bool, question: str) -> None:
     """Ask before something that cannot be undone; without a terminal only `--yes` answers."""
     if yes:

@@ -10,7 +10,6 @@ import typer
 from modelyard.cli import curve, output, parameters, progress, session
 from modelyard.domain.profile import Level, Profile, doubts, milliseconds
 from modelyard.domain.values import size_text
-from modelyard.errors import InvalidRequest
 
 app = parameters.commands()
 
@@ -64,25 +63,14 @@ def profile(
     else:
         _show(found)
     if plot is not None:
-        _write(plot, curve.WRITERS[plot.suffix](found))
+        output.write_file(plot, curve.WRITERS[plot.suffix](found))
 
 
 def _check_plot(path: Path) -> None:
     """Refuse, before anything is measured, a file that cannot be drawn or has no folder."""
     if path.suffix not in curve.WRITERS:
         raise typer.BadParameter("name a `.svg` or `.html` file", param_hint="--plot")
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--plot")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write `{path}`: {error.strerror}", hint="name a file in a folder that exists"
-        ) from error
-    output.say(f"drew {path}")
+    parameters.check_place(path, "--plot")
 
 
 def _show(found: Profile) -> None:

@@ -12,7 +12,6 @@ from modelyard.cli import output, parameters, progress, session, shared
 from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.profile import milliseconds
 from modelyard.domain.replay import Example, Failure, Replay, Times
-from modelyard.errors import InvalidRequest
 
 _RUN = "run"
 
@@ -81,7 +80,8 @@ def run(
     The image is started beside the service, with its settings and those given here; the service is
     not touched. With --max-diff the exit status is 1 when more is answered otherwise.
     """
-    _check_places(html, junit)
+    parameters.check_place(html, "--html")
+    parameters.check_place(junit, "--junit")
     with session.client() as yard:
         report = yard.replays.run(
             service,
@@ -108,24 +108,18 @@ def show(
     form: output.Output = output.Format.TABLE,
 ) -> None:
     """Show the report of a replay; the exit status is that of the replay."""
-    _check_places(html, junit)
+    parameters.check_place(html, "--html")
+    parameters.check_place(junit, "--junit")
     with session.client() as yard:
         report = yard.replays.get(replay)
     _give(report, form, html, junit)
 
 
-def _check_places(*places: Path | None) -> None:
-    """Refuse, before anything is replayed, a file that has no folder."""
-    for place in places:
-        if place is not None and not place.parent.is_dir():
-            raise typer.BadParameter(f"there is no folder {place.parent}")
-
-
 def _give(report: Replay, form: output.Format, html: Path | None, junit: Path | None) -> None:
     if html is not None:
-        _write(html, as_html(report))
+        output.write_file(html, as_html(report))
     if junit is not None:
-        _write(junit, as_junit(report))
+        output.write_file(junit, as_junit(report))
     if form is output.Format.JSON:
         output.data_json(report.model_dump(mode="json"))
     else:
@@ -161,16 +155,6 @@ def _show(report: Replay) -> None:
         output.table(("STATUS", "REQUESTS", "FIRST", "SAYS"), map(_failure, found.failures))
     output.data("")
     output.data(report.verdict)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write `{path}`: {error.strerror}", hint="name a file in a folder that exists"
-        ) from error
-    output.say(f"wrote {path}")
 
 
 _SHOWN = 10

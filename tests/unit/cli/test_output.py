@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+from tests.unit.cli.conftest import Run
 
 from modelyard.cli import output
 from modelyard.domain.values import size_text
@@ -89,3 +91,20 @@ class TestColour:
     def test_not_in_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.report(InUse("needed"))
         assert capsys.readouterr().err == "error: needed\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("service", "drift", "digits", "--html"),
+        ("replay", "digits", "--image", "digits:2", "--html"),
+        ("replay", "digits", "--image", "digits:2", "--junit"),
+        ("replay", "show", "00000000-0000-0000-0000-000000000001", "--junit"),
+    ],
+)
+def test_a_file_without_a_folder_is_refused_before_anything(
+    run: Run, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    refused = run(*words, str(tmp_path / "none" / "report"), code=2)
+    assert "there is no folder" in refused.stderr
+    assert words[-1] in refused.stderr
