@@ -189,7 +189,7 @@ def compose(settings: Settings) -> Parts:
         qualities=Qualities(captures, scratch),
         drift=Drift(database, sketcher, scratch),
         profiles=Profiles(database, background, builder),
-        replays=Replays(database, background, builder, captures, master),
+        replays=Replays(database, background, builder, captures, master, scratch),
         reproductions=Reproductions(database, background, builder, captures),
         moving=Moving(database, blobs, background, builder),
         background=background,

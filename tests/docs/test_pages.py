@@ -125,6 +125,9 @@ def test_replay(tmp_path: Path, variables: dict[str, str]) -> None:
         if words[0] == "reproduce":
             words[1] = outputs["capture query"].split()[-1]
         outputs[" ".join(words[:2])] = run(words, tmp_path, variables)
+        if words[:2] == ["service", "feedback"]:
+            wait_for_records(3, tmp_path, variables, "taxi")
+    assert "\nnow      2         0         0.2" in outputs["replay taxi"]
     assert "0 of 1 requests are answered otherwise by taxi:2" in outputs["replay taxi"]
     assert "taxi:2" in outputs["service update"]
     assert "<svg " in (tmp_path / "report.html").read_text()
@@ -152,12 +155,14 @@ def test_feedback(tmp_path: Path, variables: dict[str, str]) -> None:
     assert (tmp_path / "train.parquet").exists()
 
 
-def wait_for_records(count: int, folder: Path, variables: dict[str, str]) -> None:
+def wait_for_records(
+    count: int, folder: Path, variables: dict[str, str], service: str = "told"
+) -> None:
     deadline = time.monotonic() + 60
     found = 0
     while found < count and time.monotonic() < deadline:
         time.sleep(0.2)
-        listed = run(["capture", "list", "told", "-o", "json"], folder, variables)
+        listed = run(["capture", "list", service, "-o", "json"], folder, variables)
         found = sum(segment["rows"] for segment in json.loads(listed))
 
 

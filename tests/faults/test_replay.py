@@ -14,7 +14,7 @@ from tests.faults.test_kills import server_pid, wait_for
 
 import modelyard
 
-PROGRAM = "modelyard.capture.replaying"
+PROGRAM = "modelyard.monitoring.replaying"
 
 
 def of_replays(pid: int) -> list[psutil.Process]:

@@ -1,6 +1,6 @@
 """What the programs of this folder are told. Those that tell them need no DuckDB for it.
 
-Sealing and asking start often: little is imported here. `replay_job` is apart for that.
+Sealing and asking start often: little is imported here.
 """
 
 from __future__ import annotations

@@ -8,13 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from modelyard.cli import output, parameters, session
+from modelyard.cli import figures, output, parameters, session
 from modelyard.domain.quality import MeasuredQuality, Period, Quality, Task
-
-_FIGURES = {
-    Task.CLASSIFICATION: ("accuracy", "f1", "roc_auc", "log_loss"),
-    Task.REGRESSION: ("mae", "rmse", "r2", "bias"),
-}
 
 
 def tell(
@@ -109,11 +104,9 @@ def show_quality(
 
 
 def _show(found: Quality) -> None:
-    names = _FIGURES[found.task] if found.task else ()
     periods = ("FROM (UTC)",) if any(one.period for one in found.measured) else ()
-    ranges = ("95 %",) if found.task is Task.CLASSIFICATION else ()
-    titles = [name.upper().replace("_", " ") for name in names]
-    columns = (*periods, "IMAGE", "MODEL", "ROWS", "LABELLED", *titles[:1], *ranges, *titles[1:])
+    titles = figures.titles(found.task)
+    columns = (*periods, "IMAGE", "MODEL", "ROWS", "LABELLED", *titles)
     if found.measured:
         output.table(columns, [_row(one, found, bool(periods)) for one in found.measured])
     if not any(one.labelled for one in found.measured):
@@ -123,21 +116,13 @@ def _show(found: Quality) -> None:
 
 
 def _row(one: MeasuredQuality, found: Quality, has_period: bool) -> list[output.Cell]:
-    names = _FIGURES[found.task] if found.task else ()
-    figures = [one.figures.get(name) for name in names]
-    ranges: list[output.Cell] = []
-    if found.task is Task.CLASSIFICATION:
-        low_high = one.accuracy_interval
-        ranges = [None if low_high is None else f"{low_high[0]:.3g}-{low_high[1]:.3g}"]
     return [
         *([one.period] if has_period else []),
         one.image,
         f"{one.model}:{one.version}",
         one.rows,
         one.labelled,
-        *figures[:1],
-        *ranges,
-        *figures[1:],
+        *figures.cells(one, found.task),
     ]
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from modelyard.cli import output, parameters, progress, session, shared
+from modelyard.cli import figures, output, parameters, progress, session, shared
 from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.profile import milliseconds
+from modelyard.domain.quality import ComparedQuality
 from modelyard.domain.replay import Example, Failure, Replay, Times
 
 _RUN = "run"
@@ -144,8 +145,11 @@ def _show(report: Replay) -> None:
             ("errors of the candidate", found.errors),
             ("times before", _times(found.before)),
             ("times now", _times(found.after)),
+            ("quality not measured", found.unmeasured),
         ]
     )
+    if found.quality is not None:
+        _show_quality(found.quality)
     if found.largest:
         output.data("")
         columns = ("PREDICTION", "WHAT", "WHERE", "BEFORE", "NOW", "TIMES THE TOLERANCE")
@@ -155,6 +159,16 @@ def _show(report: Replay) -> None:
         output.table(("STATUS", "REQUESTS", "FIRST", "SAYS"), map(_failure, found.failures))
     output.data("")
     output.data(report.verdict)
+
+
+def _show_quality(quality: ComparedQuality) -> None:
+    output.data("")
+    columns = ("QUALITY", "LABELLED", "UNUSABLE", *figures.titles(quality.task))
+    both = (("before", quality.before), ("now", quality.after))
+    rows = [
+        [name, one.labelled, one.unusable, *figures.cells(one, quality.task)] for name, one in both
+    ]
+    output.table(columns, rows)
 
 
 _SHOWN = 10

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree
 
+from modelyard.cli import figures, output
 from modelyard.domain.difference import Kind
 from modelyard.domain.profile import milliseconds
-from modelyard.domain.replay import TIME_BOUNDS, Example, Failure, Replay, Times, Unfit
+from modelyard.domain.replay import TIME_BOUNDS, Example, Failure, Found, Replay, Times, Unfit
 from modelyard.report.charts import histograms
 from modelyard.report.page import Markup, heading, page, paragraph, table
 
@@ -32,6 +33,7 @@ def as_html(replay: Replay) -> str:
         if found.largest
         else paragraph("There are none."),
         *_failures(found.failures),
+        *_quality(found),
         heading("Times"),
         *_times(found.before, found.after),
     )
@@ -149,6 +151,27 @@ def _failures(failures: tuple[Failure, ...]) -> Iterator[Markup]:
             for one in failures
         )
         yield table(("status", "requests", "first", "says"), rows)
+
+
+def _quality(found: Found) -> Iterator[Markup]:
+    """Where truths were told."""
+    quality = found.quality
+    if quality is None and found.unmeasured is None:
+        return
+    yield heading("Quality, by the truths that were told")
+    if quality is None:
+        yield paragraph(f"It cannot be measured: {found.unmeasured}.")
+        return
+    titles = (title.lower() for title in figures.titles(quality.task))
+    both = (("before", quality.before), ("now", quality.after))
+    rows = (
+        (
+            name,
+            *map(output.cell, (one.labelled, one.unusable, *figures.cells(one, quality.task))),
+        )
+        for name, one in both
+    )
+    yield table(("", "labelled rows", "unusable", *titles), rows)
 
 
 def _example(example: Example) -> tuple[str, ...]:

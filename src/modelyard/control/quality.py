@@ -96,7 +96,8 @@ def _run(job: Measuring) -> Figures:
         words = done.stderr.decode(errors="replace").strip()[-2000:]
         raise InvalidRequest(
             f"the quality cannot be measured: {words}",
-            hint="`SELECT * FROM labelled LIMIT 1` shows what there is to be compared",
+            hint="`--value` names the value to compare, `--task` says what answers are, `--since` "
+            "asks about less; `SELECT * FROM labelled LIMIT 1` shows what there is",
         )
     return Figures.model_validate_json(done.stdout)
 

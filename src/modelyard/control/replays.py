@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,11 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from modelyard.capture.replay_job import Replaying
 from modelyard.control.accepting import built, changed_settings
 from modelyard.control.background import Background, Job
 from modelyard.control.captures import Captures
 from modelyard.control.gating import mark, read_replay
+from modelyard.domain.columns import Columns, declared_columns
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.principal import Principal
@@ -28,6 +29,7 @@ from modelyard.domain.replay import Found, Replay
 from modelyard.domain.service import ReplicaSettings, Service
 from modelyard.errors import OperationFailed, Unavailable
 from modelyard.images.builder import ImageBuilder
+from modelyard.monitoring.replay_job import Replaying
 from modelyard.schemas import ReplayService
 from modelyard.store import Database
 
@@ -59,6 +61,7 @@ class Replays:
         builder: Starts images.
         captures: The requests.
         master_key: Of the server.
+        scratch: Folder for what is not kept.
     """
 
     def __init__(
@@ -68,12 +71,14 @@ class Replays:
         builder: ImageBuilder,
         captures: Captures,
         master_key: bytes,
+        scratch: Path,
     ) -> None:
         self._database = database
         self._background = background
         self._builder = builder
         self._captures = captures
         self._master_key = master_key
+        self._scratch = scratch
 
     def begin(self, principal: Principal, name: str, request: ReplayService) -> Operation:
         """Begin a replay; it waits for what is measured before. The service is not touched.
@@ -114,13 +119,15 @@ class Replays:
         service, image, request = wanted.service, wanted.image, wanted.request
         manifest = image.built_manifest()
         job.log(f"up to {request.requests} requests to {service.name}, {request.choice} first")
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (
             # From the last to the first: a step ends with the program that it waits for.
+            tempfile.TemporaryDirectory(dir=self._scratch) as aside,
             ThreadPoolExecutor(1) as executor,
             self._builder.started(
                 manifest, image.signature, wanted.settings, _PURPOSE, job.log
             ) as watch,
-            _program(_job(wanted, self._files(wanted), watch.trial.socket)) as program,
+            _program(_job(wanted, self._files(wanted), Path(aside), watch.trial.socket)) as program,
         ):
             patience = wanted.settings.scoring_timeout + 2 * _PATIENCE
 
@@ -153,17 +160,19 @@ class Replays:
         return kept
 
     def _files(self, wanted: _Wanted) -> tuple[Path, ...]:
-        """The records, as they lie now: while a replay waits, files are joined and brought."""
-        request = wanted.request
-        return self._captures.files(
-            wanted.principal, wanted.service.name, request.since, request.until
-        )
+        """The records, as they lie now: while a replay waits, files are joined and brought.
+
+        Truths may have been told long after the requests.
+        """
+        return self._captures.files(wanted.principal, wanted.service.name, wanted.request.since)
 
 
-def _job(wanted: _Wanted, files: tuple[Path, ...], socket: Path) -> Replaying:
-    request = wanted.request
+def _job(wanted: _Wanted, files: tuple[Path, ...], aside: Path, socket: Path) -> Replaying:
+    request, check = wanted.request, wanted.image.check
     return Replaying(
         files=files,
+        aside=aside,
+        columns=declared_columns(check.openapi) if check else Columns(),
         most=request.requests,
         choice=request.choice,
         since=request.since,
@@ -207,7 +216,7 @@ class _Program:
 @contextmanager
 def _program(job: Replaying) -> Iterator[_Program]:
     """It ends with the context, and with this process."""
-    command = [sys.executable, "-P", "-m", "modelyard.capture.replaying"]
+    command = [sys.executable, "-P", "-m", "modelyard.monitoring.replaying"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin is not None

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import orjson
 from pydantic import JsonValue
 
-from modelyard.capture.candidate import Candidate
 from modelyard.control.background import Background, Job
 from modelyard.control.captures import Captures
 from modelyard.domain.image import Image
@@ -25,6 +24,7 @@ from modelyard.domain.service import ReplicaSettings
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.images.builder import ImageBuilder
+from modelyard.monitoring.candidate import Candidate
 from modelyard.schemas import AskCaptured, ReproducePrediction
 from modelyard.store import Database, Transaction
 

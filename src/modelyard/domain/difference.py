@@ -62,6 +62,11 @@ class Answer(NamedTuple):
         """The server is to blame, or there was no answer at all."""
         return self.status >= _FAILED or self.status == NO_ANSWER
 
+    @property
+    def succeeded(self) -> bool:
+        """Neither failed nor refused."""
+        return NO_ANSWER < self.status < _REFUSED
+
 
 class Difference(Value):
     """How the second of two answers differs from the first."""

@@ -51,16 +51,9 @@ class ConfusionCounts(Value):
     """A line for each true class, a column for each answered one."""
 
 
-class MeasuredQuality(Value):
-    """The quality of one deployment's answers, in one period."""
+class Measured(Value):
+    """The quality of some answers."""
 
-    deployment: str | None
-    image: str | None
-    """`name:version`."""
-    model: str
-    version: int
-    period: datetime | None = None
-    """Its begin; null: all of the time."""
     rows: int
     """Rows that were answered."""
     labelled: int
@@ -79,6 +72,28 @@ class MeasuredQuality(Value):
     def unlabelled(self) -> int:
         """Rows whose truth was not told."""
         return self.rows - self.labelled
+
+
+class MeasuredQuality(Measured):
+    """The quality of one deployment's answers, in one period."""
+
+    deployment: str | None
+    image: str | None
+    """`name:version`."""
+    model: str
+    version: int
+    period: datetime | None = None
+    """Its begin; null: all of the time."""
+
+
+class ComparedQuality(Value):
+    """The quality of two images' answers to the same requests."""
+
+    task: Task
+    before: Measured
+    """Of the answers that were recorded."""
+    after: Measured
+    """Of the candidate's."""
 
 
 class Quality(Value):

@@ -1,6 +1,7 @@
 """A replay: captured requests, scored once more by another image, and what came of it.
 
-Pure: `capture.replaying` sends and counts, `control.replays` starts the image and keeps the report.
+Pure: `monitoring.replaying` sends and counts, `control.replays` starts the image and keeps the
+report.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field, computed_field
 
 from modelyard.domain.difference import Answer, Difference, Kind, Tolerance, compare, is_repaired
+from modelyard.domain.quality import ComparedQuality
 from modelyard.domain.values import Digest, Seconds, Spec, Value
 
 GOOD_FOR = timedelta(hours=24)
@@ -153,6 +155,10 @@ class Found(Value):
     """As they were recorded, of the requests that both have answered with success."""
     after: Times | None
     """Of the candidate, the same requests."""
+    quality: ComparedQuality | None = None
+    """Of the answers to these requests whose truths were told; null: none was."""
+    unmeasured: str | None = None
+    """Why the quality cannot be measured, though truths were told."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -269,11 +275,18 @@ class Recorded(NamedTuple):
     output: bytes | None
     output_size: int
     withheld: str
+    labelled: bool = False
+    """A truth of it was told."""
 
     @property
     def answer(self) -> Answer:
         """What was answered."""
         return Answer(self.status, self.output or b"")
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether what it was answered can be held against what was true."""
+        return self.labelled and self.answer.succeeded and self.output is not None
 
     def why_not_sent(self, *, altered: bool) -> Unfit | None:
         """Why it cannot be scored again; None: it can.
@@ -347,9 +360,9 @@ class Findings:
         self._take(request)
         if answer.failed:
             self.errors += 1
-        if answer.failed or answer.status >= _REFUSED:
+        if not answer.succeeded:
             self._fail(request, answer)
-        elif request.status < _REFUSED:
+        elif request.answer.succeeded:
             self._before.append(request.seconds)
             self._after.append(seconds)
         why = request.why_not_compared()

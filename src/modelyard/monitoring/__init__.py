@@ -1,4 +1,5 @@
-"""What traffic looks like, and whether it has changed: computing on data, and no more.
+"""What traffic looks like, whether it has changed, how good answers were, and what others would be.
 
-numpy and datasketches are loaded by those who compare or sketch, not at the start of a server.
+`measuring` and `replaying` are programs of their own, for strangers' bytes are to stay there. numpy
+and datasketches are loaded by those who compare or sketch, not at the start of a server.
 """

@@ -82,7 +82,7 @@ def measure(job: Measuring) -> Figures:
         if not labelled:
             return Figures(task=None, measured=tuple(map(_empty, groups)), unmatched=unmatched)
         if labelled > MOST_ROWS:
-            raise Refused(f"there are {labelled} truths: ask for a shorter time with --since")
+            raise Refused(f"there are {labelled} truths, more than {MOST_ROWS}")
         columns = _choose(outputs, job.asked)
         pairs = _pairs(connection, columns)
     return _figures(groups, pairs, columns, job.asked.task, unmatched)
@@ -141,7 +141,7 @@ def _choose(outputs: dict[str, str], asked: AskQuality) -> _Columns:
         return _Columns(None, places)
     if chances and not others:
         return _Columns(None, chances)
-    raise Refused(f"name the value to compare with --value: there is {_listed(outputs)}")
+    raise Refused(f"none of several values is called as answers are: {_listed(outputs)}")
 
 
 def _named(outputs: dict[str, str], name: str) -> tuple[str, ...]:
@@ -268,10 +268,7 @@ class _Classes:
         self._by_chance = bool(answers) and _are_chances(truths, answers)
         labels = _labels(truths if self._by_chance else [*truths, *answers])
         if len(labels) > MOST_CLASSES:
-            raise Refused(
-                f"there are {len(labels)} classes, more than {MOST_CLASSES}: numbers may be "
-                "wanted, --task regression"
-            )
+            raise Refused(f"there are {len(labels)} classes, more than {MOST_CLASSES}")
         named = {name for pair in pairs for name in self._named(pair)}
         width = max((len(self._listed(pair)) for pair in pairs), default=0)
         places = {"0", "1"} if self._by_chance else {str(place) for place in range(width)}

@@ -160,7 +160,7 @@ def test_which_values_are_compared_can_be_said(files: Files) -> None:
     assert kinds.figures["accuracy"] == 0.5
     (sizes,) = files.measure(output="size").measured
     assert sizes.figures["mae"] == 0.5
-    with pytest.raises(Refused, match="with --value: there is `kind`, `size`"):
+    with pytest.raises(Refused, match="called as answers are: `kind`, `size`"):
         files.measure()
     with pytest.raises(Refused, match="no answer has a value `colour`"):
         files.measure(output="colour")

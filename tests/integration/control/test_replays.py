@@ -24,11 +24,11 @@ from uuid import uuid4
 import pytest
 from tests.factories import AGENT, WORKSPACE, add_image
 from tests.integration.control.test_captures import PRIVATE
+from tests.integration.control.test_quality import told
 from tests.integration.control.test_services import OWNER, Yard
 from tests.unit.capture.test_sealing import answered, seal, write
 
 from modelyard.capture.files import CapturedFiles
-from modelyard.capture.replay_job import Replaying
 from modelyard.control.background import Background
 from modelyard.control.captures import Captures
 from modelyard.control.replays import Replays
@@ -36,12 +36,14 @@ from modelyard.control.reproductions import Reproductions
 from modelyard.domain.cause import CauseCode
 from modelyard.domain.difference import Kind, Tolerance
 from modelyard.domain.operation import Operation, OperationKind, OperationState
+from modelyard.domain.quality import Task
 from modelyard.domain.replay import Choice, Replay, Unfit
 from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.search import Search
 from modelyard.domain.service import ReplicaSettings
 from modelyard.errors import Conflict, InvalidRequest, NotFound, ReplayFailed
 from modelyard.images.cancelling import go_on
+from modelyard.monitoring.replay_job import Replaying
 from modelyard.schemas import (
     AcceptedService,
     DeployService,
@@ -125,7 +127,10 @@ class Home(Yard):
         )
         self.background = Background(database, self.operations)
         self.candidate = Candidate()
-        self.replays = Replays(database, self.background, self.candidate, self.captures, b"m" * 32)
+        self.replays = Replays(
+            *(database, self.background, self.candidate, self.captures, b"m" * 32),
+            folder / "answers",
+        )
         self.reproductions = Reproductions(database, self.background, self.candidate, self.captures)
         self.image("digits")
         with database.write() as tx:
@@ -259,6 +264,57 @@ class TestReport:
             home.replays.get(OWNER, ended.id)
 
 
+class TestQuality:
+    def test_both_are_measured_where_truths_were_told(self, home: Home) -> None:
+        """The candidate is a whole number off, but for the one request that it fails."""
+        home.candidate.score = lambda body: (500 if body[0] == 5 else 200, [2 * body[0] + 1])
+        rules = {"output": None, "withheld": "outputs"}
+        home.capture(*(request(number) for number in range(1, 6)), request(6, **rules))
+        home.capture(request(7), deployment="d2")
+        truths = {f"p{number}": 2 * number + 0.5 for number in (2, 3, 5, 6, 7)}
+        later = int(NOW.timestamp() * 1e6)
+        home.capture(told("p2", 9000, at=later - 1))
+        home.capture(*(told(name, truth, at=later) for name, truth in truths.items()))
+        found = home.replay(until=NOW - timedelta(seconds=1)).found
+        assert found.requests == 7
+        quality = found.quality
+        assert quality is not None
+        assert quality.task is Task.REGRESSION
+        assert (quality.before.labelled, quality.after.labelled) == (3, 3)
+        assert (quality.before.figures["bias"], quality.after.figures["bias"]) == (-0.5, 0.5)
+        assert list((home.folder / "answers").iterdir()) == []
+
+    def test_answers_are_read_in_every_form_that_rows_are(self, home: Home) -> None:
+        """Kinds, the recorded ones in another form than the candidate's; one cannot be read."""
+        forms = {
+            1: {"label": "a", "probabilities": {"a": 0.9, "b": 0.1}},
+            2: {"label": "a", "probabilities": {"a": 0.6, "b": 0.4}},
+            3: {"label": ["b"]},
+        }
+        home.candidate.score = lambda body: (200, {"predictions": [forms[body[0]]]})
+        before = {number: {"output": b'["b"]', "output_size": 5} for number in forms}
+        home.capture(*(request(number, **changes) for number, changes in before.items()))
+        home.capture(*(told(f"p{number}", "ab"[number // 2]) for number in (1, 2)))
+        quality = home.replay().found.quality
+        assert quality is not None
+        assert quality.task is Task.CLASSIFICATION
+        assert quality.before.figures["accuracy"] == 0.5
+        assert quality.after.figures["accuracy"] == 0.5
+        assert quality.after.figures["roc_auc"] == 1.0
+
+    def test_without_truths_there_is_none_and_what_cannot_be_measured_says_so(
+        self, home: Home
+    ) -> None:
+        home.capture(*(request(number) for number in (1, 2)))
+        found = home.replay().found
+        assert (found.quality, found.unmeasured) == (None, None)
+        home.capture(told("p1", 2), told("gone", 3))
+        home.candidate.score = lambda body: (200, [{"kind": "a", "size": 2}])
+        found = home.replay().found
+        assert (found.requests, found.quality) == (2, None)
+        assert "none of several values is called as answers are: `kind`" in str(found.unmeasured)
+
+
 class TestEnd:
     def test_it_can_be_cancelled(self, home: Home) -> None:
         home.capture(request(1))
@@ -288,6 +344,7 @@ class TestEnd:
         with home.candidate.started(None, None, ReplicaSettings(), "", None) as watch:
             job = Replaying(
                 files=home.captures.files(OWNER, "digits"),
+                aside=home.folder,
                 most=10,
                 choice=Choice.NEWEST,
                 tolerance=Tolerance(),
@@ -295,7 +352,7 @@ class TestEnd:
                 concurrency=1,
                 patience=60,
             )
-            command = [sys.executable, "-m", "modelyard.capture.replaying"]
+            command = [sys.executable, "-m", "modelyard.monitoring.replaying"]
             with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
                 assert process.stdin is not None
                 process.stdin.write(job.model_dump_json().encode() + b"\n")

@@ -6,6 +6,7 @@ from tests.unit.domain.test_replay import recorded, report, some
 
 from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.difference import Answer, Tolerance
+from modelyard.domain.quality import ComparedQuality, Measured, Task
 from modelyard.domain.replay import Findings, Unfit
 
 EVIL = '</table><script>alert("x")</script>'
@@ -23,6 +24,24 @@ def test_the_page_shows_everything_and_trusts_nothing() -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_page_has_the_quality_of_both_where_there_is_one() -> None:
+    numbers = {"accuracy": 0.75, "f1": 0.5}
+    before = Measured(rows=9, labelled=8, figures=numbers, accuracy_interval=(0.4, 0.93))
+    after = Measured(rows=9, labelled=8, unusable=8)
+    quality = ComparedQuality(task=Task.CLASSIFICATION, before=before, after=after)
+    whole = report(some(1, 0))
+
+    def page(**changes: object) -> str:
+        found = whole.found.model_copy(update=changes)
+        return as_html(whole.model_copy(update={"found": found}))
+
+    assert "<td>before</td><td>8</td><td>0</td><td>0.75</td><td>0.4-0.93</td>" in page(
+        quality=quality
+    )
+    assert "&lt;/table&gt;" in page(unmeasured=EVIL)
+    assert "Quality" not in page()
 
 
 def test_a_page_of_nothing_is_a_page() -> None:

@@ -1,4 +1,4 @@
-"""`python -m modelyard.capture.replaying`: scores captured requests again, and compares.
+"""`python -m modelyard.monitoring.replaying`: scores captured requests again, and compares.
 
 The first line of stdin is a `Replaying`; it lives as long as its stdin. It writes a line of stdout
 for what was done so far, `{"requests", "different", "errors"}`, about once a second, and at the end
@@ -11,21 +11,22 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import orjson
 
-from modelyard.capture.asking import make_views
-from modelyard.capture.candidate import Candidate
-from modelyard.capture.replay_job import Replaying
-from modelyard.domain.replay import Choice, Findings, Recorded
+from modelyard.capture.asking import Refused, make_views
+from modelyard.domain.replay import Choice, Findings, Found, Recorded
+from modelyard.monitoring.candidate import Candidate
+from modelyard.monitoring.labelled import LabelledAnswers
+from modelyard.monitoring.replay_job import Replaying
 
 MEMORY = 512 << 20
 """Bytes that DuckDB may use."""
@@ -45,7 +46,8 @@ _CHOSEN = (
 _READ = (
     "SELECT prediction_id, time, coalesce(image, ''), path, status, seconds, coalesce(code, ''), "
     "coalesce(input_bytes, encode(inputs::VARCHAR)), coalesce(input_type, ''), input_size, "
-    "coalesce(output_bytes, encode(outputs::VARCHAR)), output_size, coalesce(withheld, '') "
+    "coalesce(output_bytes, encode(outputs::VARCHAR)), output_size, coalesce(withheld, ''), "
+    "prediction_id IN (SELECT prediction_id FROM feedback) "
     "FROM requests SEMI JOIN chosen USING (prediction_id)"
 )
 
@@ -53,20 +55,19 @@ _READ = (
 @contextmanager
 def recorded(job: Replaying) -> Iterator[Iterator[Recorded]]:
     """The requests of a job, some at a time, about in the order in which they were answered."""
-    with tempfile.TemporaryDirectory(prefix="modelyard-replay-") as aside:
-        limits: dict[str, Any] = {
-            "memory_limit": f"{MEMORY >> 20}MiB",
-            "threads": 1,
-            "temp_directory": aside,
-            "max_temp_directory_size": f"{MEMORY >> 19}MiB",
-        }
-        with duckdb.connect(config=limits) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            make_views(connection, job.files)
-            window = [job.since, job.until, job.most]
-            connection.execute(_CHOSEN.format(order=_ORDER[job.choice]), window)
-            connection.execute(_READ)
-            yield _rows(connection)
+    limits: dict[str, Any] = {
+        "memory_limit": f"{MEMORY >> 20}MiB",
+        "threads": 1,
+        "temp_directory": str(job.aside / "reading"),
+        "max_temp_directory_size": f"{MEMORY >> 19}MiB",
+    }
+    with duckdb.connect(config=limits) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        make_views(connection, job.files)
+        window = [job.since, job.until, job.most]
+        connection.execute(_CHOSEN.format(order=_ORDER[job.choice]), window)
+        connection.execute(_READ)
+        yield _rows(connection)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[Recorded]:
@@ -78,19 +79,23 @@ def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[Recorded]:
 class _Replay:
     """One replay: several threads take requests from one source."""
 
-    def __init__(self, job: Replaying, source: Iterator[Recorded]) -> None:
+    def __init__(
+        self, job: Replaying, source: Iterator[Recorded], labelled: LabelledAnswers
+    ) -> None:
         self._job = job
         self._source = source
+        self._labelled = labelled
         self._candidate = Candidate(job.socket, job.patience)
         self._findings = Findings(job.tolerance)
         self._reading, self._adding = threading.Lock(), threading.Lock()
         self._told = 0.0
 
-    def run(self) -> None:
+    def run(self) -> Found:
         with ThreadPoolExecutor(self._job.concurrency) as executor:
             for done in [executor.submit(self._work) for _ in range(self._job.concurrency)]:
                 done.result()
-        _say(found=self._findings.found().model_dump(mode="json"))
+        self._tell()
+        return self._findings.found()
 
     def _work(self) -> None:
         while (request := self._next()) is not None:
@@ -104,26 +109,41 @@ class _Replay:
             )
             with self._adding:
                 self._findings.add(request, answer, seconds)
-                self._tell()
+                self._labelled.add(request, answer)
+                if time.monotonic() - self._told >= _TELL:
+                    self._tell()
 
     def _next(self) -> Recorded | None:
         with self._reading:
             return next(self._source, None)
 
     def _tell(self) -> None:
-        if time.monotonic() - self._told >= _TELL:
-            self._told = time.monotonic()
-            found = self._findings
-            _say(requests=found.requests, different=found.different, errors=found.errors)
+        self._told = time.monotonic()
+        found = self._findings
+        _say(requests=found.requests, different=found.different, errors=found.errors)
 
 
 def replay(job: Replaying) -> None:
     """Do a job; the answer goes to stdout."""
     try:
+        labelled = LabelledAnswers(job.aside, job.columns)
         with recorded(job) as source:
-            _Replay(job, source).run()
-    except (duckdb.Error, MemoryError) as error:
-        _say(refused=str(error).strip().partition("\n")[0][:500] or "there is not enough memory")
+            found = _Replay(job, source, labelled).run()
+        _say(found=_judged(found, labelled, job.files).model_dump(mode="json"))
+    except (duckdb.Error, MemoryError, OSError) as error:
+        _say(refused=_line(error))
+
+
+def _judged(found: Found, labelled: LabelledAnswers, files: tuple[Path, ...]) -> Found:
+    """With the quality, where truths were told."""
+    try:
+        return found.model_copy(update={"quality": labelled.compare(files)})
+    except (Refused, duckdb.Error, MemoryError) as error:
+        return found.model_copy(update={"unmeasured": _line(error)})
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:500] or "there is not enough memory"
 
 
 def _say(**values: Any) -> None:
