@@ -42,8 +42,8 @@ def drift(
     """Find what has changed in the traffic of a service.
 
     Inputs and answers are compared with a baseline, feature by feature: what `service baseline`
-    has set, else the first day of the model version. It needs capture. Of 100
-    reports about unchanged traffic one names a feature, at most.
+    has set, else the first day of the model version. It needs capture. Of 100 reports about
+    unchanged traffic one names a feature, at most.
     """
     parameters.check_place(html, "--html")
     with session.client() as yard:

@@ -23,7 +23,7 @@ def as_html(report: DriftReport) -> str:
         paragraph(
             f"{report.window.rows} rows of {report.model} since {since}, beside "
             f"{report.baseline.rows} rows of the baseline. Of 100 reports about unchanged traffic "
-            f" {report.false_alarms * 100:g} names a feature, at most.",
+            f"{report.false_alarms * 100:g} names a feature, at most.",
             "faint",
         ),
         table(_COLUMNS, map(_row, ranked)),

@@ -132,10 +132,8 @@ def mark(rule: Rule, marks: Sequence[Mark], now: Mark) -> tuple[Mark, ...]:
 
 def find_drift(rule: Rule, report: DriftReport) -> Finding:
     """Whether features have drifted."""
-    last, judged = (
-        in_words(rule.span),
-        [one for one in report.features if one.verdict is not Verdict.UNKNOWN],
-    )
+    last = in_words(rule.span)
+    judged = [one for one in report.features if one.verdict is not Verdict.UNKNOWN]
     if not judged:
         return Finding(None, f"there are too few rows of {report.model} in the last {last} to say")
     drifted = [one for one in judged if one.verdict is Verdict.DRIFTED]
