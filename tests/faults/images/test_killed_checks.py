@@ -31,7 +31,8 @@ with trial_folder() as folder:
     cell = Cell(sandbox, folder, {}, Network.NONE, KernelLimits(1 << 20, 100))
     python = str(base_python()[0])
     Trial(cell, [python, "-c", code], {"TMPDIR": str(cell.inside.scratch)}, {})
-    while not list(psutil.Process().children(recursive=True)[1:]):
+    # Both programs, and not a bwrap that has yet to say with whom it ends.
+    while [p.name() != "bwrap" for p in psutil.Process().children(recursive=True)].count(True) < 2:
         time.sleep(0.01)
     print(folder, flush=True)
     time.sleep(600)
