@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
-from tests.docs.test_pages import BLOCK, ROOT, commands, run, variables
+from tests.docs.alerts_page import PAGE
+from tests.docs.pages import BLOCK, commands, run
 from tests.receivers import hooks, mails
-
-__all__ = ["variables"]
-
-PAGE = ROOT / "docs" / "guides" / "alerts.md"
-
-
-def verifier(secret: str) -> Callable[[Mapping[str, str], bytes], bool]:
-    """The receiver that the guide shows, with this secret."""
-    [program] = [text for language, text in BLOCK.findall(PAGE.read_text()) if language == "python"]
-    names: dict[str, Any] = {}
-    exec(program.replace("whsec_...", secret), names)
-    is_genuine: Callable[[Mapping[str, str], bytes], bool] = names["is_genuine"]
-    return is_genuine
 
 
 def test_alerts(tmp_path: Path, variables: dict[str, str]) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.docs.test_pages import ROOT, commands, run, variables
-
-__all__ = ["variables"]
+from tests.docs.pages import ROOT, commands, run
 
 PAGE = ROOT / "docs" / "concepts" / "capture.md"
 SCRIPT = "def run(data: dict):\n    return data['age'] + 1\n"

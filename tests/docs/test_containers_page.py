@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.containers.podman import Podman
-from tests.docs.test_pages import BLOCK, COMMAND, ROOT, commands, run, train, write_files
+from tests.docs.pages import BLOCK, COMMAND, ROOT, commands, run, train, write_files
 
 from modelyard.domain.cause import CauseCode
 

@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 from tests.contracts.scoring.cases import Case
 from tests.contracts.scoring.client import ask
-from tests.docs.test_pages import BLOCK, ROOT, commands, run, variables, write_files
+from tests.docs.pages import BLOCK, ROOT, commands, run, write_files
 from tests.integration.runtime.replica import replica
-
-__all__ = ["variables"]
 
 GUIDE = ROOT / "docs" / "guides" / "moving-from-azureml.md"
 

@@ -4,87 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.docs.pages import GUIDE, ROOT, commands, run, train, write_files
 from tests.integration.registry.debian import debian_registry
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = [sys.executable, "-m", "modelyard.cli"]
-GUIDE = ROOT / "docs" / "guides" / "first-service.md"
 SUPPLY_CHAIN = ROOT / "docs" / "concepts" / "supply-chain.md"
 MOVING = ROOT / "docs" / "guides" / "move-an-image.md"
 REGISTRY = "registry.example.org"
 REPLAY = ROOT / "docs" / "guides" / "replay.md"
 FEEDBACK = ROOT / "docs" / "concepts" / "feedback.md"
 OPTIMIZING = ROOT / "docs" / "guides" / "profile-and-optimize.md"
-
-
-@pytest.fixture(scope="module")
-def variables() -> Iterator[dict[str, str]]:
-    """One home for all pages, because its environment of packages takes longest to make."""
-    with tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as home:
-        variables = {
-            **os.environ,
-            "HOME": home,
-            "MODELYARD_HOME": f"{home}/home",
-            "MODELYARD_SERVER_PORT": "0",
-            "MODELYARD_GATEWAY_PORT": "0",
-            "MODELYARD_WHEELS": str(ROOT / ".wheelhouse"),
-        }
-        yield variables
-        subprocess.run(
-            [*COMMAND, "server", "stop", "--all"], env=variables, check=True, capture_output=True
-        )
-
-
-def write_files(page: Path, folder: Path) -> None:
-    """Every block that begins with `# name.py`, and the requirements."""
-    for language, text in BLOCK.findall(page.read_text()):
-        name = re.match(r"# (\w+\.py)\n", text)
-        if name:
-            (folder / name[1]).write_text(text)
-        elif not language and "==" in text:
-            (folder / "requirements.txt").write_text(text)
-
-
-def commands(page: Path) -> list[list[str]]:
-    """Every `$ modelyard …` line."""
-    return [
-        shlex.split(line.removeprefix("$ modelyard "), comments=True)
-        for language, text in BLOCK.findall(page.read_text())
-        if language == "console"
-        for line in text.replace("\\\n", "").splitlines()
-        if line.startswith("$ modelyard ")
-    ]
-
-
-def run(words: list[str], folder: Path, variables: dict[str, str]) -> str:
-    """Run a command; what it prints goes into the file behind `>`, if there is one."""
-    if ">" in words:
-        *words, _, target = words
-        printed = run(words, folder, variables)
-        (folder / target).write_text(printed)
-        return printed
-    done = subprocess.run(
-        [*COMMAND, *words], cwd=folder, env=variables, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def train(folder: Path) -> None:
-    write_files(GUIDE, folder)
-    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True)
 
 
 def test_readme(tmp_path: Path, variables: dict[str, str]) -> None:

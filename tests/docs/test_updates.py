@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.docs.test_pages import ROOT, commands, run, variables
-
-__all__ = ["variables"]
+from tests.docs.pages import ROOT, commands, run
 
 PAGE = ROOT / "docs" / "concepts" / "updates.md"
 

@@ -9,9 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.docs.test_pages import BLOCK, ROOT, run, variables, write_files
-
-__all__ = ["variables"]
+from tests.docs.pages import BLOCK, ROOT, run, write_files
 
 GUIDE = ROOT / "docs" / "guides" / "serve-a-model-without-a-script.md"
 

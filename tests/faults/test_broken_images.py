@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.conftest import build_breakable
-from tests.faults.test_kills import Load
+from tests.faults.running import Load
 
 import modelyard
 from modelyard.domain.change import ChangeOutcome

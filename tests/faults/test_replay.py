@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 from tests.e2e.conftest import build_breakable
-from tests.faults.test_kills import server_pid, wait_for
+from tests.faults.running import server_pid, wait_for
 
 import modelyard
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.integration.gateway.callers import Caller, Callers, dns, uri
+from tests.integration.gateway.certificates import Files
 from tests.integration.gateway.kit import BEARER, Client, Replica, Stage, route
 from tests.integration.gateway.process import GatewayProcess
-from tests.integration.gateway.test_securing import Files
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from tests.factories import AGENT, WORKSPACE, add_image, add_service
-from tests.integration.api.test_telemetry import MINUTES, told
+from tests.integration.api.told import MINUTES, told
 from tests.receivers import Hooks, hooks
 
 from modelyard.app import Parts, compose

@@ -12,16 +12,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from tests.factories import add_service
+from tests.integration.api.told import DEPLOYMENT, MINUTES, told
 
 from modelyard.app import Parts
 from modelyard.control import telemetry
 from modelyard.domain.captured import Tally
 from modelyard.domain.service import Service
-from modelyard_runtime.families import SECONDS
 
-FIGURES, MINUTES = "/api/v1/agents/local/figures", "/api/v1/agents/local/minutes"
+FIGURES = "/api/v1/agents/local/figures"
 METRICS = "/api/v1/services/digits/metrics"
-DEPLOYMENT = str(uuid4())
 
 
 @pytest.fixture
@@ -29,25 +28,6 @@ def service(parts: Parts) -> Service:
     with parts.database.write() as tx:
         add_service(tx, "silent")
         return add_service(tx)
-
-
-def told(service: Service, ok: int, failed: int = 0, took: float = 0.02, **gauges: float) -> Any:
-    """One deployment that answered so many requests, each in the time given, and no other."""
-    buckets = [0.0] * (len(SECONDS) + 1)
-    buckets[next(n for n, bound in enumerate(SECONDS) if took <= bound)] = ok + failed
-    figures: dict[str, Any] = {
-        "modelyard_gateway_requests_total": {'status="200"': [ok], 'status="503"': [failed]},
-        "modelyard_gateway_request_duration_seconds": {"": [*buckets, took * (ok + failed)]},
-        "modelyard_cpu_seconds_total": {"": [ok / 10]},
-    }
-    figures |= {f"modelyard_{name}": {"": [value]} for name, value in gauges.items()}
-    return {
-        "service": str(service.id),
-        "service_name": service.name,
-        "deployment": DEPLOYMENT,
-        "image": service.image,
-        "figures": figures,
-    }
 
 
 def moment(number: int) -> datetime:

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import trustme
-from tests.docs.test_alerts import verifier
+from tests.docs.alerts_page import verifier
 from tests.factories import WORKSPACE
 from tests.receivers import Hooks, hooks, mails
 

@@ -16,16 +16,27 @@ from typing import Any, Protocol
 
 from tests.integration.runtime.server import Computed
 
-from modelyard.agent.gateway.config import GatewayConfig, Key, ServiceRoute, Upstream
+from modelyard.agent.gateway.config import (
+    CaptureRoute,
+    DeploymentRoute,
+    GatewayConfig,
+    Key,
+    ServiceRoute,
+    Upstream,
+)
 from modelyard.agent.gateway.counters import counters_in_memory
 from modelyard.agent.gateway.handler import Gateway, serve
 from modelyard.agent.gateway.loads import draining, loads
 from modelyard.domain.keys import make_key
+from modelyard_runtime.capture.spool import DROP_NEW
 from modelyard_runtime.http.server import Limits, Request, Response, Server
 
 KEY = make_key(b"m" * 32, "0123456789abcdef")
 SECOND = make_key(b"m" * 32, "fedcba9876543210")
 BEARER = {"authorization": f"Bearer {KEY.text}"}
+PATH = "/services/digits/score"
+ALL = CaptureRoute("the-service", 100, 1 << 30, DROP_NEW)
+"""Every request is recorded."""
 
 ROUTE = ServiceRoute(
     name="digits",
@@ -262,6 +273,13 @@ class HasUpstream(Protocol):
 def route(*replicas: HasUpstream, **changes: Any) -> ServiceRoute:
     """The service `digits` on these replicas."""
     return replace(ROUTE, upstreams=tuple(r.upstream for r in replicas), **changes)
+
+
+def split(*replicas: Replica, **changes: Any) -> ServiceRoute:
+    """The service `digits`, with a deployment for each of those that replicas belong to."""
+    weights = {r.upstream.deployment: r.upstream.weight for r in replicas}
+    deployments = tuple(DeploymentRoute(d, f"{d}:1", weight) for d, weight in weights.items())
+    return route(*replicas, deployments=deployments, **changes)
 
 
 class Stage:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.integration.gateway.kit import KEY, Held, Serving, Stage, route, until
+from tests.integration.gateway.kit import ALL, KEY, Held, Serving, Stage, route, until
 from tests.unit.runtime.recorded import counts, records
 
-from modelyard.agent.gateway.config import CaptureRoute
 from modelyard.capture.encrypting import Decryption, public_key
 from modelyard_runtime.capture.rules import Rules, hash_value
 from modelyard_runtime.capture.spool import DROP_NEW, REFUSE
@@ -20,7 +19,6 @@ from modelyard_runtime.http.server import Request, Response
 
 pytestmark = pytest.mark.anyio
 
-ALL = CaptureRoute("the-service", 100, 1 << 30, DROP_NEW)
 SCORE = "/services/digits/score"
 
 

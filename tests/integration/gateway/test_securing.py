@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 from cryptography.hazmat.primitives import serialization
+from tests.integration.gateway.certificates import Files
 from tests.integration.gateway.kit import BEARER, Stage, route
 from tests.integration.gateway.process import GatewayProcess
 
@@ -17,32 +17,6 @@ from modelyard.agent.gateway.config import Certificate, GatewayConfig, write_con
 from modelyard.domain.cause import Cause
 
 pytestmark = pytest.mark.anyio
-
-HOST = "127.0.0.1"
-
-
-class Files:
-    """PEM files of a gateway, issued by an authority of the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.chain, self.key = folder / "gateway.pem", folder / "gateway.key"
-        self.issue()
-
-    @property
-    def certificate(self) -> Certificate:
-        return Certificate(str(self.chain), str(self.key))
-
-    def issue(self) -> None:
-        issued = self.authority.issue_cert(HOST)
-        issued.private_key_pem.write_to_path(str(self.key))
-        for number, part in enumerate(issued.cert_chain_pems):
-            part.write_to_path(str(self.chain), append=bool(number))
-
-    def trusting(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
 
 
 @pytest.fixture

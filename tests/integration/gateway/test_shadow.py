@@ -7,9 +7,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.gateway.kit import BEARER, Client, Held, Replica, Serving, Stage, until
-from tests.integration.gateway.test_capturing import ALL
-from tests.integration.gateway.test_sharing import PATH, split
+from tests.integration.gateway.kit import (
+    ALL,
+    BEARER,
+    PATH,
+    Client,
+    Held,
+    Replica,
+    Serving,
+    Stage,
+    split,
+    until,
+)
 from tests.unit.runtime.recorded import records
 
 from modelyard.agent.gateway.shadow import label

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from tests.integration.gateway.kit import BEARER, Client, Held, Replica, Serving, Stage, route
+from tests.integration.gateway.kit import (
+    BEARER,
+    PATH,
+    Client,
+    Held,
+    Serving,
+    Stage,
+    split,
+)
 
-from modelyard.agent.gateway.config import DeploymentRoute, ServiceRoute
+from modelyard.agent.gateway.config import DeploymentRoute
 
 pytestmark = pytest.mark.anyio
-
-PATH = "/services/digits/score"
-
-
-def split(*replicas: Replica, **changes: Any) -> ServiceRoute:
-    weights = {r.upstream.deployment: r.upstream.weight for r in replicas}
-    deployments = tuple(DeploymentRoute(d, f"{d}:1", weight) for d, weight in weights.items())
-    return route(*replicas, deployments=deployments, **changes)
 
 
 async def served_by(client: Client, count: int, **headers: str) -> Counter[str]:
