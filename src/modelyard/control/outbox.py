@@ -20,7 +20,7 @@ from modelyard.store import Database
 from modelyard.store.alerts import Parcel
 
 _THREADS = 4
-_MOST = 20
+_MOST = 100
 """Messages to one channel that are looked at together."""
 _FIRST = 10.0
 _LONGEST = 900.0
