@@ -176,14 +176,42 @@ class Home(Yard):
         return self.replays.get(OWNER, operation.id)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
+@contextmanager
+def opened(folder: Path) -> Iterator[Home]:
+    home = Home(folder)
     yield home
     home.candidate.open.set()
     home.background.close()
     home.background._measured.shutdown(wait=True)
     home.database.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with opened(tmp_path) as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Requests of every kind, for those that change nothing."""
+    with opened(tmp_path_factory.mktemp("captured")) as home:
+        home.capture(
+            request(3),
+            request(4, status=503, code="replica_lost", output=b"{}", output_size=2),
+            request(5, input=None, input_size=3 << 20),
+            request(6, input=None, withheld="inputs"),
+        )
+        home.capture(request(7), deployment="d2")
+        yield home
+
+
+@pytest.fixture
+def past(captured: Home) -> Home:
+    """The same, asked of nobody yet."""
+    captured.candidate.score = Candidate().score
+    captured.candidate.seen.clear()
+    return captured
 
 
 def request(number: int, **changes: Any) -> Any:
@@ -224,6 +252,7 @@ class TestReport:
             ("p3", Kind.VALUES),
         ]
         assert (found.errors, found.images) == (1, {"digits:1": 9})
+        assert (found.quality, found.unmeasured) == (None, None)
         assert found.last == NOW - timedelta(minutes=1)
         assert ("/score", "application/json") in home.candidate.seen
         assert ("/v2/models/iris/infer", "application/json") in home.candidate.seen
@@ -237,12 +266,12 @@ class TestReport:
         assert once.requests == 10
         assert (once.first, once.last) == (again.first, again.last)
         assert once.first != found.first
-        since = NOW - timedelta(minutes=5)
-        assert home.replay(since=since).found.requests == 5
 
-    def test_the_candidate_gets_the_settings_of_the_service(self, home: Home) -> None:
-        home.capture(request(1))
-        home.replay(settings=SettingsChange(environment={"SECRET": "value"}, cpu=2))
+    def test_the_candidate_gets_the_settings_and_what_is_new_enough(self, home: Home) -> None:
+        home.capture(request(1), request(9))
+        since = NOW - timedelta(minutes=5)
+        change = SettingsChange(environment={"SECRET": "value"}, cpu=2)
+        assert home.replay(since=since, settings=change).found.requests == 1
         settings = home.candidate.started_with[0]
         assert (settings.cpu, settings.environment) == (2, {"SECRET": "value"})
         operation = home.operations.search(OWNER, Search()).items[0]
@@ -302,13 +331,8 @@ class TestQuality:
         assert quality.after.figures["accuracy"] == 0.5
         assert quality.after.figures["roc_auc"] == 1.0
 
-    def test_without_truths_there_is_none_and_what_cannot_be_measured_says_so(
-        self, home: Home
-    ) -> None:
-        home.capture(*(request(number) for number in (1, 2)))
-        found = home.replay().found
-        assert (found.quality, found.unmeasured) == (None, None)
-        home.capture(told("p1", 2), told("gone", 3))
+    def test_what_cannot_be_measured_says_so(self, home: Home) -> None:
+        home.capture(request(1), request(2), told("p1", 2), told("gone", 3))
         home.candidate.score = lambda body: (200, [{"kind": "a", "size": 2}])
         found = home.replay().found
         assert (found.requests, found.quality) == (2, None)
@@ -365,35 +389,31 @@ class TestEnd:
 
 
 class TestReproduce:
-    def test_the_image_of_then_is_asked_several_times(self, home: Home) -> None:
-        home.capture(request(3))
-        found = home.reproduce("p3")
+    def test_the_image_of_then_is_asked_several_times(self, past: Home) -> None:
+        found = past.reproduce("p3")
         assert (found.equal, found.difference, found.other) == (True, None, 0)
-        assert (found.image, found.runs, len(home.candidate.seen)) == ("digits:1", 3, 3)
+        assert (found.image, found.runs, len(past.candidate.seen)) == ("digits:1", 3, 3)
         assert (found.before, found.after) == ("[6]", "[6]")
         assert found.verdict == "digits:1 answers as it did."
 
-    def test_what_differs_is_told_and_that_nothing_explains_it(self, home: Home) -> None:
-        home.capture(request(3))
-        home.candidate.score = lambda body: (200, [7])
-        found = home.reproduce("p3")
+    def test_what_differs_is_told_and_that_nothing_explains_it(self, past: Home) -> None:
+        past.candidate.score = lambda body: (200, [7])
+        found = past.reproduce("p3")
         assert found.equal is False
         assert found.verdict.startswith(
             "digits:1 answers otherwise: another value at `[0]`, 6 before"
         )
         assert "Nothing that is recorded explains it" in found.reasons[-1]
 
-    def test_an_image_that_does_not_agree_with_itself_is_found(self, home: Home) -> None:
-        home.capture(request(3))
+    def test_an_image_that_does_not_agree_with_itself_is_found(self, past: Home) -> None:
         answers = iter([6, 6.5, 6])
-        home.candidate.score = lambda body: (200, [next(answers)])
-        found = home.reproduce("p3")
+        past.candidate.score = lambda body: (200, [next(answers)])
+        found = past.reproduce("p3")
         assert (found.equal, found.other) == (True, 1)
         assert "does not agree with itself: 1 of 3" in found.reasons[-1]
 
-    def test_answers_of_the_gateway_are_of_no_model(self, home: Home) -> None:
-        home.capture(request(3, status=503, code="replica_lost", output=b"{}", output_size=2))
-        found = home.reproduce("p3")
+    def test_answers_of_the_gateway_are_of_no_model(self, past: Home) -> None:
+        found = past.reproduce("p4")
         assert found.equal is None
         assert any("the gateway's own, `replica_lost`" in reason for reason in found.reasons)
 
@@ -407,28 +427,18 @@ class TestReproduce:
         assert home.candidate.started_with[-1].environment == {}
         assert any("have changed since: MODE;" in reason for reason in found.reasons)
 
-    @pytest.mark.parametrize(
-        ("record", "error", "match"),
-        [
-            ({"input": None, "input_size": 3 << 20}, Conflict, "its input is not recorded"),
-            ({"input": None, "withheld": "inputs"}, Conflict, "its input is not recorded"),
-        ],
-    )
-    def test_what_cannot_be_asked_again_is_refused(
-        self, home: Home, record: dict[str, Any], error: type[Exception], match: str
-    ) -> None:
-        home.capture(request(3, **record))
-        with pytest.raises(error, match=match):
-            home.reproduce("p3")
-        with pytest.raises(NotFound, match="there is no record of prediction `p4`"):
-            home.reproduce("p4")
+    def test_what_cannot_be_asked_again_is_refused(self, past: Home) -> None:
+        for without_input in ("p5", "p6"):
+            with pytest.raises(Conflict, match="its input is not recorded"):
+                past.reproduce(without_input)
+        with pytest.raises(NotFound, match="there is no record of prediction `p8`"):
+            past.reproduce("p8")
         with pytest.raises(InvalidRequest, match="is not the id of a prediction"):
-            home.reproduce("p4' OR '1' = '1")
+            past.reproduce("p8' OR '1' = '1")
 
-    def test_an_image_that_is_gone_is_named(self, home: Home) -> None:
-        home.capture(request(3), deployment="d2")
+    def test_an_image_that_is_gone_is_named(self, past: Home) -> None:
         with pytest.raises(NotFound, match="image `digits:2`, which has answered"):
-            home.reproduce("p3")
+            past.reproduce("p7")
 
 
 class TestGate:
