@@ -300,7 +300,8 @@ class Captures:
         for a while, for those who read them.
         """
         with self._changing, self._database.read() as tx:
-            groups = joinable(tx.captured.segments(workspace), now)
+            sketched = tx.sketches.sketched_files(workspace)
+            groups = joinable(tx.captured.segments(workspace), now, sketched)
         done = 0
         for group in groups:
             if is_ending():

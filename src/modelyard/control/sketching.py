@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import subprocess
 import sys
@@ -72,7 +73,7 @@ class Sketcher:
             self._woken.wait(PERIOD)
 
     def round(self) -> int:
-        """Sketch some files of one day; how many. 0: there are none, or one is just going."""
+        """Sketch some files of one day; how many. 0: there are none, or one is just changing."""
         with self._database.read() as tx:
             names = tx.sketches.next_files(self._workspace, MOST_FILES, MOST_BYTES)
             segments = [tx.captured.get(self._workspace, name) for name in names]
@@ -88,14 +89,22 @@ class Sketcher:
         try:
             return self._sketch([segment])
         except _Unreadable as error:
-            if not self._files.path(segment).exists():
-                return 0  # it is being deleted
+            if isinstance(error, _Changed) and self._is_coming(segment):
+                return 0
             _logger.warning("`%s` is in no sketch: %s", segment.name, error)
             return self._keep([segment], Sketched(parts=()))
 
     def _sketch(self, segments: Sequence[Segment]) -> int:
         files = self._files.paths(segments)
+        for segment, path in zip(segments, files, strict=True):
+            if not _is_file_of(segment, path):  # what was forgotten may still be in an old one
+                raise _Changed("its file is gone, or has changed")
         return self._keep(segments, _in_a_process("records", SketchJob(files=files)))
+
+    def _is_coming(self, segment: Segment) -> bool:
+        """Whether its new file, after a forgetting, has still to get to its place, or just has."""
+        is_on_its_way = self._files.rewritten().get(segment.name) == segment.digest
+        return is_on_its_way or _is_file_of(segment, self._files.path(segment))
 
     def _keep(self, segments: Sequence[Segment], found: Sketched) -> int:
         from modelyard.monitoring.sketches import merged, pack  # loads numpy
@@ -126,6 +135,19 @@ def sketch_table(path: Path, ending: str, output: str | None) -> Sketched:
 
 class _Unreadable(Exception):
     """What the program says."""
+
+
+class _Changed(_Unreadable):
+    """A file is not the one that its segment names."""
+
+
+def _is_file_of(segment: Segment, path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return False
+    return f"sha256:{digest}" == segment.digest
 
 
 def _in_a_process(what: str, job: Value) -> Sketched:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -62,18 +62,27 @@ _FEWEST = 8
 _MOST_AT_ONCE = 500
 
 
-def joinable(segments: Iterable[Segment], now: datetime) -> list[tuple[Segment, ...]]:
+def joinable(
+    segments: Iterable[Segment], now: datetime, sketched: Container[str] = ()
+) -> list[tuple[Segment, ...]]:
     """Which files should become one: small ones of one image and day, in the order given.
 
     Only those whose records are some minutes old, and not before there are several of them, so
-    that the same records are not written too often; those of former days are not waited for.
+    that the same records are not written too often; those of former days are not waited for. All
+    or none of them are in sketches, so that each record gets into one once.
+
+    Args:
+        segments: All that there are.
+        now: The time.
+        sketched: Names of those whose rows are in sketches.
     """
     groups: dict[tuple[object, ...], list[Segment]] = defaultdict(list)
     sizes: Counter[tuple[object, ...]] = Counter()
     for one in segments:
         if one.size > LARGE // 2 or now - one.last < _AGE:
             continue
-        whose = (one.service, one.service_name, one.model, one.version, one.image, one.date)
+        origin = (one.service, one.service_name, one.model, one.version, one.image, one.date)
+        whose = (*origin, one.name in sketched)
         sizes[whose] += one.size
         if sizes[whose] <= LARGE and len(groups[whose]) < _MOST_AT_ONCE:
             groups[whose].append(one)

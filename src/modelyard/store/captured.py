@@ -129,7 +129,7 @@ class Captured(Repository):
             parts: Digests of the others by their names.
 
         Returns:
-            False: one of them has changed meanwhile, or some are in sketches and some are not yet;
+            False: one of them has changed meanwhile, or got into a sketch when others did not;
             nothing is done.
         """
         rows = self._session.scalars(

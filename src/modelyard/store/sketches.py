@@ -45,6 +45,15 @@ class Sketches(Repository):
             query = query.where(CaptureSegmentRow.service_name == service)
         return int(self._session.scalar(query) or 0)
 
+    def sketched_files(self, workspace: str) -> set[str]:
+        """Names of the files whose rows are in sketches."""
+        query = select(CaptureSegmentRow.name).where(
+            CaptureSegmentRow.workspace == workspace,
+            CaptureSegmentRow.sketched.is_(True),
+            CaptureSegmentRow.deleted.is_(False),
+        )
+        return set(self._session.scalars(query))
+
     def next_files(self, workspace: str, most: int, most_bytes: int) -> tuple[str, ...]:
         """Names of files that are not sketched yet: some of one day of one model version."""
         first = self._session.scalars(

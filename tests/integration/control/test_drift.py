@@ -19,7 +19,7 @@ from modelyard.control.sketching import Sketcher
 from modelyard.domain.captured import Segment
 from modelyard.domain.drift import Verdict
 from modelyard.domain.principal import Principal, Role
-from modelyard.errors import InvalidRequest, NotFound
+from modelyard.errors import InvalidRequest, NotFound, Unavailable
 from modelyard.monitoring.sketches import Sketch, pack
 from modelyard.schemas import ForgetCaptured
 from modelyard.store import Database
@@ -95,6 +95,10 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path, database, files, captures, sketcher, drift)
 
 
+def unwritable(segment: Segment) -> None:
+    raise Unavailable(f"`{segment.name}` cannot be written")
+
+
 def sketched(rows: int) -> Sketch:
     sketch = Sketch()
     sketch.rows = rows
@@ -160,6 +164,22 @@ def test_files_that_are_joined_count_as_before(home: Home) -> None:
         assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 1200}
 
 
+def test_files_are_joined_with_those_that_are_sketched_as_they_are(home: Home) -> None:
+    later = NOON + timedelta(days=2)
+    for name in ("a", "b"):
+        home.send(name, NOON, 600)
+    home.sketch()
+    home.send("late", NOON, 600)  # of the same day, and in no sketch yet
+    assert home.captures.join(WORKSPACE, later) == 2
+    assert home.captures.join(WORKSPACE, later) == 0
+    assert home.sketch() == 1
+    assert home.captures.join(WORKSPACE, later) == 2
+    with home.database.read() as tx:
+        assert len(tx.captured.segments(WORKSPACE)) == 1
+        assert tx.sketches.pending(WORKSPACE) == 0
+        assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 1800}
+
+
 def test_what_is_forgotten_goes_from_the_sketches(home: Home) -> None:
     for name in ("a", "b"):
         home.send(name, NOON, 600)
@@ -171,6 +191,33 @@ def test_what_is_forgotten_goes_from_the_sketches(home: Home) -> None:
         home.drift.report(OWNER, "people", day(1), day(0))
     assert home.sketch() > 0
     assert home.drift.report(OWNER, "people", day(1), day(0)).baseline.rows == 1199
+
+
+def test_a_file_of_before_a_forgetting_is_in_no_sketch(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = home.send("a", NOON, 600)
+    with monkeypatch.context() as patched:
+        patched.setattr(home.files, "replace", unwritable)
+        with pytest.raises(Unavailable):
+            home.captures.forget(OWNER, "people", ForgetCaptured(field="customer", value="a"))
+    with home.database.read() as tx:
+        assert tx.captured.get(WORKSPACE, "a").digest != old.digest
+    assert home.sketch() == 0  # the old file is still there
+    home.captures.recover(WORKSPACE)
+    assert home.sketch() == 1
+    with home.database.read() as tx:
+        assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 599}
+
+
+def test_a_file_that_somebody_took_away_holds_up_no_other(home: Home) -> None:
+    gone = home.send("gone", NOON, 300)
+    home.send("b", NOON, 300)
+    home.files.path(gone).unlink()
+    assert home.sketch() == 2
+    with home.database.read() as tx:
+        assert tx.sketches.pending(WORKSPACE) == 0
+        assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 300}
 
 
 def test_a_file_that_cannot_be_read_holds_up_no_other(home: Home) -> None:
