@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -18,6 +16,7 @@ import orjson
 
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Forgetting, Joined, Joining, Question, Rewritten
+from modelyard.control import programs
 from modelyard.domain.captured import JOINED, LARGE, Account, Forgotten, Segment, Tally, joinable
 from modelyard.domain.principal import Principal
 from modelyard.errors import (
@@ -446,7 +445,7 @@ def _refuse_others(
 
 
 def _run(question: Question) -> None:
-    done = _in_a_process("asking", question)
+    done = programs.run("modelyard.capture.asking", job=question, patience=_PATIENCE)
     if done is None or done.returncode < 0:
         raise _too_slow()
     if done.returncode:
@@ -468,41 +467,23 @@ def _refuse_missing(files: Sequence[Path]) -> None:
 
 
 def _rewrite(job: Forgetting) -> list[Rewritten]:
-    done = _in_a_process("forgetting", job)
+    done = programs.run("modelyard.capture.forgetting", job=job, patience=_PATIENCE)
     if done is None:
         raise _not_forgotten("it took too long")
     if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise _not_forgotten(words[-1][:500] if words else f"status {done.returncode}")
+        raise _not_forgotten(programs.last_words(done))
     return [Rewritten.model_validate_json(line) for line in done.stdout.splitlines()]
 
 
 def _joined(job: Joining) -> list[Joined]:
-    done = _in_a_process("joining", job)
+    done = programs.run("modelyard.capture.joining", job=job, patience=_PATIENCE)
     if done is None or done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines() if done else []
         raise Unavailable(
             "small files of captured records cannot be joined: "
-            f"{words[-1][:500] if words else 'it took too long'}",
+            f"{programs.last_words(done) if done else 'it took too long'}",
             hint="see to the disk and the memory of the server",
         )
     return [Joined.model_validate_json(line) for line in done.stdout.splitlines()]
-
-
-def _in_a_process(
-    program: str, job: Question | Forgetting | Joining
-) -> subprocess.CompletedProcess[bytes] | None:
-    """What a program of `modelyard.capture` made of a job; None when it took too long."""
-    try:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", f"modelyard.capture.{program}"],
-            input=job.model_dump_json().encode(),
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def _not_forgotten(why: str) -> Unavailable:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
 
 from modelyard.capture.jobs import Figures, Measuring
+from modelyard.control import programs
 from modelyard.control.captures import Captures
 from modelyard.domain.principal import Principal
 from modelyard.domain.quality import AskQuality, Quality, Task
@@ -80,17 +79,8 @@ class Qualities:
 
 
 def _run(job: Measuring) -> Figures:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelyard.monitoring.measuring"],
-            input=job.model_dump_json().encode(),
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _too_slow() from None
-    if done.returncode < 0:
+    done = programs.run("modelyard.monitoring.measuring", job=job, patience=_PATIENCE)
+    if done is None or done.returncode < 0:
         raise _too_slow()
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip()[-2000:]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from modelyard.capture.files import CapturedFiles
+from modelyard.control import programs
 from modelyard.domain.captured import Segment
 from modelyard.domain.values import Value
 from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
@@ -152,20 +151,13 @@ def _is_file_of(segment: Segment, path: Path) -> bool:
 
 def _in_a_process(what: str, job: Value) -> Sketched:
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelyard.monitoring.sketching", what],
-            input=job.model_dump_json().encode(),
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _Unreadable("it took too long") from None
+        done = programs.run("modelyard.monitoring.sketching", what, job=job, patience=_PATIENCE)
     except OSError as error:
         raise Unavailable(
             f"rows cannot be sketched: {error.strerror}", hint="see to the memory of the server"
         ) from error
+    if done is None:
+        raise _Unreadable("it took too long")
     if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise _Unreadable(words[-1][:500] if words else f"status {done.returncode}")
+        raise _Unreadable(programs.last_words(done))
     return Sketched.model_validate_json(done.stdout)
