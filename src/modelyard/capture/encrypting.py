@@ -103,9 +103,9 @@ class Decryption:
         nonce, sealed = content[_HEAD : _HEAD + _NONCE], content[_HEAD + _NONCE :]
         try:
             padded = self._ciphers(content[_KEY_ID:_HEAD]).decrypt(nonce, sealed, None)
-        except (InvalidTag, ValueError):
+            return orjson.loads(padded)
+        except (InvalidTag, ValueError):  # whoever has the public key may have encrypted no JSON
             raise Undecipherable(f"{shown} was changed after it was encrypted") from None
-        return orjson.loads(padded)
 
     def decrypt_document(self, text: str) -> str:
         """JSON with every encrypted value in it decrypted; also one encrypted value itself.

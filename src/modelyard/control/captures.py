@@ -69,6 +69,9 @@ class Captures:
         self._decryption = decryption
         self._changing = Lock()
         """Held by whoever deletes."""
+        self._coming: set[str] = set()
+        """Names of segments that are just coming in."""
+        self._counting = Lock()
 
     def receive(self) -> AbstractContextManager[Arrival]:
         """Begin to take a file in."""
@@ -90,7 +93,39 @@ class Captures:
             Conflict: The epoch is older than one that was seen, or another number was expected
                 and the segment is not here.
             PermissionDenied: The service is another agent's.
+            Unavailable: It is just coming in, by a request that was given up.
         """
+        with self._alone(segment.name):
+            return self._add(principal, agent, epoch, sequence, segment, arrival)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """While a segment comes in: a late second one would undo what was forgotten in the first.
+
+        Raises:
+            Unavailable: It does already.
+        """
+        with self._counting:
+            if name in self._coming:
+                raise Unavailable(
+                    f"captured segment `{name}` is just coming in", hint="the agent sends it again"
+                )
+            self._coming.add(name)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._coming.discard(name)
+
+    def _add(
+        self,
+        principal: Principal,
+        agent: str,
+        epoch: int,
+        sequence: int,
+        segment: Segment,
+        arrival: Arrival,
+    ) -> CaptureReceipt:
         with self._database.write() as tx:
             _refuse_others(tx, principal.workspace, agent, [segment])
             expected = tx.captured.expected(agent, epoch)

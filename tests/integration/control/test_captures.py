@@ -13,7 +13,7 @@ from tests.factories import AGENT, WORKSPACE, add_service
 from tests.unit.capture.test_sealing import NOON, answered, seal, write
 
 from modelyard.capture.encrypting import Encryption, public_key
-from modelyard.capture.files import CapturedFiles
+from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
@@ -105,6 +105,26 @@ def test_files_come_in_once_and_go_by_age_and_size(
 
     assert send(captures, agent, tmp_path / "host", sealed[0], 3) == 4
     assert captures.segments(agent) == (sealed[2],)  # and does not come back
+
+
+def test_a_file_that_is_just_coming_in_is_not_taken_twice(
+    captures: Captures, agent: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = segments(tmp_path / "host")[0]
+    real = CapturedFiles.place
+    refused = []
+
+    def place(files: CapturedFiles, segment: Segment, arrival: Arrival) -> None:
+        with pytest.raises(Unavailable, match="just coming in") as raised:
+            send(captures, agent, tmp_path / "host", segment, 0)  # the agent did not wait
+        refused.append(raised)
+        real(files, segment, arrival)
+
+    monkeypatch.setattr(CapturedFiles, "place", place)
+    assert send(captures, agent, tmp_path / "host", first, 0) == 1
+    assert send(captures, agent, tmp_path / "host", first, 0) == 1
+    assert captures.segments(agent) == (first,)
+    assert len(refused) == 1
 
 
 def test_what_is_not_what_it_says_is_refused(

@@ -73,6 +73,13 @@ def test_what_cannot_be_read_says_why(text: str, why: str) -> None:
         SERVER.decrypt(text)
 
 
+def test_what_is_no_json_inside_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encrypting.orjson, "dumps", lambda value: value)
+    text = Encryption(PUBLIC).encrypt(b"no JSON")
+    with pytest.raises(Undecipherable, match="was changed after"):
+        SERVER.decrypt(text)
+
+
 def test_length_tells_little() -> None:
     assert len({len(HOST.encrypt(value)) for value in (True, False, 7, -1234.5, "x" * 20)}) == 1
 

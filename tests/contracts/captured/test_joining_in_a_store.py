@@ -1,0 +1,91 @@
+"""Small files in an object store become larger ones there, too: by a real S3 server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from tests.contracts.captured.test_captured_files import LATER, forget_copies, remote, server, url
+from tests.factories import AGENT, WORKSPACE
+from tests.integration.control.test_captures import agent
+from tests.integration.control.test_joining import FILES, answers, sealed
+from tests.integration.control.test_joining import LATER as DAYS_LATER
+
+from modelyard.capture.remote import RemoteFiles
+from modelyard.control.captures import Captures
+from modelyard.domain.captured import JOINED
+from modelyard.domain.principal import Principal
+from modelyard.schemas import ForgetCaptured
+from modelyard.store import Database
+from modelyard.store.captured import Captured
+
+__all__ = ["agent", "remote", "sealed", "server", "url"]  # fixtures
+
+
+@pytest.fixture
+def captures(remote: RemoteFiles, tmp_path: Path) -> Captures:
+    database = Database(f"sqlite:///{tmp_path / 'modelyard.db'}")
+    database.migrate()
+    with database.write() as tx:
+        tx.agents.ensure(WORKSPACE, AGENT)
+    return Captures(database, remote, tmp_path / "answers", b"key")
+
+
+def names(remote: RemoteFiles) -> list[str]:
+    paths = [meta["path"] for page in obstore.list(remote._store) for meta in page]
+    return sorted(Path(path).name.partition(".")[0] for path in paths)
+
+
+@pytest.mark.usefixtures("sealed")
+def test_small_files_become_one_that_any_host_reads(
+    captures: Captures, agent: Principal, remote: RemoteFiles, tmp_path: Path
+) -> None:
+    before = answers(captures, agent)
+    forget_copies(remote, tmp_path)
+    assert captures.join(WORKSPACE, DAYS_LATER) == FILES + 1
+    joined, alone = captures.segments(agent)
+    assert len(names(remote)) == FILES + 3  # the old ones stay for those who read them
+    forget_copies(remote, tmp_path)
+    assert answers(captures, agent) == before
+    captures.expire(WORKSPACE, datetime.now(UTC) + LATER, days=0, most=0)
+    assert names(remote) == sorted([joined.name, alone.name])
+    forget_copies(remote, tmp_path)
+    assert answers(captures, agent) == before
+
+    gone = captures.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
+    assert (gone.requests, gone.segments) == (6, 1)
+    assert names(remote) == sorted([joined.name, alone.name])
+    forget_copies(remote, tmp_path)
+    after = answers(captures, agent)
+    assert 0 < len(after) < len(before)
+    assert not [row for row in after if row[2] == "x"]
+
+
+@pytest.mark.usefixtures("sealed")
+def test_killed_before_the_manifest_says_so_nothing_is_doubled(
+    captures: Captures,
+    agent: Principal,
+    remote: RemoteFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, there = answers(captures, agent), names(remote)
+
+    def killed(*told: Any) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Captured, "join", killed)
+        with pytest.raises(KeyboardInterrupt):
+            captures.join(WORKSPACE, DAYS_LATER)
+    assert any(name.startswith(JOINED) for name in names(remote))
+    captures.recover(WORKSPACE)
+    assert names(remote) == there
+    forget_copies(remote, tmp_path)
+    assert answers(captures, agent) == before
+    assert captures.join(WORKSPACE, DAYS_LATER) == FILES + 1
+    forget_copies(remote, tmp_path)
+    assert answers(captures, agent) == before
