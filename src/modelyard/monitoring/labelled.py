@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
-from modelyard.capture.asking import connect, make_views
+from modelyard.capture.asking import Refused, connect, make_views
 from modelyard.capture.jobs import Figures, Job, KnownDeployment, Measuring, OpenSegment
 from modelyard.capture.sealing import RECORD_COLUMNS, seal_all
 from modelyard.domain.columns import Columns
@@ -23,6 +23,8 @@ from modelyard_runtime.capture.segments import Segment, frame
 
 LARGEST_SEGMENT = 32 << 20
 """Bytes of answers that wait for being sealed."""
+MOST = 4 << 30
+"""Bytes of answers, and of what was asked, that are kept for one replay."""
 _NOBODY, _NAME = UUID(int=0), "replay"
 """Whose records they are."""
 _ANSWERED = "SELECT DISTINCT prediction_id FROM read_parquet($1) WHERE recorded_by <> 'row'"
@@ -54,14 +56,19 @@ class LabelledAnswers:
         self._at = int(time.time() * 1e6)
         self._segment: Segment | None = None
         self._sealed = 0
+        self._size = 0
 
     def add(self, request: Recorded, answer: Answer) -> None:
         """Keep an answer, if it can be measured: if both have answered, and a truth was told."""
         if not request.can_be_judged or not answer.succeeded:
             return
+        record = frame(encode(self._record(request, answer)))
+        self._size += len(record)
+        if self._size > MOST:
+            return
         if self._segment is None:
             self._segment = Segment(self._aside, str(self._sealed))
-        self._segment.append(frame(encode(self._record(request, answer))))
+        self._segment.append(record)
         if self._segment.size >= LARGEST_SEGMENT:
             self._seal()
 
@@ -74,6 +81,8 @@ class LabelledAnswers:
         Raises:
             Refused: It cannot be told which values are to be compared, or there are too many.
         """
+        if self._size > MOST:
+            raise Refused(f"the answers to be compared are more than {MOST} bytes")
         self._seal()
         after = tuple(one.with_suffix(".parquet") for one in self._outbox.glob("*.json"))
         if not after:

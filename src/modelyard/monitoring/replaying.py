@@ -22,7 +22,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from modelyard.capture.asking import Refused, make_views
+from modelyard.capture.asking import make_views
 from modelyard.domain.replay import Choice, Findings, Found, Recorded
 from modelyard.monitoring.candidate import Candidate
 from modelyard.monitoring.labelled import LabelledAnswers
@@ -138,7 +138,7 @@ def _judged(found: Found, labelled: LabelledAnswers, files: tuple[Path, ...]) ->
     """With the quality, where truths were told."""
     try:
         return found.model_copy(update={"quality": labelled.compare(files)})
-    except (Refused, duckdb.Error, MemoryError) as error:
+    except Exception as error:  # whatever strangers' truths have caused: the rest is worth telling
         return found.model_copy(update={"unmeasured": _line(error)})
 
 
