@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,15 @@ def ask(question: Question) -> None:
         make_views(connection, question.files)
         if question.decryption:
             _let_decrypt(connection, bytes.fromhex(question.decryption))
-        _close(connection, question)
+        answer = question.answer
+        written_first = answer.with_name(f"tmp_{answer.name}")  # which becomes it when whole
+        close(connection, (*question.files, answer, written_first))
         try:
             _refuse_more_than_reading(connection, question.sql)
-            answer = connection.sql(question.sql)
+            found = connection.sql(question.sql)
             if question.most_rows is not None:
-                answer = answer.limit(question.most_rows)
-            _write(answer, question)
+                found = found.limit(question.most_rows)
+            _write(found, question)
         except duckdb.Error as error:
             whole = str(error).strip()
             raise Refused(whole.partition(f"{Undecipherable.__name__}: ")[2] or whole) from error
@@ -156,13 +158,11 @@ def _let_decrypt(connection: duckdb.DuckDBPyConnection, private: bytes) -> None:
     connection.create_function("decrypt", decryption.decrypt_document, ["VARCHAR"], "JSON")
 
 
-def _close(connection: duckdb.DuckDBPyConnection, question: Question) -> None:
+def close(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
     """From here on nothing but these files can be reached."""
-    answer = question.answer
-    written_first = answer.with_name(f"tmp_{answer.name}")  # which becomes the answer when whole
-    allowed = [str(path) for path in (*question.files, answer, written_first)]
-    connection.execute("SET allowed_paths = $1", [allowed])
+    connection.execute("SET allowed_paths = $1", [[str(path) for path in files]])
     for setting in (
+        "python_enable_replacements = false",  # names of tables are none of Python's
         "enable_external_access = false",
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",

@@ -14,9 +14,10 @@ from typing import Any
 
 import duckdb
 
+from modelyard.capture import rewriting
 from modelyard.capture.encrypting import ENCRYPTED, Decryption, Undecipherable
 from modelyard.capture.jobs import Forgetting, Rewritten
-from modelyard.capture.sealing import FEEDBACK, ROW, SCRIPT, finished
+from modelyard.capture.sealing import FEEDBACK, ROW, SCRIPT
 from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
 
 _BATCH = 1000
@@ -64,8 +65,7 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
     """
     decryption = Decryption(bytes.fromhex(job.decryption)) if job.decryption else None
     search = _Search(job.field, job.value, bytes.fromhex(job.key), decryption)
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with rewriting.connect(job.folder) as connection:
         places: dict[Path, list[int]] = {}
         predictions: set[str] = set()
         by_gateway: set[str] = set()
@@ -123,14 +123,12 @@ def _rewrite(
         "AND (prediction_id IS NULL OR prediction_id NOT IN (SELECT id FROM going))",
         params=[str(path), places],
     )
-    part = folder / f".{path.name}.part"
-    kept.write_parquet(str(part), compression="zstd", overwrite=True)
+    size, digest = rewriting.write(kept, folder / path.name)
     counted = connection.execute(
         "SELECT count(*) FILTER (recorded_by <> $4), "
         "count(DISTINCT prediction_id) FILTER (recorded_by IN ($2, $3)) FROM read_parquet($1)",
-        [str(part), _WORKER, _GATEWAY, ROW],
+        [str(folder / path.name), _WORKER, _GATEWAY, ROW],
     ).fetchone()
-    size, digest = finished(part, folder / path.name)
     rows, requests = counted or (0, 0)
     return Rewritten(
         name=path.stem,

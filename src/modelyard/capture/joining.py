@@ -13,8 +13,9 @@ from pathlib import Path
 
 import duckdb
 
+from modelyard.capture import rewriting
 from modelyard.capture.jobs import Joined, Joining
-from modelyard.capture.sealing import ROW, finished
+from modelyard.capture.sealing import ROW
 from modelyard.domain.captured import JOINED
 
 MOST_COLUMNS = 3000
@@ -23,8 +24,7 @@ MOST_COLUMNS = 3000
 
 def join(job: Joining) -> Iterator[Joined]:
     """Write files of one deployment and day into new ones, in their order."""
-    with duckdb.connect(config={"threads": 1, "memory_limit": "1GiB"}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with rewriting.connect(job.folder) as connection:
         for files in _together(connection, job):
             if len(files) > 1:
                 yield _join(connection, job.folder, files)
@@ -53,16 +53,15 @@ def _join(connection: duckdb.DuckDBPyConnection, folder: Path, files: list[Path]
     source = connection.read_parquet(
         [str(path) for path in files], union_by_name=True, hive_partitioning=False
     )
-    part = folder / f".{name}.part"
     records = source.filter(f"recorded_by <> '{ROW}'")  # first: each kind is found without others
     both = records.union(source.filter(f"recorded_by = '{ROW}'"))
-    both.write_parquet(str(part), compression="zstd", overwrite=True)
+    new = folder / f"{name}.parquet"
+    size, digest = rewriting.write(both, new)
     counted = connection.execute(
         "SELECT count(*) FILTER (recorded_by <> $2), count(DISTINCT prediction_id) "
         "FILTER (recorded_by IN ('worker', 'gateway')) FROM read_parquet($1)",
-        [str(part), ROW],
+        [str(new), ROW],
     ).fetchone()
-    size, digest = finished(part, folder / f"{name}.parquet")
     rows, requests = counted or (0, 0)
     return Joined(
         name=name, parts=tuple(names), size=size, digest=digest, rows=rows, requests=requests

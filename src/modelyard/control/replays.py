@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
+from modelyard.control import programs
 from modelyard.control.accepting import built, changed_settings
 from modelyard.control.background import Background, Job
 from modelyard.control.captures import Captures
@@ -217,7 +218,9 @@ class _Program:
 def _program(job: Replaying) -> Iterator[_Program]:
     """It ends with the context, and with this process."""
     command = [sys.executable, "-P", "-m", "modelyard.monitoring.replaying"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=programs.environment()
+    ) as process:
         try:
             assert process.stdin is not None
             process.stdin.write(job.model_dump_json().encode() + b"\n")

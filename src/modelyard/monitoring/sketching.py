@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from modelyard.capture.asking import close
 from modelyard.capture.cells import PLAIN, SIDES
 from modelyard.capture.sealing import ROW, identifier
 from modelyard.monitoring.jobs import Sketched, SketchedPart, SketchJob, TableJob
@@ -94,14 +95,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         "temp_directory": "",
     }
     connection = duckdb.connect(config=limits)
-    connection.execute("SET allowed_paths = $1", [[str(path)]])
-    for setting in (
-        "enable_external_access = false",
-        "autoinstall_known_extensions = false",
-        "autoload_known_extensions = false",
-        "lock_configuration = true",
-    ):
-        connection.execute(f"SET {setting}")
+    close(connection, [path])
     return connection
 
 
