@@ -265,10 +265,10 @@ class Captures:
     def _sweep(self, now: datetime) -> int:
         """Delete what killed servers have left."""
         before = now - _STRAY
-        for folder in self._scratch.glob("*"):
+        for path in self._scratch.glob("*"):
             with suppress(OSError):  # it has gone meanwhile
-                if folder.stat().st_mtime < before.timestamp():
-                    shutil.rmtree(folder)
+                if path.stat().st_mtime < before.timestamp():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         return self._files.sweep(self._live, before)
 
     def _live(self) -> dict[str, str]:

@@ -190,6 +190,7 @@ def test_what_a_killed_server_has_left_goes_after_a_while(
     for left in (file.with_name("unrecorded.parquet"), folder / ".arriving" / "half"):
         left.write_bytes(b"x")
     (tmp_path / "answers" / "tmp").mkdir(parents=True)
+    (tmp_path / "answers" / "table").write_bytes(b"x")
     soon, later = datetime.now(UTC), datetime.now(UTC) + timedelta(hours=2)
     assert captures.expire(WORKSPACE, soon, days=0, most=0) == 0
     assert captures.expire(WORKSPACE, later, days=0, most=0) == 2
