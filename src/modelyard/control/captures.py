@@ -17,7 +17,7 @@ import orjson
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Forgetting, Joined, Joining, Question, Rewritten
 from modelyard.control import programs
-from modelyard.domain.captured import JOINED, LARGE, Account, Forgotten, Segment, Tally, joinable
+from modelyard.domain.captured import LARGE, Account, Forgotten, Segment, Tally, is_joined, joinable
 from modelyard.domain.principal import Principal
 from modelyard.errors import (
     Conflict,
@@ -379,7 +379,7 @@ class Captures:
         names = [name for name in there if name not in live]
         with self._database.read() as tx:
             gone = tx.captured.deleted(names)
-        leftovers = {name for name in names if name in gone or name.startswith(JOINED)}
+        leftovers = {name for name in names if name in gone or is_joined(name)}
         if leftovers:
             self._files.remove(leftovers)
 

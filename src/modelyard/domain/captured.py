@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable
 from datetime import date, datetime, timedelta
@@ -55,11 +56,17 @@ class Segment(Value):
 
 JOINED = "joined-"
 """What the names of segments begin with that have been joined out of others here."""
+_JOINED = re.compile(rf"{JOINED}[0-9a-f]{{32}}")
 LARGE = 64 << 20
 """Bytes from which a file is not joined with others any more."""
 _AGE = timedelta(minutes=10)
 _FEWEST = 8
 _MOST_AT_ONCE = 500
+
+
+def is_joined(name: str) -> bool:
+    """Whether a segment was joined out of others here; those of hosts have longer names."""
+    return _JOINED.fullmatch(name) is not None
 
 
 def joinable(

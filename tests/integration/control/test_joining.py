@@ -16,7 +16,7 @@ from tests.unit.capture.test_sealing import NOON, answered, seal, write
 from modelyard.capture.files import CapturedFiles
 from modelyard.control import captures as control
 from modelyard.control.captures import Captures
-from modelyard.domain.captured import LARGE, Segment, Tally, joinable
+from modelyard.domain.captured import LARGE, Segment, Tally, is_joined, joinable
 from modelyard.domain.principal import Principal
 from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
 from modelyard.store.captured import Captured
@@ -159,6 +159,12 @@ def test_what_was_forgotten_meanwhile_does_not_come_back(
     monkeypatch.undo()
     assert captures.join(WORKSPACE, LATER) == FILES + 1
     check(captures, agent, forgotten=6)
+
+
+def test_a_script_cannot_have_its_file_taken_for_a_joined_one() -> None:
+    digits = "0123456789abcdef" * 2
+    assert is_joined(f"joined-{digits}")
+    assert not is_joined(f"joined-{digits}-replica-0")  # its name, and what sealing adds
 
 
 def test_which_files_are_joined(sealed: list[Segment]) -> None:
