@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
 from modelyard.api.access import Caller, Owner
+from modelyard.api.bodies import receive
 from modelyard.control.blobs import BlobTransfer
 from modelyard.domain.values import Digest
 from modelyard.errors import InvalidRequest
 from modelyard.schemas import StoredBlob
 
 _RANGE = re.compile(r"^bytes=([0-9]{1,15})-([0-9]{1,15})?$")
-_BATCH = 1 << 20
 
 
 def routes(transfer: BlobTransfer) -> APIRouter:
@@ -30,13 +30,7 @@ def routes(transfer: BlobTransfer) -> APIRouter:
     ) -> StoredBlob:
         """Store the request's body; with a `Digest` header it must have that digest."""
         with transfer.receive(caller) as upload:
-            batch = bytearray()
-            async for chunk in request.stream():
-                batch += chunk
-                if len(batch) >= _BATCH:
-                    await to_thread.run_sync(upload.write, bytes(batch))
-                    batch.clear()
-            await to_thread.run_sync(upload.write, bytes(batch))
+            await receive(request, upload.write)
             return await to_thread.run_sync(upload.commit, digest)
 
     @router.get("/blobs/{digest}", response_class=StreamingResponse)

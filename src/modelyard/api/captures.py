@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, ValidationError
 
 from modelyard.api.access import AgentCaller, Owner
-from modelyard.capture.files import Arrival
+from modelyard.api.bodies import receive
 from modelyard.control.captures import Captures
 from modelyard.domain.captured import Account, AnswerForm, Forgotten, Segment
 from modelyard.errors import InvalidRequest
@@ -88,22 +88,12 @@ def agent_routes(captures: Captures) -> APIRouter:
         """One numbered file of captured records: Parquet; a header tells what it is."""
         told = _segment(modelyard_segment)
         with captures.receive() as arrival:
-            await _receive(request, arrival)
+            await receive(request, arrival.write)
             return await to_thread.run_sync(
                 captures.add, caller, agent, epoch, sequence, told, arrival
             )
 
     return router
-
-
-async def _receive(request: Request, arrival: Arrival) -> None:
-    batch = bytearray()
-    async for chunk in request.stream():
-        batch += chunk
-        if len(batch) >= _BATCH:
-            await to_thread.run_sync(arrival.write, bytes(batch))
-            batch.clear()
-    await to_thread.run_sync(arrival.write, bytes(batch))
 
 
 def _segment(header: str) -> Segment:

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
 from modelyard.api.access import Owner
+from modelyard.api.bodies import receive
 from modelyard.control.drift import MOST_BYTES, Drift, Window
 from modelyard.domain.drift import Baseline, DriftReport
 from modelyard.errors import InvalidRequest
 
-_BATCH = 1 << 20
 _Text = Annotated[str | None, Query(max_length=300)]
 
 
@@ -54,20 +54,7 @@ def routes(drift: Drift) -> APIRouter:
     ) -> Baseline:
         """Keep what is in a table, the body, as what a model was made for."""
         with drift.receive() as file:
-            size = 0
-            batch = bytearray()
-            async for chunk in request.stream():
-                batch += chunk
-                size += len(chunk)
-                if size > MOST_BYTES:
-                    raise InvalidRequest(
-                        f"the baseline is longer than {MOST_BYTES} bytes",
-                        hint="a sample of its rows is as good",
-                    )
-                if len(batch) >= _BATCH:
-                    await to_thread.run_sync(file.write, bytes(batch))
-                    batch.clear()
-            await to_thread.run_sync(file.write, bytes(batch))
+            await receive(request, file.write, MOST_BYTES)
             await to_thread.run_sync(file.flush)
             path = Path(file.name)
             return await to_thread.run_sync(
