@@ -11,10 +11,9 @@ from uuid import UUID, uuid4
 from modelyard.control.judging import Judge
 from modelyard.domain.alert import (
     Alert,
-    AlertState,
     Notice,
     compose_message,
-    end,
+    leave,
     step,
     untold,
 )
@@ -47,7 +46,6 @@ _PATIENCE = 5.0
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _KEEP_MESSAGES = timedelta(days=7)
-_NOT_WATCHED = "it is not watched any more"
 _logger = logging.getLogger("modelyard.alerts")
 
 Key = tuple[str, str, str]
@@ -204,10 +202,9 @@ class Watching:
 
     def _leave(self, tx: Transaction, key: Key, alert: Alert, now: datetime) -> None:
         """A rule is gone, or its service is: whoever was told that it fires is told that, too."""
-        if alert.state is AlertState.FIRING:
-            ended, notice = end(alert, _NOT_WATCHED, now)
-            if notice is not None:
-                self._post(tx, key[0], ended, notice)
+        left, notice = leave(alert, now)
+        if notice is not None:
+            self._post(tx, key[0], left, notice)
         tx.alerts.drop(*key)
 
 

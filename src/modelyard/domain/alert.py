@@ -55,6 +55,8 @@ class Notice(StrEnum):
 
     FIRING = "alert.firing"
     RESOLVED = "alert.resolved"
+    UNWATCHED = "alert.unwatched"
+    """The rule was taken away while it fired: nobody knows whether all is well."""
     TEST = "alert.test"
 
 
@@ -124,6 +126,12 @@ def end(
     return ended, Notice.RESOLVED if alert.told else None
 
 
+def leave(alert: Alert, now: datetime) -> tuple[Alert, Notice | None]:
+    """An alert whose rule or service is taken away; told to those who were told that it fires."""
+    is_told = alert.told and alert.state is AlertState.FIRING
+    return alert.model_copy(update={"checked_at": now}), Notice.UNWATCHED if is_told else None
+
+
 def _tell(alert: Alert, now: datetime) -> tuple[Alert, Notice | None]:
     if alert.told_at is not None and now - alert.told_at < REMIND:
         return alert, None
@@ -172,6 +180,9 @@ def _text(alert: Alert, notice: Notice) -> str:
     if notice is Notice.RESOLVED:
         began = f"{alert.fired_at:%Y-%m-%d %H:%M} UTC" if alert.fired_at else "before"
         return f"{alert.service} is well again: {alert.sentence} ({alert.rule} fired since {began})"
+    if notice is Notice.UNWATCHED:
+        began = f"{alert.since:%Y-%m-%d %H:%M} UTC"
+        return f"{alert.service} is no longer watched: {alert.rule}, firing since {began}, is gone"
     again = alert.checked_at - alert.since >= REMIND
     still = f", since {alert.since:%Y-%m-%d %H:%M} UTC" if again else ""
     return f"{alert.service}: {alert.sentence} ({alert.rule}{still})"

@@ -172,8 +172,9 @@ def test_a_rule_that_is_taken_back(
     assert list(look()) == ["silence>1h"]
     parts.outbox.deliver()
     [over] = [json.loads(posted.body) for posted in receiver.got]  # the older news did not leave
-    assert over["type"] == "alert.resolved"
-    assert "it is not watched any more" in over["text"]
+    assert over["type"] == "alert.unwatched"
+    assert over["text"].startswith("digits is no longer watched: error_rate>5%, firing since ")
+    assert "well" not in over["text"]
 
 
 def test_a_flood_is_held_back(

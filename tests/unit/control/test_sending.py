@@ -148,6 +148,9 @@ class TestMail:
     def test_what_is_sent(self) -> None:
         mail = compose_mail("yard@example.org", "ops@example.org", MESSAGE)
         assert mail["Subject"] == "[Modelyard] digits: p99>500ms fires"
+        tried = MESSAGE.model_copy(update={"type": Notice.TEST, "service": "none"})
+        subject = compose_mail("yard@example.org", "ops@example.org", tried)["Subject"]
+        assert subject == "[Modelyard] a test: alerts arrive here"
         assert mail["Message-ID"] == f"<{MESSAGE.id}@modelyard.invalid>"
         assert mail.get_content().startswith("digits: it is slow\n")
 

@@ -19,7 +19,11 @@ _STEP = 10.0
 """Seconds that one answer may take."""
 _PORTS = {"smtps": 465, "smtp": 587}
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-_SUBJECTS = {Notice.FIRING: "fires", Notice.RESOLVED: "is over", Notice.TEST: "is tried"}
+_SUBJECTS = {
+    Notice.FIRING: "fires",
+    Notice.RESOLVED: "is over",
+    Notice.UNWATCHED: "is no longer watched",
+}
 
 
 class MailServer(NamedTuple):
@@ -128,11 +132,17 @@ class Mail:
             ) from None
 
 
+def _subject(message: AlertMessage) -> str:
+    if message.type is Notice.TEST:
+        return "a test: alerts arrive here"
+    return f"{message.service}: {message.rule} {_SUBJECTS[message.type]}"
+
+
 def compose_mail(sender: str, recipient: str, message: AlertMessage) -> EmailMessage:
     """A message as e-mail; with the same id in every attempt."""
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, recipient
-    mail["Subject"] = f"[Modelyard] {message.service}: {message.rule} {_SUBJECTS[message.type]}"
+    mail["Subject"] = f"[Modelyard] {_subject(message)}"
     mail["Date"] = format_datetime(message.at)
     mail["Message-ID"] = f"<{message.id}@modelyard.invalid>"
     mail["Auto-Submitted"] = "auto-generated"
