@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Annotated
 
 import typer
@@ -29,12 +30,13 @@ def list_alerts(
 ) -> None:
     """Show how alerts stand, those that fire first.
 
-    Rules are set with `service update --alert`. Times are UTC.
+    Rules are set with `service update --alert`. AS OF is when what stands there was found: while
+    there is nothing to measure, an alert that fires goes on to. Times are UTC.
     """
     with session.client() as yard:
         alerts = yard.alerts.list(service)
     ordered = sorted(alerts, key=lambda alert: alert.state is not AlertState.FIRING)
-    columns = ("SERVICE", "RULE", "STATE", "SINCE", "FIRED LAST", "WHAT WAS FOUND")
+    columns = ("SERVICE", "RULE", "STATE", "SINCE", "AS OF", "WHAT WAS FOUND")
     show_all(form, ordered, columns, _row)
 
 
@@ -116,9 +118,15 @@ def firing(yard: Client, service: Service) -> tuple[Alert, ...]:
     return tuple(alert for alert in alerts if alert.state is AlertState.FIRING)
 
 
+def in_words(alert: Alert) -> str:
+    """What is wrong, by which rule, and when that was found."""
+    found_at = (alert.found_at or alert.checked_at).astimezone(UTC)
+    return f"{alert.sentence} ({alert.rule}, as of {found_at:%Y-%m-%d %H:%M} UTC)"
+
+
 def _row(alert: Alert) -> list[output.Cell]:
     return [
-        *(alert.service, alert.rule, alert.state, alert.since, alert.fired_at),
+        *(alert.service, alert.rule, alert.state, alert.since, alert.found_at or alert.checked_at),
         alert.sentence,
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from modelyard.cli import output
+from modelyard.cli import alert, output
 from modelyard.domain.alert import Alert
 from modelyard.domain.change import split_traffic
 from modelyard.domain.rollout import in_words
@@ -17,7 +17,7 @@ def show(service: Service, form: output.Format, firing: Sequence[Alert] = ()) ->
     if form is output.Format.JSON:
         output.data_json(service.model_dump(mode="json"))
     else:
-        alerts = (("alert", f"{one.sentence} ({one.rule})") for one in firing)
+        alerts = (("alert", alert.in_words(one)) for one in firing)
         output.fields([*_facts(service), *_status(service), *alerts])
 
 

@@ -48,7 +48,7 @@ def _show_ready(name: str, firing: Sequence[Alert]) -> None:
         return
     output.data(f"{name} is ready, and fires alerts:")
     for one in firing:
-        output.data(f"  {one.sentence} ({one.rule})")
+        output.data(f"  {alert.in_words(one)}")
 
 
 def _show(cause: Cause) -> None:

@@ -39,7 +39,11 @@ class Alert(Value):
     """What was found last; of one that fires, what is wrong."""
     value: float | None = None
     """What was measured: a share from 0 to 1, seconds, or a number."""
+    found_at: datetime | None = None
+    """When that was found: there may have been nothing new to measure since. Null before the first
+    look of a server that writes it down."""
     checked_at: datetime
+    """When it was looked at last."""
     fired_at: datetime | None = None
     """When it began to fire, the last time that it did."""
     calm_since: datetime | None = None
@@ -85,6 +89,7 @@ def step(
             "since": alert.since if state is alert.state else now,
             "sentence": finding.sentence,
             "value": finding.value,
+            "found_at": now,
             "checked_at": now,
         }
     )
@@ -100,8 +105,9 @@ def _while_firing(alert: Alert, finding: Finding, now: datetime) -> tuple[Alert,
     if finding.is_wrong is None:
         return alert.model_copy(update={"checked_at": now}), None
     if finding.is_wrong:
-        seen = {"sentence": finding.sentence, "value": finding.value, "calm_since": None}
-        return _tell(alert.model_copy(update={**seen, "checked_at": now}), now)
+        seen = {"sentence": finding.sentence, "value": finding.value, "found_at": now}
+        update = {**seen, "calm_since": None, "checked_at": now}
+        return _tell(alert.model_copy(update=update), now)
     calm_since = alert.calm_since or now
     if now - calm_since < CALM:
         return alert.model_copy(update={"calm_since": calm_since, "checked_at": now}), None
@@ -118,6 +124,7 @@ def end(
             "since": now,
             "sentence": sentence,
             "value": value,
+            "found_at": now,
             "checked_at": now,
             "calm_since": None,
             "told": False,

@@ -20,6 +20,7 @@ def alert(rule: str, state: str, sentence: str) -> dict[str, Any]:
         "state": state,
         "since": WHEN,
         "sentence": sentence,
+        "found_at": "2026-03-01T11:56:00Z" if state == "firing" else None,
         "checked_at": WHEN,
         "fired_at": WHEN if state == "firing" else None,
     }
@@ -40,18 +41,20 @@ class TestFiring:
         title, first, second = run("alert", "list").stdout.splitlines()
         assert title.split()[:3] == ["SERVICE", "RULE", "STATE"]
         assert "firing" in first
+        assert "2026-03-01 11:56" in first
         assert first.endswith("10.0 % of 100 requests failed")
         assert second.endswith("the last request came 20 seconds ago")
 
     def test_is_shown_with_its_service(self, run: Run) -> None:
         shown = run("service", "show", "digits").stdout
-        assert "10.0 % of 100 requests failed (error_rate>5%)" in shown
+        assert "10.0 % of 100 requests failed (error_rate>5%, as of 2026-03-01 11:56 UTC)" in shown
         assert "20 seconds ago" not in shown
 
     def test_is_said_of_one_that_is_ready(self, run: Run, server: FakeServer) -> None:
         said = run("why", "digits").stdout
         assert said == (
-            "digits is ready, and fires alerts:\n  10.0 % of 100 requests failed (error_rate>5%)\n"
+            "digits is ready, and fires alerts:\n"
+            "  10.0 % of 100 requests failed (error_rate>5%, as of 2026-03-01 11:56 UTC)\n"
         )
         server.alerts = []
         assert "nothing is wrong" in run("why", "digits").stdout

@@ -297,6 +297,15 @@ class TestStanding:
         assert {state for state, _ in seen} == {AlertState.FIRING}
         assert [notice for _, notice in seen if notice] == [Notice.FIRING]
 
+    def test_what_is_old_says_when_it_was_found(self) -> None:
+        alert, _ = step(None, "digits", "p99>1s", WRONG, NOW)
+        for finding in (UNKNOWN, FINE):
+            alert, _ = step(alert, "digits", "p99>1s", finding, alert.checked_at + MINUTE)
+        assert (alert.sentence, alert.found_at) == ("bad", NOW)
+        assert alert.checked_at == NOW + 2 * MINUTE
+        alert, _ = step(alert, "digits", "p99>1s", WRONG, NOW + 3 * MINUTE)
+        assert alert.found_at == NOW + 3 * MINUTE
+
     def test_tells_once_an_hour(self) -> None:
         seen = self.run([WRONG] * 181)
         assert [n for n, (_, notice) in enumerate(seen) if notice] == [0, 60, 120, 180]
