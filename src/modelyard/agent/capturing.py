@@ -7,6 +7,7 @@ see `shipper`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -27,11 +28,12 @@ from pydantic import TypeAdapter, ValidationError
 from modelyard.agent.desired import DesiredStore
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.feedback import FOLDER as FEEDBACK
+from modelyard.capture.damaged import keep_damaged
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.columns import Columns
 from modelyard.domain.service import DesiredService, DesiredState
-from modelyard.errors import Conflict, PermissionDenied, Unavailable
+from modelyard.errors import Conflict, IntegrityError, PermissionDenied, Unavailable
 from modelyard.files import replace_file
 from modelyard.schemas import CaptureReceipt, CaptureReport
 from modelyard_runtime.capture import tallies
@@ -218,8 +220,25 @@ class CaptureShipper:
             except PermissionDenied as error:  # it must not hold up all others
                 log.error("captured records stay here: %s", error)
                 continue
+            except (IntegrityError, FileNotFoundError):
+                if not self._is_damaged(segment):
+                    raise
+                log.error("sealed records were damaged here, and are put aside: %s", segment.name)
+                keep_damaged(self._sealed(segment), self._outbox, segment.name)
             manifest.unlink()  # first: it stands for both
-            (self._outbox / f"{segment.name}.parquet").unlink(missing_ok=True)
+            self._sealed(segment).unlink(missing_ok=True)
+
+    def _sealed(self, segment: Segment) -> Path:
+        return self._outbox / f"{segment.name}.parquet"
+
+    def _is_damaged(self, segment: Segment) -> bool:
+        """Whether the file is no longer what was sealed, so that it is refused for ever."""
+        try:
+            with self._sealed(segment).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return True
+        return f"sha256:{digest}" != segment.digest
 
     def _outgoing(self) -> list[Path]:
         return list(self._outbox.glob("[!.]*.json"))
@@ -232,7 +251,7 @@ class CaptureShipper:
         position = replace(self._position, pending=segment.name)
         if self._position.pending != segment.name:
             self._keep(position)
-        path = self._outbox / f"{segment.name}.parquet"
+        path = self._sealed(segment)
         try:
             receipt = self._home.send_captured(position.epoch, position.sequence, segment, path)
         except Conflict:

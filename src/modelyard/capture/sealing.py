@@ -25,6 +25,7 @@ import duckdb
 import orjson
 
 from modelyard.capture.cells import SIDES, Side
+from modelyard.capture.damaged import keep_damaged
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.capture.rows import rows_of
 from modelyard.domain.captured import UNKNOWN_MODEL, Segment
@@ -70,13 +71,10 @@ RECORD_COLUMNS = {
 }
 """The columns of every file, and their types; those of typed rows come behind them."""
 
-DAMAGED = ".damaged"
-"""Ending of a segment whose records could not be sealed; it is left for people to look at."""
 LARGEST = 256 << 20
 """Bytes of a segment; our own are closed long before, but a script can write beside them."""
 MOST_FILES = 100
 """Files that one segment becomes."""
-_MOST_DAMAGED = 10
 _Record = Answered | Collected | Told
 _OF_THE_HOST = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 _LOCK = ".lock"
@@ -113,7 +111,8 @@ def _seal_each(job: Job) -> None:
             continue  # it is written again, or has been thrown away
         try:
             if not _seal_somehow(job, segment, fd):
-                _put_aside(job, segment)
+                name = segment.path.name.removesuffix(ENDING)
+                keep_damaged(segment.path, job.outbox, f"{name}-{segment.source}")
                 continue
             segment.path.unlink(missing_ok=True)
         finally:
@@ -136,14 +135,6 @@ def _seal_somehow(job: Job, segment: OpenSegment, fd: int) -> bool:
         else:
             return True
     return False
-
-
-def _put_aside(job: Job, segment: OpenSegment) -> None:
-    """Keep it for people to look at, with the last few such ones."""
-    name = segment.path.name.removesuffix(ENDING)
-    segment.path.rename(job.outbox / f"{name}-{segment.source}{DAMAGED}")
-    for old in sorted(job.outbox.glob(f"*{DAMAGED}"))[:-_MOST_DAMAGED]:
-        old.unlink(missing_ok=True)
 
 
 def _seal(job: Job, segment: OpenSegment, fd: int, how: _Bodies) -> None:

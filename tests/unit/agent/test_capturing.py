@@ -16,7 +16,7 @@ from modelyard.domain.captured import Segment
 from modelyard.domain.columns import Columns, ColumnType, Declared
 from modelyard.domain.service import DesiredCapture, DesiredState, WhenFull
 from modelyard.domain.values import digest_of
-from modelyard.errors import Conflict, PermissionDenied, Unavailable
+from modelyard.errors import Conflict, IntegrityError, PermissionDenied, Unavailable
 from modelyard.schemas import CaptureReceipt, CaptureReport
 from modelyard_runtime.capture.records import Told, encode
 from modelyard_runtime.capture.segments import Segment as Open
@@ -38,6 +38,7 @@ class Server:
         self.loses_answers = False
         self.is_away = False
         self.refused: set[str] = set()
+        self.damages = False
 
     def send_captured(
         self, epoch: int, sequence: int, segment: Segment, path: Path
@@ -46,7 +47,8 @@ class Server:
             raise Unavailable("it is away")
         if segment.name in self.refused:
             raise PermissionDenied("of another agent")
-        assert path.read_bytes() == segment.name.encode()
+        if self.damages or digest_of(path.read_bytes()) != segment.digest:
+            raise IntegrityError("it arrived as something else")
         expected = self.numbers.get(epoch, 0)
         if sequence != expected and segment.name not in self.stored:
             raise Conflict("out of step")
@@ -172,6 +174,27 @@ def test_what_the_server_refuses_stays_and_holds_up_nothing(host: Host) -> None:
     host.server.refused.clear()
     host.pump()
     assert host.server.stored == ["00002-b", "00001-a"]
+
+
+def test_what_was_damaged_on_its_host_is_put_aside_and_holds_up_nothing(host: Host) -> None:
+    for name in ("00001-a", "00002-b", "00003-c"):
+        host.sealed(name)
+    folder = host.folder / "captured" / "outbox"
+    (folder / "00001-a.parquet").write_bytes(b"a bit was turned")
+    (folder / "00002-b.parquet").unlink()
+    host.pump()
+    assert host.server.stored == ["00003-c"]
+    assert host.outbox == ["00001-a.damaged"]
+
+
+def test_what_only_its_way_has_damaged_is_sent_again(host: Host) -> None:
+    host.sealed("00001-a")
+    host.server.damages = True
+    with pytest.raises(IntegrityError):
+        host.pump()
+    host.server.damages = False
+    host.pump()
+    assert host.server.stored == ["00001-a"]
 
 
 def test_what_is_counted_and_what_waits_is_told(host: Host) -> None:
