@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli import output, parameters, progress, service_view, session, shared
-from modelyard.domain.change import ServiceChange, altered
+from modelyard.domain.change import ServiceChange
+from modelyard.domain.change import altered as altered_settings
 
 NewImage = Annotated[
     str | None,
@@ -26,6 +27,7 @@ def update(
     replay: parameters.Replay = None,
     max_diff: parameters.MaxDiff = None,
     ignore: parameters.Ignore = None,
+    altered: parameters.Altered = False,
     wait: parameters.Wait = True,
     form: output.Output = output.Format.TABLE,
     **settings: Any,
@@ -36,8 +38,10 @@ def update(
     it is promoted or rolled back. With --replay it is only made if captured requests are answered
     as before.
     """
-    if replay is None and ignore:
-        raise typer.BadParameter("it is of use with --replay only", param_hint="--ignore")
+    if replay is None and (ignore or altered):
+        raise typer.BadParameter(
+            "it is of use with --replay only", param_hint="--ignore" if ignore else "--altered"
+        )
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")
     with session.client() as yard:
@@ -49,7 +53,11 @@ def update(
             shadow=shadow,
             replay=None
             if replay is None
-            else {"requests": replay, "tolerance": {"ignore": ignore or []}},
+            else {
+                "requests": replay,
+                "altered": altered,
+                "tolerance": {"ignore": ignore or []},
+            },
             max_diff=max_diff,
             wait=wait,
             on_log=progress.log_line,
@@ -144,4 +152,4 @@ def _row(change: ServiceChange) -> list[output.Cell]:
 
 def _notes(change: ServiceChange, before: ServiceChange | None) -> list[str]:
     """How it was to get there, what it altered, and why it was made or failed."""
-    return [change.rollout, *altered(change, before), change.reason]
+    return [change.rollout, *altered_settings(change, before), change.reason]

@@ -374,6 +374,13 @@ MaxDiff = Annotated[
         metavar="SHARE",
     ),
 ]
+Altered = Annotated[
+    bool,
+    typer.Option(
+        "--altered",
+        help="Replay those, too, whose inputs a rule of capture has altered, as recorded.",
+    ),
+]
 Absolute = Annotated[float, typer.Option(help="Numbers agree within this…", min=0, metavar="N")]
 Relative = Annotated[
     float, typer.Option(help="…and this many times the recorded one's size.", min=0, metavar="N")

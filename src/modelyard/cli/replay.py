@@ -63,10 +63,7 @@ def run(
         bool,
         typer.Option("--random", help="Take them at random, the same each time, not the newest."),
     ] = False,
-    altered: Annotated[
-        bool,
-        typer.Option("--altered", help="Take those, too, whose inputs a rule has altered."),
-    ] = False,
+    altered: parameters.Altered = False,
     absolute: parameters.Absolute = 1e-5,
     relative: parameters.Relative = 1e-4,
     ignore: parameters.Ignore = None,
@@ -79,7 +76,8 @@ def run(
     """Score captured requests with another image, and compare.
 
     The image is started beside the service, with its settings and those given here; the service is
-    not touched. With --max-diff the exit status is 1 when more is answered otherwise.
+    not touched. The exit status is 1 when nothing could be compared, and with --max-diff when
+    more is answered otherwise.
     """
     parameters.check_place(html, "--html")
     parameters.check_place(junit, "--junit")
@@ -159,6 +157,8 @@ def _show(report: Replay) -> None:
         output.table(("STATUS", "REQUESTS", "FIRST", "SAYS"), map(_failure, found.failures))
     output.data("")
     output.data(report.verdict)
+    if report.way_out is not None:
+        output.say(f"hint: {report.way_out}")
 
 
 def _show_quality(quality: ComparedQuality) -> None:

@@ -13,6 +13,7 @@ from modelyard.report.charts import histograms
 from modelyard.report.page import Markup, heading, page, paragraph, table
 
 _WIDTH = 640
+_OUTCOMES = {True: "Passed: ", False: "Not passed: ", None: ""}
 _WHEN = "%Y-%m-%d %H:%M:%S UTC"
 
 
@@ -21,7 +22,10 @@ def as_html(replay: Replay) -> str:
     found = replay.found
     return page(
         f"{replay.service}: replay with {replay.image}",
-        paragraph(replay.verdict, "bad" if replay.passed is False else ""),
+        paragraph(
+            f"{_OUTCOMES[replay.passed]}{replay.verdict}", "bad" if replay.passed is False else ""
+        ),
+        *([paragraph(f"{replay.way_out}.")] if replay.way_out else []),
         _about(replay),
         heading("What became of the requests"),
         _outcomes(replay),
@@ -41,9 +45,15 @@ def as_html(replay: Replay) -> str:
 
 def as_junit(replay: Replay) -> str:
     """One test: whether no more differs than may."""
-    failed = int(replay.passed is False)
+    failed = replay.passed is False
+    proves_nothing = not replay.found.compared
     seconds = f"{(replay.ended_at - replay.began_at).total_seconds():.3f}"
-    counts = {"tests": "1", "failures": str(failed), "errors": "0", "time": seconds}
+    counts = {
+        "tests": "1",
+        "failures": str(int(failed and not proves_nothing)),
+        "errors": str(int(proves_nothing)),
+        "time": seconds,
+    }
     suite = ElementTree.Element("testsuite", {"name": f"replay of {replay.service}", **counts})
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in _facts(replay).items():
@@ -59,8 +69,9 @@ def as_junit(replay: Replay) -> str:
     )
     lines = "\n".join(_line(example) for example in replay.found.largest)
     if failed:
-        failure = ElementTree.SubElement(case, "failure", {"message": _xml(replay.verdict)})
-        failure.text = _xml(lines)
+        kind = "error" if proves_nothing else "failure"
+        failure = ElementTree.SubElement(case, kind, {"message": _xml(replay.verdict)})
+        failure.text = _xml(replay.way_out or "" if proves_nothing else lines)
     else:
         ElementTree.SubElement(case, "system-out").text = _xml(f"{replay.verdict}\n{lines}")
     ElementTree.indent(suite)

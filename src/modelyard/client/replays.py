@@ -63,7 +63,7 @@ class Replays:
             relative: …and this many times the recorded one's size.
             ignore: Members of answers that are not compared: `took`, or `model.loaded`.
             max_diff: Percent of the compared requests that may be answered otherwise, `"2%"`:
-                `passed` then says whether it was more.
+                `passed` then says whether it was more. It is false when none could be compared.
             on_log: Called with every line of the operation's log.
             **settings: Settings of the replica that are not those of the service.
 
@@ -160,7 +160,8 @@ class Replays:
         if not report.passed:
             raise ReplayFailed(
                 f"`{service}` stays as it is: {report.verdict.rstrip('.')}",
-                hint=f"`modelyard replay show {report.id}` shows what differs",
+                hint=f"`modelyard replay show {report.id}` shows the report"
+                + (f"; {report.way_out}" if report.way_out else ""),
                 details={"replay": str(report.id)},
             )
         return report.id

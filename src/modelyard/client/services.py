@@ -130,7 +130,8 @@ class Services(Access):
             shadow: Try the change with copies of this share of the requests. Its answers go to
                 nobody: they are compared with those that callers get (`status.comparison`).
             replay: Change it only if so many captured requests, scored with what it is to be, are
-                answered as before; or the fields of `replay` in a service file.
+                answered as before; or the fields of `replay` in a service file, such as
+                `{"requests": 1000, "altered": True}`.
             max_diff: Percent of them that may be answered otherwise, `"2%"`; unset: none.
             wait: Return when it is reached; otherwise at once.
             on_log: Called with every line of the operation's log while waiting.

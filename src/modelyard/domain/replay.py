@@ -207,10 +207,13 @@ class Replay(Value):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def passed(self) -> bool | None:
-        """Whether no more differs than may; None where that was not asked."""
-        if self.max_diff is None:
-            return None
-        return self.found.compared > 0 and self.found.percent <= self.max_diff
+        """Whether no more differs than may; None where that was not asked.
+
+        What compares nothing proves nothing: that is never a pass.
+        """
+        if not self.found.compared:
+            return False
+        return None if self.max_diff is None else self.found.percent <= self.max_diff
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -218,7 +221,7 @@ class Replay(Value):
         """One sentence."""
         found = self.found
         if not found.compared:
-            return f"None of {found.requests} requests could be compared."
+            return _nothing_compared(found)
         line = (
             f"{found.different} of {found.compared} requests are answered otherwise by "
             f"{self.image}, {percent_text(found.percent)}"
@@ -226,6 +229,31 @@ class Replay(Value):
         if self.max_diff is not None:
             line += f"; {percent_text(self.max_diff)} may be"
         return f"{line}."
+
+    @property
+    def way_out(self) -> str | None:
+        """How the requests that a rule has altered can be compared, too; None: there are none."""
+        if not self.found.left_out.get(Unfit.ALTERED):
+            return None
+        return (
+            f"{self.found.left_out[Unfit.ALTERED]} requests were left out because a rule of "
+            "capture has altered their inputs; --altered (`altered: true` in a service file) "
+            "takes them as they are recorded"
+        )
+
+
+def _nothing_compared(found: Found) -> str:
+    if not found.requests:
+        return "There is no request to compare."
+    reasons = [
+        f"{what} ({', '.join(f'{why} {number}' for why, number in counts.items())})"
+        for what, counts in (
+            ("not sent", found.left_out),
+            ("without an answer to compare with", found.uncompared),
+        )
+        if counts
+    ]
+    return f"None of {found.requests} requests could be compared: {', '.join(reasons)}."
 
 
 def percent_text(percent: float) -> str:

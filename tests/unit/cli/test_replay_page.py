@@ -50,6 +50,19 @@ def test_a_page_of_nothing_is_a_page() -> None:
     assert "No request was answered by both." in page
 
 
+def test_a_replay_that_compares_nothing_is_an_error_that_names_the_way_out() -> None:
+    findings = Findings(Tolerance())
+    findings.leave_out(recorded(), Unfit.ALTERED)
+    nothing = report(findings, max_diff=None)
+    suite = ElementTree.fromstring(as_junit(nothing))
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    error = suite.find("testcase/error")
+    assert error is not None
+    assert "altered 1" in (error.get("message") or "")
+    assert "--altered" in (error.text or "")
+    assert "Not passed: None of 1" in as_html(nothing)
+
+
 def test_junit_fails_when_the_replay_does() -> None:
     findings = some(1, 1)
     findings.add(recorded("bell"), Answer(200, b'["\\u0007\\ud800"]'), 0.1)

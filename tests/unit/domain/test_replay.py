@@ -199,7 +199,17 @@ class TestVerdict:
         findings = Findings(Tolerance())
         findings.leave_out(recorded(), Unfit.WITHHELD)
         assert report(findings, max_diff=100.0).passed is False
-        assert report(findings).verdict == "None of 1 requests could be compared."
+        assert report(findings, max_diff=None).passed is False
+        assert report(findings).verdict == (
+            "None of 1 requests could be compared: not sent (withheld 1)."
+        )
+        assert report(Findings(Tolerance())).verdict == "There is no request to compare."
+
+    def test_a_way_out_is_named_where_a_rule_has_altered_inputs(self) -> None:
+        findings = Findings(Tolerance())
+        assert report(findings).way_out is None
+        findings.leave_out(recorded(), Unfit.ALTERED)
+        assert "--altered" in (report(findings).way_out or "")
 
     def test_it_survives_json(self) -> None:
         whole = report(some(3, 1))
