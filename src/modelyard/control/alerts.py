@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from modelyard.control.sending.base import NotSent, Sender
+from modelyard.control.sending.base import RESTART, NotSent, Sender
 from modelyard.control.sending.webhook import read_url, shown
 from modelyard.domain.alert import Alert, AlertMessage, AlertState, Notice
 from modelyard.domain.channel import (
@@ -104,7 +104,8 @@ class Alerts:
             if tx.alerts.route(principal.workspace, name).kind is ChannelKind.COMMAND:
                 raise Conflict(
                     f"the channel `{name}` is made by the server's settings",
-                    hint="start the server without MODELYARD_ALERT_COMMAND",
+                    hint="say `modelyard server stop`, and start it again without "
+                    "MODELYARD_ALERT_COMMAND",
                 )
             tx.alerts.delete_channel(principal.workspace, name)
 
@@ -180,7 +181,7 @@ class Alerts:
         if ChannelKind.EMAIL not in self._senders:
             raise InvalidRequest(
                 "the server has no mail server to send e-mail with",
-                hint="start it with MODELYARD_ALERT_SMTP and MODELYARD_ALERT_SMTP_FROM",
+                hint=f"it needs MODELYARD_ALERT_SMTP and MODELYARD_ALERT_SMTP_FROM; {RESTART}",
             )
         return ChannelKind.EMAIL, str(wanted.email)
 

@@ -282,7 +282,8 @@ class TestChannels:
         ("body", "status", "said"),
         [
             ({"name": "ops"}, 400, "either `webhook` or `email`"),
-            ({"name": "ops", "webhook": "http://a.example/"}, 400, "a webhook is `https://…`"),
+            ({"name": "ops", "webhook": "http://a.example/"}, 400, "begins with `https://`"),
+            ({"name": "ops", "webhook": "https://10.0.0.1/"}, 400, "modelyard server stop"),
             ({"name": "ops", "webhook": "https://me:it@a.example/"}, 400, "no user name"),
             ({"name": "ops", "email": "a@example.org"}, 400, "no mail server"),
             ({"name": "ops", "email": "no"}, 400, "email"),

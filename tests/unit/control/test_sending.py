@@ -96,6 +96,13 @@ def test_urls_that_are_none(url: str) -> None:
         AddChannel(name="ops", webhook=url)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:18099", "[::1]", "[fe80::1%25eth0]", "10.0.0.1"])
+def test_private_addresses_in_urls(host: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"not a public one.*MODELYARD_ALERT_ALLOW_PRIVATE="):
+        read_url(f"https://{host}/x", {"hooks.lan"})
+    assert read_url(f"https://{host}/x", {"*"}).path == "/x"
+
+
 def test_urls() -> None:
     assert read_url("https://hooks.example.org:8443/a?b=c", ()).port == 8443
     assert read_url("http://hooks.lan/", {"hooks.lan"}).hostname == "hooks.lan"

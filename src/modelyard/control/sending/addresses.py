@@ -60,11 +60,24 @@ def reachable(
     if not allowed(host, private):
         for text in found:
             if not is_public(text):
-                raise NotSent(
-                    f"the host `{host}` has the address {text}, which is not a public one; "
-                    f"MODELYARD_ALERT_ALLOW_PRIVATE={host} allows it"
-                )
+                raise NotSent(_not_public(host, text))
     return tuple(found)
+
+
+def refusal(host: str, private: Collection[str]) -> str:
+    """Why an address that stands in a URL itself is not sent to; empty: it is, or it is a name."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    return "" if allowed(host, private) or is_public(host) else _not_public(host, host)
+
+
+def _not_public(host: str, address: str) -> str:
+    return (
+        f"the host `{host}` has the address {address}, which is not a public one; the server's "
+        f"setting MODELYARD_ALERT_ALLOW_PRIVATE={host} allows it"
+    )
 
 
 def is_public(text: str) -> bool:

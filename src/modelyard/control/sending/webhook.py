@@ -15,8 +15,8 @@ from http.client import HTTPConnection, HTTPException
 from urllib.parse import SplitResult, urlsplit
 
 from modelyard import __version__
-from modelyard.control.sending.addresses import Resolve, allowed, reachable, resolve
-from modelyard.control.sending.base import PATIENCE, NotSent
+from modelyard.control.sending.addresses import Resolve, allowed, reachable, refusal, resolve
+from modelyard.control.sending.base import PATIENCE, RESTART, NotSent
 from modelyard.domain.alert import AlertMessage
 from modelyard.domain.channel import webhook_key, webhook_signature
 from modelyard.errors import InvalidRequest
@@ -99,7 +99,7 @@ def read_url(text: str, private: Collection[str]) -> SplitResult:
     """The parts of a webhook's URL.
 
     Raises:
-        InvalidRequest: It is none, or one without TLS to a host that is not allowed so.
+        InvalidRequest: It is none, or it is of a host that is not allowed so.
     """
     try:
         url = urlsplit(text)
@@ -112,10 +112,14 @@ def read_url(text: str, private: Collection[str]) -> SplitResult:
         raise _no_url("it has no user name and no fragment")
     if url.scheme != "https" and not allowed(url.hostname, private):
         raise InvalidRequest(
-            "a webhook is `https://…`: anybody on the way could read the others",
+            "a webhook's URL begins with `https://`: anybody on the way could read messages that "
+            "go over `http://`",
             hint=f"the server's setting MODELYARD_ALERT_ALLOW_PRIVATE={url.hostname} allows this "
-            "host without TLS",
+            f"host without TLS; {RESTART}",
         )
+    why = refusal(url.hostname, private)
+    if why:
+        raise InvalidRequest(why, hint=RESTART)
     return url
 
 
