@@ -9,7 +9,7 @@ from pydantic import computed_field
 
 from modelyard.domain.change import ServiceChange
 from modelyard.domain.difference import Answer, Difference, Tolerance, compare
-from modelyard.domain.replay import Recorded, Unfit, first_line
+from modelyard.domain.replay import Recorded, Unfit, first_line, has_stand_ins
 from modelyard.domain.service import ReplicaSettings
 from modelyard.domain.values import Digest, Value
 
@@ -20,7 +20,6 @@ _UNEXPLAINED = (
 _UNFIT = {
     Unfit.CUT: "The recorded answer is not whole: it was too long, or came in parts.",
     Unfit.WITHHELD: "The answer was not recorded: a rule could not be applied to it.",
-    Unfit.ALTERED: "A rule has altered the recorded answer.",
 }
 
 
@@ -148,13 +147,22 @@ def _reasons(recorded: Recorded, unfit: Unfit | None, other: int, runs: int) -> 
         reasons.append(
             f"The recorded answer is the gateway's own, `{recorded.code}`: no model has given it."
         )
+    elif unfit is Unfit.ALTERED:
+        reasons.append(f"{_altered(recorded.output)} the recorded answer.")
     elif unfit is not None:
         reasons.append(_UNFIT[unfit])
     if recorded.why_not_sent(altered=False) is Unfit.ALTERED:
-        reasons.append("A rule has altered the recorded input; the image got what is recorded.")
+        reasons.append(
+            f"{_altered(recorded.input)} the recorded input; the image got what is recorded."
+        )
     if other:
         reasons.append(
             f"The image does not agree with itself: {other} of {runs} answers differ from the "
             "first one of now."
         )
     return reasons
+
+
+def _altered(body: bytes | None) -> str:
+    """What a dropped field leaves is only another length, which another spelling has, too."""
+    return "A rule has altered" if has_stand_ins(body) else "A rule may have altered"

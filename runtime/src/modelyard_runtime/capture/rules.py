@@ -21,6 +21,8 @@ _DIGITS = 32
 _ROWS = ("data", "inputs", "instances")
 """Keys under which protocols have rows, whose values have no name unless rows are objects."""
 
+_SPACE = b" \t\r\n"
+
 Path = tuple[str, ...]
 
 
@@ -85,7 +87,7 @@ class Rules:
             raise ValueError(str(error)) from error
 
     def body(self, body: bytes, *, is_input: bool) -> bytes:
-        """A JSON body without what the rules take out.
+        """A JSON body without what the rules take out; as it came where that is nothing.
 
         Args:
             body: What came, or is sent.
@@ -95,9 +97,11 @@ class Rules:
             Unreadable: It is no JSON, or has rows of values without names.
         """
         try:
-            return orjson.dumps(_Pass(self, is_input).value(orjson.loads(body), ()))
+            taken = orjson.dumps(_Pass(self, is_input).value(orjson.loads(body), ()))
         except (ValueError, TypeError, RecursionError) as error:
             raise Unreadable(str(error)) from error
+        # By the bytes: of a key that is there twice, the first value is in the body only.
+        return body if taken.translate(None, _SPACE) == body.translate(None, _SPACE) else taken
 
     def verb(self, path: Path) -> str:
         """`drop`, `hash`, or nothing for a value at a path."""

@@ -90,3 +90,13 @@ def test_an_input_without_names_cannot_be_read(body: bytes) -> None:
 @pytest.mark.parametrize("body", [[0, 1], [[0.1, 0.9]], {"outputs": [[1]]}, 3, None])
 def test_predictions_need_no_names(body: Any) -> None:
     assert taken(body, is_input=False) == body
+
+
+@pytest.mark.parametrize("body", [b'{ "a": [1, 2.5],\n "b": "x  y" }', b'{"a": "[1, 2]"}'])
+def test_a_body_that_no_rule_touches_stays_as_it_came(body: bytes) -> None:
+    assert RULES.body(body, is_input=False) == body
+
+
+def test_the_first_value_of_a_key_that_comes_twice_is_not_kept() -> None:
+    twice = b'{"a": {"name": "secret"}, "a": 1}'
+    assert RULES.body(twice, is_input=False) == b'{"a":1}'
