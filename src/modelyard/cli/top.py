@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -63,7 +64,9 @@ def _row(load: ServiceLoad) -> list[output.Cell]:
 
 
 def rate(value: float) -> str:
-    """Requests a second, for people."""
+    """Requests a second, for people; few of them never look like none."""
+    if 0 < value < 0.1:
+        return f"{value:.{1 - math.floor(math.log10(value))}f}"
     return f"{value:.0f}" if value >= 10 or not value else f"{value:.1f}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from modelyard.domain.alert_rules import GOOD_WHEN_HIGH, Rule, Signal, in_words
+from modelyard.domain.alert_rules import GOOD_WHEN_HIGH, Rule, Signal, how_long, in_words
 from modelyard.domain.drift import DriftReport, Verdict
 from modelyard.domain.drift import in_words as feature_in_words
 from modelyard.domain.figures import KNOWN, quantile, spread, total
@@ -87,8 +87,8 @@ def find_silence(
     asked = [begins + _MINUTE for begins, figures in minutes if _counted(figures)]
     if asked and now - max(asked) <= rule.span:
         ago = max(0.0, (now - max(asked)).total_seconds())
-        return Finding(False, f"the last request came {in_words(timedelta(seconds=ago))} ago", ago)
-    sentence = f"no request has come for more than {in_words(rule.span)}"
+        return Finding(False, f"the last request came {how_long(timedelta(seconds=ago))} ago", ago)
+    sentence = f"no request has come for more than {how_long(rule.span)}"
     if heard is None or now - heard > 2 * _MINUTE:
         last = f"since {heard:%H:%M} UTC" if heard else "yet"
         sentence += f"; its host has not been heard of {last}"

@@ -141,7 +141,9 @@ def _window(signal: Signal, bound: float) -> float:
 def _bound(signal: Signal, text: str) -> float:
     if signal is Signal.ERROR_RATE:
         share = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", text)
-        if share is None or float(share[1]) >= 100:
+        if share is None:
+            raise ValueError("a share of failures is in percent: write 5%, as in `error_rate>5%`")
+        if float(share[1]) >= 100:
             raise ValueError("a share of failures is less than 100 percent: `error_rate>5%`")
         return float(share[1]) / 100
     if signal is Signal.CAPTURE_DROPS:
@@ -168,15 +170,26 @@ def _bound_text(signal: Signal, bound: float) -> str:
 
 
 def _one_way(text: str) -> str:
-    return str(parse_rule(text))
+    try:
+        return str(parse_rule(text))
+    except ValueError as error:
+        raise ValueError(f"in the rule `{text[:100]}`: {error}") from None
 
 
 AlertRule = Annotated[str, StringConstraints(max_length=100), AfterValidator(_one_way)]
 """A rule as it is written: `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`."""
 
 
+def how_long(time: timedelta) -> str:
+    """A time as a length: `a minute`, `5 minutes`."""
+    words = in_words(time)
+    if words[0].isdigit():
+        return words
+    return f"{'an' if words == 'hour' else 'a'} {words}"
+
+
 def in_words(time: timedelta) -> str:
-    """A time in the largest unit that leaves a whole number: `5 minutes`."""
+    """What `the last …` goes on with: `5 minutes`; the largest unit that leaves a whole number."""
     seconds = round(time.total_seconds())
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size and (seconds % size == 0 or seconds >= 10 * size):

@@ -174,6 +174,11 @@ class ServiceSettings(ReplicaSettings):
     taken back when it fails more, is slower by far, or answers in another shape. False: what gets
     ready stays."""
 
+    @field_validator("alerts")
+    @classmethod
+    def _each_once(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(rules))
+
     @model_validator(mode="after")
     def _range(self) -> Self:
         if self.max_replicas is None and self.replicas == 0:

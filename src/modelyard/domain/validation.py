@@ -36,6 +36,12 @@ _PATTERNS = {
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _UNITS: dict[Any, Callable[[Any], str]] = {parse_duration: duration_text, parse_bytes: size_text}
 _SENTENCES = {"extra_forbidden": "there is no such field", "missing": "it is missing"}
+_HINT = "change that and try again; the reference lists every field and what it accepts"
+_HINTS = {
+    "alerts": "rules are `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, `capture_drops>0`, "
+    "`drift`, `accuracy<0.9`; docs/guides/alerts.md says what each means",
+}
+"""What to do about a field that the reference alone does not explain."""
 _MOST_NAMED = 5
 
 
@@ -66,9 +72,13 @@ def explain(
         sentences.append(f"and {len(found) - _MOST_NAMED} more")
     return InvalidRequest(
         f"{subject} is not valid: {'; '.join(sentences)}",
-        hint="change that and try again; the reference lists every field and what it accepts",
+        hint=next(filter(None, map(_hint, found)), _HINT),
         details={"fields": [_place(problem) for problem in found][:20]},
     )
+
+
+def _hint(problem: ErrorDetails) -> str | None:
+    return next((_HINTS[part] for part in map(str, problem["loc"]) if part in _HINTS), None)
 
 
 def _sentence(problem: ErrorDetails, spec: type[BaseModel] | None) -> str:

@@ -79,6 +79,14 @@ def test_charts(run: Run) -> None:
     assert "p99" in shown
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (2 / 60, "0.033"), (1 / 10800, "0.000093"), (0.1, "0.1"), (4.25, "4.2"), (12, "12")],
+)
+def test_a_failure_never_looks_like_none(value: float, shown: str) -> None:
+    assert top.rate(value) == shown
+
+
 @pytest.mark.parametrize(("encoding", "full"), [("utf-8", "█"), ("ascii", "#")])
 def test_a_chart_is_of_what_the_terminal_can_show(
     encoding: str, full: str, monkeypatch: pytest.MonkeyPatch

@@ -95,7 +95,10 @@ class TestRules:
             ("accuracy<0.9 over 31d", "30 days at most"),
             ("moon>5", "`moon` cannot be watched: error_rate, p50"),
             ("error_rate<5%", "more than a bound"),
-            ("error_rate>5", "less than 100 percent"),
+            (
+                "error_rate>5",
+                "in the rule `error_rate>5`: a share of failures is in percent: write 5%",
+            ),
             ("error_rate>100%", "less than 100 percent"),
             ("p99>5", "a time has its unit"),
             ("p99>1.2.3s", "write a duration"),
@@ -112,6 +115,11 @@ class TestRules:
         with pytest.raises(InvalidRequest, match=r"settings\.alerts\.0") as refused:
             compose(DeployService, fields, "the service")
         assert said in refused.value.message
+        assert "docs/guides/alerts.md" in str(refused.value.hint)
+
+    def test_one_that_is_there_twice_is_kept_once(self) -> None:
+        rules = ("drift", "error_rate>5%", " error_rate > 5.0%")
+        assert ServiceSettings(alerts=rules).alerts == ("drift", "error_rate>5%")
 
 
 class TestErrors:
@@ -178,6 +186,10 @@ class TestSilence:
         found = self.find([(12, answered(s200=1)), (5, {}), (2, answered(s401=9))])
         assert found.is_wrong
         assert found.sentence == "no request has come for more than 10 minutes"
+
+    def test_of_one_minute(self) -> None:
+        found = find_silence(parse_rule("silence>1m"), [], NOW, NOW)
+        assert found.sentence == "no request has come for more than a minute"
 
     def test_nobody_is_there_to_be_asked(self) -> None:
         assert "its host has not been heard of since 11:40 UTC" in self.find([], 20).sentence
