@@ -89,8 +89,9 @@ def delete(
     name: Name, yes: parameters.Yes = False, form: output.Output = output.Format.TABLE
 ) -> None:
     """Take a channel away, with what was still to be sent there."""
-    parameters.confirm(yes, f"Delete channel {name}?")
     with session.client() as yard:
+        if name in {one.name for one in yard.alerts.channels()}:  # what is not there is no question
+            parameters.confirm(yes, f"Delete channel {name}?")
         yard.alerts.delete_channel(name)
     show_deleted(name, form)
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator
 
 from modelyard.domain.values import SERVICE_NAME_PATTERN, Value
 
-ChannelName = Annotated[str, StringConstraints(pattern=SERVICE_NAME_PATTERN)]
+
+def _one_name(text: str) -> str:
+    if not re.fullmatch(SERVICE_NAME_PATTERN, text):
+        raise ValueError(
+            "the name of a channel is made of lower-case letters, digits and dashes, begins with a "
+            "letter, and is 3 to 32 characters long"
+        )
+    return text
+
+
+ChannelName = Annotated[str, AfterValidator(_one_name)]
 """Name of a channel: lower-case letters, digits, dashes; starts with a letter; 3 to 32 long."""
 
 COMMAND_CHANNEL = "command"
@@ -30,25 +41,28 @@ class ChannelKind(StrEnum):
 
 
 def _one_address(text: str) -> str:
-    local, _, domain = text.rpartition("@")
-    if len(local) > 64 or not domain or domain.startswith("."):
-        raise ValueError("an e-mail address is `name@example.org`")
+    local = text.rpartition("@")[0]
+    if len(text) > 254 or len(local) > 64 or not _EMAIL.fullmatch(text):
+        raise ValueError("this is not an e-mail address: write one alone, `name@example.org`")
     return text
 
 
-EmailAddress = Annotated[
-    str,
-    StringConstraints(
-        max_length=254,
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$",
-    ),
-    AfterValidator(_one_address),
-]
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+EmailAddress = Annotated[str, AfterValidator(_one_address)]
 """One address, as it stands in a header."""
 
-WebhookUrl = Annotated[
-    str, StringConstraints(max_length=2000, pattern=r"^https?://[!-~]+$", strip_whitespace=True)
-]
+
+def _one_url(text: str) -> str:
+    text = text.strip()
+    if len(text) > 2000 or not re.fullmatch(r"https?://[!-~]+", text):
+        raise ValueError(
+            "this is not the URL of a webhook: write `https://host/path`, without spaces, of 2,000 "
+            "characters at most"
+        )
+    return text
+
+
+WebhookUrl = Annotated[str, AfterValidator(_one_url)]
 """Where to POST; `https://…`."""
 
 

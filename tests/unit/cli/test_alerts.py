@@ -72,6 +72,11 @@ class TestChannels:
         run("alert", "channel", "delete", "ops", "--yes")
         assert server.asked("DELETE", "/api/v1/alerts/channels/ops")
 
+    def test_only_what_is_there_is_asked_about(self, run: Run) -> None:
+        run("alert", "channel", "add", "ops", "--webhook", "https://a.example/x")
+        assert "say --yes" in run("alert", "channel", "delete", "ops", code=2).stderr
+        assert "--yes" not in run("alert", "channel", "delete", "none-such").stderr
+
     def test_mail(self, run: Run) -> None:
         added = run("alert", "channel", "add", "nina", "--email", "nina@example.org").stdout
         assert "nina@example.org" in added
@@ -82,7 +87,16 @@ class TestChannels:
         assert said == "nobody has got nothing: nobody is there\n"
 
     @pytest.mark.parametrize(
-        "words", [("ops",), ("ops", "--webhook", "https://a", "--email", "a@b"), ("Ops!",)]
+        ("words", "why"),
+        [
+            (("ops",), "give either `webhook` or `email`"),
+            (("ops", "--webhook", "https://a", "--email", "a@b"), "give either"),
+            (("Ops!", "--email", "a@b"), "the name of a channel is made of lower-case letters"),
+            (("ops", "--webhook", "a b"), "this is not the URL of a webhook: write `https://"),
+            (("ops", "--email", "a"), "this is not an e-mail address: write one alone, `name@"),
+        ],
     )
-    def test_what_is_none(self, run: Run, words: tuple[str, ...]) -> None:
-        assert "the channel is not valid" in run("alert", "channel", "add", *words, code=1).stderr
+    def test_what_is_none(self, run: Run, words: tuple[str, ...], why: str) -> None:
+        said = run("alert", "channel", "add", *words, code=1).stderr
+        assert "the channel is not valid" in said
+        assert why in " ".join(said.split())
