@@ -34,6 +34,8 @@ _KEY_ID, _PUBLIC, _NONCE, _TAG = 4, 32, 12, 16
 _HEAD = _KEY_ID + _PUBLIC
 _SHORTEST = _HEAD + _NONCE + _PADDED + _TAG
 _SHOWN = 24
+CIPHERTEXT = rf"{ENCRYPTED}[A-Za-z0-9_-]{{{_SHORTEST * 4 // 3},}}=*"
+"""Regular expression that the whole of an encrypted value fits, and next to nothing else."""
 
 
 class Undecipherable(ValueError):

@@ -142,7 +142,8 @@ def in_words(feature: FeatureDrift) -> str:
     """What has changed of a feature, in a sentence; or why nothing can be said."""
     if not feature.findings:
         return feature.note
-    words = [_words(feature, finding) for finding in feature.findings]
+    ranked = sorted(feature.findings, key=_most_first)
+    words = [_words(feature, finding) for finding in ranked]
     before, now = feature.baseline, feature.window
     if before.mean is not None and now.mean is not None:
         words.append(
@@ -150,6 +151,11 @@ def in_words(feature: FeatureDrift) -> str:
             f"deviation {before.deviation:.4g} → {now.deviation:.4g}"
         )
     return "; ".join(words)
+
+
+def _most_first(finding: Finding) -> tuple[float, bool]:
+    """All are shares or distances up to 1 but PSI, which has no end and says least."""
+    return -min(finding.value, 1.0), finding.sign is Sign.PSI
 
 
 def _words(feature: FeatureDrift, finding: Finding) -> str:

@@ -50,6 +50,7 @@ _BINS = 10
 _SHOWN = 20
 _MOST_COMPARED = 30
 _MOST_NAMED = 10
+_IDENTIFIER = "an identifier, nearly every value is another: only missing ones are compared"
 _T = TypeVar("_T", str, float)
 
 
@@ -106,7 +107,14 @@ def _judge(one: _Compared, adjusted: list[float]) -> FeatureDrift:
 def _compare(name: str, before: Feature, n: int, now: Feature, m: int) -> _Compared:
     both_numbers = before.numbers.count + now.numbers.count
     is_numbers = both_numbers >= before.values.count + now.values.count
-    if is_numbers:
+    is_encrypted = before.values.is_encrypted or now.values.is_encrypted
+    if is_encrypted:  # of whatever kind they were
+        is_numbers = False
+        sides = (
+            before.numbers.count + before.values.count,
+            now.numbers.count + now.values.count,
+        )
+    elif is_numbers:
         sides = before.numbers.count, now.numbers.count
     else:
         sides = before.values.count, now.values.count
@@ -121,9 +129,13 @@ def _compare(name: str, before: Feature, n: int, now: Feature, m: int) -> _Compa
             shares_differ(n - sides[0], n, m - sides[1], m),
         )
     ]
+    if is_encrypted:
+        return _Compared(name, *summaries, tests, {}, "encrypted, not compared")
     if min(sides) < LEAST:
         note = f"it takes {LEAST} values on each side, and there are {sides[0]} and {sides[1]}"
         return _Compared(name, *summaries, tests, {}, note)
+    if not is_numbers and before.values.is_identifier and now.values.is_identifier:
+        return _Compared(name, *summaries, tests, {}, _IDENTIFIER)
     if not is_numbers:
         more, figures, note = _values(before.values, now.values)
     else:
@@ -199,7 +211,8 @@ def _values(before: Values, now: Values) -> _Result:
     together = Counter(before.counts) + Counter(now.counts)
     compared = _frequent(together)[:_MOST_COMPARED]
     n, m = before.count, now.count
-    shares = without_rare(_shares(before, compared), _shares(now, compared), n, m)
+    common = [v for v in compared if together[v] * min(n, m) >= 5 * (n + m)]
+    shares = _shares(before, common), _shares(now, common)  # which rare ones are named is chance
     statistic, freedom = chi_square_of_shares(*shares, n, m)
     index = psi(*shares)
     shown = compared[:_MOST_NAMED]

@@ -27,6 +27,8 @@ MOST_VALUES = 256
 LONGEST_VALUE = 100
 """Characters by which values are told apart."""
 MOST_FEATURES = 500
+CONCEALED = "enc:"
+"""Stands for every encrypted value: two of the same are never equal."""
 _MAGIC = b"MYSK1"
 _LOOK = 1000
 
@@ -103,6 +105,19 @@ class Values:
     def count(self) -> int:
         """All values."""
         return sum(self.counts.values()) + self.others
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether most of them are: one that a caller made up to look so hides no column."""
+        return 2 * self.counts.get(CONCEALED, 0) > self.count
+
+    @property
+    def is_identifier(self) -> bool:
+        """Whether a value is there less than twice on average.
+
+        If not all have names, it is the average of the most frequent ones.
+        """
+        return sum(self.counts.values()) < 2 * len(self.counts)
 
     def add(self, counts: Iterable[tuple[str, int]], others: int = 0) -> None:
         """Take in values, with how often each was there."""

@@ -20,9 +20,17 @@ import numpy as np
 
 from modelyard.capture.asking import close
 from modelyard.capture.cells import PLAIN, SIDES
+from modelyard.capture.encrypting import CIPHERTEXT
 from modelyard.capture.sealing import ROW, identifier
 from modelyard.monitoring.jobs import Sketched, SketchedPart, SketchJob, TableJob
-from modelyard.monitoring.sketches import LONGEST_VALUE, MOST_FEATURES, MOST_VALUES, Sketch, pack
+from modelyard.monitoring.sketches import (
+    CONCEALED,
+    LONGEST_VALUE,
+    MOST_FEATURES,
+    MOST_VALUES,
+    Sketch,
+    pack,
+)
 
 MEMORY = 1 << 30
 """Bytes that DuckDB may use."""
@@ -163,9 +171,10 @@ def _add_numbers(
 def _add_words(
     part: duckdb.DuckDBPyRelation, cell: str, name: str, found: dict[int, Sketch]
 ) -> None:
-    """The most frequent ones by name, and how many there are of others."""
+    """The most frequent ones by name, and how many there are of others; encrypted ones are one."""
     words = part.filter(f"{cell} IS NOT NULL").project(
-        f"hour, left({cell}::VARCHAR, {LONGEST_VALUE}) AS word"
+        f"hour, CASE WHEN regexp_full_match({cell}::VARCHAR, '{CIPHERTEXT}') THEN '{CONCEALED}' "
+        f"ELSE left({cell}::VARCHAR, {LONGEST_VALUE}) END AS word"
     )
     ranked = words.aggregate("hour, word, count(*) AS n").project(
         "hour, word, n, row_number() OVER (PARTITION BY hour ORDER BY n DESC, word) AS place"

@@ -13,7 +13,7 @@ _BEFORE, _NOW = "#9aa5b1", "#c77d0a"
 _FONT = "font:12px system-ui,sans-serif"
 _LINE, _BAR = 32, 12
 _ANCHORS = {0.0: "start", 1.0: "end"}
-_NAMES = 160
+_NAMES = 200
 _LONGEST = 24
 
 
@@ -63,7 +63,7 @@ def bars(
     for i, label in enumerate(labels):
         top = _TOP + i * _LINE
         shown = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
-        parts.append(_text(_NAMES - 8, top + _BAR + 4, shown, "end"))
+        parts.append(_text(0, top + _BAR + 4, shown, "start"))
         for offset, share, colour in ((0, before[i], _BEFORE), (_BAR, now[i], _NOW)):
             width = room * share / most
             parts.append(

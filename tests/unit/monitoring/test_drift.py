@@ -8,7 +8,7 @@ from bench._streams import PLANTED, rows, sketched
 
 from modelyard.domain.drift import FALSE_ALARMS, FeatureDrift, Sign, Verdict, in_words
 from modelyard.monitoring.drift import compare
-from modelyard.monitoring.sketches import Sketch
+from modelyard.monitoring.sketches import CONCEALED, Sketch
 
 _SEEDS = 100
 
@@ -102,3 +102,53 @@ def test_a_number_that_becomes_a_word_is_told() -> None:
     words.values.add(Counter(["1.5"] * 600).items())
     (found,) = compare(before, now, ["x"])
     assert {finding.sign for finding in found.findings} == {Sign.MISSING}
+
+
+def _words(words: list[str]) -> Sketch:
+    sketch = Sketch()
+    sketch.rows = 1000
+    feature = sketch.feature("x")
+    assert feature is not None
+    feature.values.add(Counter(words).items())
+    return sketch
+
+
+def test_encrypted_values_are_not_compared_whatever_they_were() -> None:
+    plain, encrypted = _words(["de", "fr"] * 500), _words([CONCEALED] * 990 + ["de"] * 10)
+    for before, now in ((encrypted, encrypted), (plain, encrypted), (encrypted, plain)):
+        (found,) = compare(before, now, ["x"])
+        assert (found.verdict, found.findings) == (Verdict.UNKNOWN, ())
+        assert found.note == "encrypted, not compared"
+    (found,) = compare(encrypted, _words([CONCEALED] * 500), ["x"])
+    assert {finding.sign for finding in found.findings} == {Sign.MISSING}
+    assert "50.0% now" in in_words(found)
+
+
+def test_a_few_values_that_look_encrypted_hide_no_change() -> None:
+    before, now = _words(["de", "fr"] * 500), _words(["it"] * 600 + [CONCEALED] * 400)
+    (found,) = compare(before, now, ["x"])
+    assert found.verdict is Verdict.DRIFTED
+
+
+@pytest.mark.parametrize("count", [200, 1000])
+def test_identifiers_are_new_every_day(count: int) -> None:
+    before = _words([f"c{number:06}" for number in range(count)])
+    now = _words([f"c{number:06}" for number in range(count, 2 * count)])
+    (found,) = compare(before, now, ["x"])
+    assert not {finding.sign for finding in found.findings} - {Sign.MISSING}
+    assert "identifier" in found.note
+    (found,) = compare(before, _words(["c000001"] * count), ["x"])
+    assert found.verdict is Verdict.DRIFTED
+
+
+def test_rare_words_in_order_of_their_names_are_no_change() -> None:
+    before = _words([f"c{number // 3:06}" for number in range(1000)])
+    now = _words([f"c{number // 3:06}" for number in range(1000, 2000)])
+    (found,) = compare(before, now, ["x"])
+    assert not found.findings
+
+
+def test_what_has_changed_most_is_named_first() -> None:
+    before, now = _words(["de"] * 500 + ["fr"] * 500), _words(["it"] * 1000)
+    (found,) = compare(before, now, ["x"])
+    assert in_words(found).startswith("100.0% are new: `it`; PSI ")

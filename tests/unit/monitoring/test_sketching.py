@@ -9,9 +9,11 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from modelyard.capture.encrypting import Encryption
 from modelyard.monitoring.jobs import SketchedPart, SketchJob, TableJob
-from modelyard.monitoring.sketches import MOST_VALUES, Sketch, unpack
+from modelyard.monitoring.sketches import CONCEALED, MOST_VALUES, Sketch, unpack
 from modelyard.monitoring.sketching import Unreadable, sketch_records, sketch_table
 
 
@@ -71,3 +73,16 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, what: str) -> None:
     _FILES[what](path)
     with pytest.raises(Unreadable):
         sketch_table(TableJob(path=path, ending=".parquet", output="label"))
+
+
+def test_encrypted_values_are_one(tmp_path: Path) -> None:
+    encryption = Encryption(X25519PrivateKey.generate().public_key().public_bytes_raw())
+    cells = [encryption.encrypt(f"{number}@example.org") for number in range(20)]
+    path = tmp_path / "sent.csv"
+    path.write_text("mail\n" + "\n".join([*cells, "enc:short", "plain"]) + "\n")
+    sketch = _sketch(sketch_table(TableJob(path=path, ending=".csv")))
+    assert sketch.features["input_mail"].values.counts == {
+        CONCEALED: 20,
+        "enc:short": 1,
+        "plain": 1,
+    }
