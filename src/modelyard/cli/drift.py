@@ -88,12 +88,16 @@ def baseline(
                 ("features", ", ".join(found.features)),
             ]
         )
+    if found.warning:
+        output.say(found.warning)
 
 
 def _show(report: DriftReport) -> None:
     columns = ("FEATURE", "VERDICT", "MISSING", "OUT OF RANGE", "NEW", "PSI", "KS", "W1/SD", "JS")
     output.table((*columns, "BECAUSE"), map(_row, report.features))
     output.say(f"{report.model}: {_words(report.window)} beside {_words(report.baseline)}")
+    if report.not_in_baseline:
+        output.say(f"not in the baseline: {', '.join(report.not_in_baseline)}")
     if report.waiting:
         output.say(f"{report.waiting} files of records have come in and are not in it yet")
     named = ", ".join(report.drifted)

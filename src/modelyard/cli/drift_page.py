@@ -26,6 +26,11 @@ def as_html(report: DriftReport) -> str:
             f"{report.false_alarms * 100:g} names a feature, at most.",
             "faint",
         ),
+        *(
+            [paragraph(f"Not in the baseline: {', '.join(report.not_in_baseline)}", "faint")]
+            if report.not_in_baseline
+            else []
+        ),
         table(_COLUMNS, map(_row, ranked)),
         *(part for feature in ranked for part in _section(feature)),
     ]

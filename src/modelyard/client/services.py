@@ -313,12 +313,13 @@ class Services(Access):
         Args:
             name: Name of the service.
             path: A `.csv` file with a header or a `.parquet` file, with a column for each input.
-            answer: The column that is the model's answer.
+            answer: The column that is the model's answer: `output`, or the field of this name where
+                captured answers are objects that have one.
             model: `iris:4`; unset takes the one that the service runs.
 
         Raises:
-            NotFound: There is no such service.
-            InvalidRequest: The file is no such table.
+            NotFound: There is no such service, or it has no such model.
+            InvalidRequest: The file is no such table, or captured rows lack one of its columns.
         """
         return drift.send_baseline(self._connection, name, path, answer, model)
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from modelyard.control.sketching import Sketcher, sketch_table
 from modelyard.domain.captured import UNKNOWN_MODEL
 from modelyard.domain.drift import Baseline, DriftReport, Sample
 from modelyard.domain.principal import Principal
+from modelyard.domain.service import Service
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.store import Database
 from modelyard.store.sketches import Origin
 from modelyard.store.transaction import Transaction
 
+if TYPE_CHECKING:
+    from modelyard.monitoring.sketches import Sketch
+
 FIRST = timedelta(hours=24)
 """How long, from its first hour on, the traffic of a model version is its baseline by default."""
 LEAST = 50
-"""Rows of a baseline."""
+"""Rows of a baseline; and captured rows from which on it is known what columns there are."""
+_MOST_NAMED = 20
 MOST_BYTES = 4 << 30
 """Of a file with a baseline."""
 _TABLES = (".csv", ".parquet")
@@ -33,6 +38,9 @@ class Window(NamedTuple):
 
     since: datetime
     until: datetime
+
+
+_EVER = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
 
 
 class Drift:
@@ -68,7 +76,8 @@ class Drift:
             model: `name:version`; None: the one with most rows in the window.
 
         Raises:
-            NotFound: There are no rows in the window, or nothing to compare them with.
+            NotFound: There is no such service, there are no rows in the window, or nothing to
+                compare them with.
             InvalidRequest: A time ends before it begins.
         """
         from modelyard.monitoring.drift import compare  # loads numpy
@@ -87,14 +96,21 @@ class Drift:
         if left.rows < LEAST:
             raise _no_baseline(origin, f"there are {left.rows} rows, and it takes {LEAST}")
         names = list(left.features)
+        come = [name for name in right.features if name not in left.features]
+        never: set[str] = set()
         if baseline.source == "window":
-            names += [name for name in right.features if name not in left.features]
+            names += come
+            come = []
+        elif not left.features.keys() <= right.features.keys():
+            with self._database.read() as tx:
+                never = left.features.keys() - _captured(tx, origin).features.keys()
         return DriftReport(
             service=service,
             model=f"{origin.model}:{origin.version}",
             baseline=baseline.model_copy(update={"rows": left.rows}),
             window=Sample(source="window", rows=right.rows, since=window.since, until=window.until),
-            features=compare(left, right, sorted(names, key=_inputs_first)),
+            features=compare(left, right, sorted(names, key=_inputs_first), never),
+            not_in_baseline=tuple(sorted(come, key=_inputs_first)),
             waiting=waiting,
         )
 
@@ -121,12 +137,14 @@ class Drift:
             service: Name of a service.
             path: The table.
             ending: Of its name: `.csv` or `.parquet`.
-            answer: The column that is the model's answer.
-            model: `name:version`; None: that of the image that the service runs.
+            answer: The column that is the model's answer: `output`, or the field of this name where
+                captured answers are objects that have one.
+            model: `name:version`, of the image that the service runs or of captured rows; None: the
+                first one of that image.
 
         Raises:
-            NotFound: There is no such service.
-            InvalidRequest: The file is no such table.
+            NotFound: There is no such service, or it has no such model.
+            InvalidRequest: The file is no such table, or captured rows lack one of its columns.
         """
         if ending not in _TABLES:
             raise InvalidRequest(
@@ -135,14 +153,19 @@ class Drift:
             )
         with self._database.read() as tx:
             found = tx.services.get(principal.workspace, service)
-        name, version = _reference(model or next(iter(found.models), f"{UNKNOWN_MODEL}:0"))
-        (part,) = sketch_table(path, ending, answer).parts
+            origin = _origin_of_baseline(tx, found, model)
+            captured = _captured(tx, origin)
+        output = f"output_{answer}"
+        if "output" in captured.features or output not in captured.features:
+            output = "output"
+        (part,) = sketch_table(path, ending, answer, output).parts
         baseline = Baseline(
             service=service,
-            model=f"{name}:{version}",
+            model=f"{origin.model}:{origin.version}",
             rows=part.rows,
             features=part.features,
             at=datetime.now(UTC),
+            warning=_check_columns(origin, part.features, captured),
         )
         with self._database.write() as tx:
             tx.sketches.set_baseline(principal.workspace, baseline, base64.b64decode(part.sketch))
@@ -179,15 +202,64 @@ def _origin(
     if not versions:
         what = f" that `{model[:200]}` has answered" if model else ""
         hint = "ask about a longer time with --last; `modelyard capture list` shows what there is"
+        recorded = tx.captured.segments(principal.workspace, service)
+        if not recorded:
+            tx.services.get(principal.workspace, service)
         if waiting:
             hint = f"{waiting} files have come in and are just being looked at: ask again"
-        elif not tx.captured.segments(principal.workspace, service):
-            hint = "`modelyard service update NAME --capture 100%` records requests"
+        elif not recorded:
+            hint = f"`modelyard service update {service} --capture 100%` records requests"
         raise NotFound(
             f"there are no captured rows of service `{service[:100]}`{what} in that time", hint=hint
         )
     name, version = max(versions, key=lambda one: (versions[one], one))
     return Origin(principal.workspace, service, name, version)
+
+
+def _origin_of_baseline(tx: Transaction, service: Service, model: str | None) -> Origin:
+    models = [_reference(one) for one in service.models] or [(UNKNOWN_MODEL, 0)]
+    wanted = models[0] if model is None else _reference(model)
+    if wanted not in models:
+        models += tx.sketches.versions(service.workspace, service.name, *_EVER)
+    if wanted not in models:
+        there = ", ".join(f"`{name}:{version}`" for name, version in sorted(set(models)))
+        raise NotFound(
+            f"service `{service.name}` has no model `{wanted[0][:200]}:{wanted[1]}`",
+            hint=f"it has {there}",
+        )
+    return Origin(service.workspace, service.name, *wanted)
+
+
+def _captured(tx: Transaction, origin: Origin) -> Sketch:
+    """All rows there are of a model version."""
+    from modelyard.monitoring.sketches import merged  # loads numpy
+
+    return merged(tx.sketches.window(origin, *_EVER))
+
+
+def _check_columns(origin: Origin, names: Sequence[str], captured: Sketch) -> str:
+    """What is doubtful of the columns of a baseline, in words.
+
+    Raises:
+        InvalidRequest: Captured rows do not have one of them.
+    """
+    if not captured.rows:
+        return (
+            f"no rows of `{origin.model}:{origin.version}` are captured yet, so it is not known "
+            f"whether they have these columns: `modelyard service drift {origin.service}` will say"
+        )
+    strange = [name for name in names if name not in captured.features]
+    if not strange:
+        return ""
+    named = ", ".join(f"`{name}`" for name in strange[:_MOST_NAMED])
+    there = ", ".join(sorted(captured.features, key=_inputs_first)[:_MOST_NAMED])
+    if captured.rows < LEAST:
+        return f"{named} is in none of the {captured.rows} captured rows, which have {there}"
+    raise InvalidRequest(
+        f"captured rows of `{origin.service}` have no {named}: they have {there}",
+        hint="call the columns of the file so, leave others out, and name that of the answer with "
+        "--answer",
+    )
 
 
 def _baseline(

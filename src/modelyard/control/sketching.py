@@ -116,14 +116,15 @@ class Sketcher:
         return len(segments) if kept else 0
 
 
-def sketch_table(path: Path, ending: str, output: str | None) -> Sketched:
+def sketch_table(path: Path, ending: str, output: str | None, output_name: str) -> Sketched:
     """What is kept of a table of features.
 
     Raises:
         InvalidRequest: The file is none, or has no such column.
     """
     try:
-        return _in_a_process("table", TableJob(path=path, ending=ending, output=output))
+        job = TableJob(path=path, ending=ending, output=output, output_name=output_name)
+        return _in_a_process("table", job)
     except _Unreadable as error:
         raise InvalidRequest(
             f"the baseline cannot be read: {error}",

@@ -116,6 +116,8 @@ class Baseline(Value):
     rows: int
     features: tuple[str, ...]
     at: datetime
+    warning: str = ""
+    """Why its columns may not be those of the traffic; told when it is set."""
 
 
 class DriftReport(Value):
@@ -128,6 +130,8 @@ class DriftReport(Value):
     window: Sample
     false_alarms: float = FALSE_ALARMS
     features: tuple[FeatureDrift, ...]
+    not_in_baseline: tuple[str, ...] = ()
+    """Columns of the window that a baseline from a file does not have."""
     waiting: int = Field(0, ge=0)
     """Files of records that have come in and are not sketched yet."""
 

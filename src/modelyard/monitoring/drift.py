@@ -8,7 +8,7 @@ unchanged traffic name anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -71,11 +71,22 @@ class _Compared(NamedTuple):
     note: str = ""
 
 
-def compare(baseline: Sketch, window: Sketch, names: Sequence[str]) -> tuple[FeatureDrift, ...]:
-    """Compare these features of two sketches, in this order."""
+def compare(
+    baseline: Sketch, window: Sketch, names: Sequence[str], never: Container[str] = ()
+) -> tuple[FeatureDrift, ...]:
+    """Compare these features of two sketches, in this order.
+
+    Args:
+        baseline: What was there before.
+        window: What is there now.
+        names: Of the features.
+        never: Those of the baseline that no traffic has ever had.
+    """
     empty = Feature()
     compared = [
-        _compare(
+        _never(name, baseline, window)
+        if name in never
+        else _compare(
             name,
             *(baseline.features.get(name, empty), baseline.rows),
             *(window.features.get(name, empty), window.rows),
@@ -84,6 +95,13 @@ def compare(baseline: Sketch, window: Sketch, names: Sequence[str]) -> tuple[Fea
     ]
     adjusted = iter(holm([test.p for one in compared for test in one.tests]))
     return tuple(_judge(one, [next(adjusted) for _ in one.tests]) for one in compared)
+
+
+def _never(name: str, baseline: Sketch, window: Sketch) -> _Compared:
+    feature = baseline.features[name]
+    count = feature.numbers.count + feature.values.count
+    sides = _summary(count, baseline.rows, None), _summary(0, window.rows, None)
+    return _Compared(name, *sides, [], {}, "never seen in traffic: is it named otherwise?")
 
 
 def _judge(one: _Compared, adjusted: list[float]) -> FeatureDrift:

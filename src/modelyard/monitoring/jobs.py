@@ -22,6 +22,8 @@ class TableJob(Value):
     """Of its name: `.csv` or `.parquet`."""
     output: str | None = None
     """The column that is the model's answer; None: the one that is called so, if any."""
+    output_name: str = "output"
+    """What it is called in captured rows."""
 
 
 class SketchedPart(Value):

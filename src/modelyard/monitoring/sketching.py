@@ -81,7 +81,7 @@ def sketch_table(job: TableJob) -> SketchedPart:
         read = connection.read_csv if job.ending == ".csv" else connection.read_parquet
         try:
             table = read(str(job.path))
-            features = dict(_features_of_table(table.columns, job.output))
+            features = dict(_features_of_table(table.columns, job))
             sketches = _by_hour(connection, table, "0::BIGINT", features)
         except duckdb.Error as error:
             raise Unreadable(str(error).strip().splitlines()[0]) from error
@@ -120,13 +120,15 @@ def _features_of_rows(columns: Sequence[str]) -> dict[str, str]:
     return dict(list(found.items())[:MOST_FEATURES])
 
 
-def _features_of_table(columns: Sequence[str], output: str | None) -> Iterator[tuple[str, str]]:
+def _features_of_table(columns: Sequence[str], job: TableJob) -> Iterator[tuple[str, str]]:
     """Names of features by columns of a table; those of `rows` stay as they are."""
-    if output is not None and output not in columns:
-        raise Unreadable(f"it has no column `{output[:100]}`, but {', '.join(columns[:20])[:500]}")
+    if job.output is not None and job.output not in columns:
+        raise Unreadable(
+            f"it has no column `{job.output[:100]}`, but {', '.join(columns[:20])[:500]}"
+        )
     for column in columns[:MOST_FEATURES]:
-        if column == output:
-            yield column, "output"
+        if column == job.output:
+            yield column, job.output_name
         elif column.startswith(("input_", "output_")) or column == "output":
             yield column, column
         else:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import duckdb
 import pytest
-from tests.factories import AGENT, WORKSPACE, add_service
+from tests.factories import AGENT, WORKSPACE, add_image, add_model, add_service
 
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.captures import Captures
@@ -23,7 +23,7 @@ from modelyard.errors import InvalidRequest, NotFound, Unavailable
 from modelyard.monitoring.sketches import Sketch, pack
 from modelyard.schemas import ForgetCaptured
 from modelyard.store import Database
-from modelyard.store.sketches import NewPart
+from modelyard.store.sketches import NewPart, Origin
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 OWNER = Principal(id=UUID(int=7), workspace=WORKSPACE, name="owner", role=Role.OWNER)
@@ -243,9 +243,13 @@ def test_old_sketches_go_with_the_records(home: Home) -> None:
 
 
 def test_what_cannot_be_answered_is_refused(home: Home) -> None:
+    with pytest.raises(NotFound, match="`people`"):
+        home.drift.report(OWNER, "people", day(0))
+    with home.database.write() as tx:
+        add_service(tx, "people")
     with pytest.raises(NotFound) as refused:
         home.drift.report(OWNER, "people", day(0))
-    assert "--capture 100%" in refused.value.hint
+    assert "update people --capture 100%" in refused.value.hint
     home.send("a", NOON, 100)
     with pytest.raises(NotFound) as refused:
         home.drift.report(OWNER, "people", day(0))
@@ -265,7 +269,7 @@ def test_what_cannot_be_answered_is_refused(home: Home) -> None:
 def people(home: Home) -> None:
     """A service of that name runs."""
     with home.database.write() as tx:
-        add_service(tx, "people")
+        add_service(tx, "people", add_image(tx, models=[add_model(tx, "ages")]))
 
 
 @pytest.mark.usefixtures("people")
@@ -279,6 +283,7 @@ def test_a_baseline_from_a_table(home: Home) -> None:
     told = home.drift.set_baseline(OWNER, "people", table, ".csv", "label", "ages:1")
     assert (told.rows, told.model) == (500, "ages:1")
     assert set(told.features) == {"input_age", "input_word", "output"}
+    assert "no rows of `ages:1` are captured yet" in told.warning
     home.send("a", NOON, 700)
     home.sketch()
     report = home.drift.report(OWNER, "people", day(0))
@@ -296,3 +301,44 @@ def test_what_is_no_table_is_refused(home: Home) -> None:
         home.drift.set_baseline(OWNER, "people", table, ".pickle")
     with pytest.raises(NotFound):
         home.drift.set_baseline(OWNER, "nobody", table, ".parquet")
+
+
+@pytest.mark.usefixtures("people")
+def test_columns_of_a_baseline_are_those_of_captured_rows(home: Home) -> None:
+    table = home.folder / "train"
+    duckdb.sql(
+        "SELECT random() AS ages, i % 2 AS output_b, (i % 2)::BIGINT AS label FROM range(500) t(i)"
+    ).write_csv(str(table))
+    home.drift.set_baseline(OWNER, "people", table, ".csv", "label")
+    home.send("a", NOON, 700)
+    home.sketch()
+    report = home.drift.report(OWNER, "people", day(0))
+    assert report.drifted == ()
+    assert report.not_in_baseline == ("input_age", "input_word")
+    ages = report.features[0]
+    assert (ages.name, ages.verdict) == ("input_ages", Verdict.UNKNOWN)
+    assert "never seen in traffic" in ages.note
+    with pytest.raises(InvalidRequest, match=r"`input_ages`, `output_b`: they have input_age, "):
+        home.drift.set_baseline(OWNER, "people", table, ".csv", "label")
+    for model in ("ages:9", "other:1"):
+        with pytest.raises(NotFound, match=f"`{model}`") as refused:
+            home.drift.set_baseline(OWNER, "people", table, ".csv", "label", model)
+        assert refused.value.hint == "it has `ages:1`"
+
+
+@pytest.mark.usefixtures("people")
+def test_an_answer_is_the_field_of_its_name(home: Home) -> None:
+    table = home.folder / "train"
+    duckdb.sql("SELECT 1 AS label, random() AS age FROM range(500) t(i)").write_csv(str(table))
+    captured = sketched(20)
+    for name in ("output_label", "input_age"):
+        feature = captured.feature(name)
+        assert feature is not None
+        feature.values.add([("1", 20)])
+    with home.database.write() as tx:
+        part = NewPart(NOON, 20, pack(captured))
+        tx.sketches.put(Origin(WORKSPACE, "people", "ages", 1), part, lambda parts: parts[0])
+    told = home.drift.set_baseline(OWNER, "people", table, ".csv", "label")
+    assert (set(told.features), told.warning) == ({"output_label", "input_age"}, "")
+    told = home.drift.set_baseline(OWNER, "people", table, ".csv")
+    assert told.warning.startswith("`input_label` is in none of the 20 captured rows, which have ")
