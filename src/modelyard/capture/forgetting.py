@@ -1,6 +1,7 @@
 """`python -m modelyard.capture.forgetting`: writes files of records anew, without some of them.
 
 It reads a `Forgetting` from stdin and tells of each new file in a line of stdout, a `Rewritten`.
+Where no record has such a field, it ends with the status `NO_FIELD`.
 The files themselves stay as they are: whoever asked puts the new ones in their places.
 """
 
@@ -16,7 +17,7 @@ import duckdb
 
 from modelyard.capture import rewriting
 from modelyard.capture.encrypting import ENCRYPTED, Decryption, Undecipherable
-from modelyard.capture.jobs import Forgetting, Rewritten
+from modelyard.capture.jobs import NO_FIELD, Forgetting, Rewritten
 from modelyard.capture.sealing import FEEDBACK, ROW, SCRIPT
 from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
 
@@ -24,16 +25,28 @@ _BATCH = 1000
 _GATEWAY, _WORKER = "gateway", "worker"
 
 
+class NoSuchField(Exception):
+    """There are records, and none has the field."""
+
+
 class _Search(Rules):
     """Looks for one value of a field, in the clear, hashed or encrypted."""
 
-    __slots__ = ("_decryption", "_wanted", "found")
+    __slots__ = ("_decryption", "_wanted", "found", "has_field", "has_looked")
 
     def __init__(self, field: str, value: Any, key: bytes, decryption: Decryption | None) -> None:
         super().__init__((), (field,), key)
         self._wanted = hash_value(value, key)
         self._decryption = decryption
         self.found = False
+        self.has_field = False
+        """Whether any document has had it, whatever its value."""
+        self.has_looked = False
+
+    def verb(self, path: tuple[str, ...]) -> str:
+        verb = super().verb(path)
+        self.has_field = self.has_field or bool(verb)
+        return verb
 
     def stand_in(self, value: Any, verb: str) -> Any:
         del verb
@@ -51,6 +64,7 @@ class _Search(Rules):
         """Whether the value is in a document."""
         self.found = False
         if document is not None:
+            self.has_looked = True
             try:
                 self.body(document.encode(), is_input=False)
             except Unreadable:
@@ -62,6 +76,9 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
     """Write each file anew that has records of the value.
 
     A record goes with all that was recorded of the same request.
+
+    Raises:
+        NoSuchField: No record has the field: it was misspelled, or a rule has dropped it.
     """
     decryption = Decryption(bytes.fromhex(job.decryption)) if job.decryption else None
     search = _Search(job.field, job.value, bytes.fromhex(job.key), decryption)
@@ -74,6 +91,8 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
                 if any(map(search.is_in, documents)):
                     places.setdefault(path, []).append(place)
                     predictions |= set() if prediction is None else {prediction}
+        if search.has_looked and not search.has_field:
+            raise NoSuchField
         connection.execute(
             "CREATE TABLE going AS SELECT unnest($1::VARCHAR[]) AS id", [[*predictions]]
         )
@@ -141,5 +160,8 @@ def _rewrite(
 
 
 if __name__ == "__main__":
-    for one in forget(Forgetting.model_validate_json(sys.stdin.buffer.read())):
-        sys.stdout.write(f"{one.model_dump_json()}\n")
+    try:
+        for one in forget(Forgetting.model_validate_json(sys.stdin.buffer.read())):
+            sys.stdout.write(f"{one.model_dump_json()}\n")
+    except NoSuchField:
+        sys.exit(NO_FIELD)

@@ -66,6 +66,10 @@ class Question(Value):
     """Key with which the SQL may decrypt, hexadecimal; empty: it may not."""
 
 
+NO_FIELD = 3
+"""Exit status of forgetting where no record has the field."""
+
+
 class Forgetting(Value):
     """Which records are to go from which files."""
 

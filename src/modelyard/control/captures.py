@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
 from modelyard.capture.files import Arrival, CapturedFiles
-from modelyard.capture.jobs import Forgetting, Joined, Joining, Question, Rewritten
+from modelyard.capture.jobs import NO_FIELD, Forgetting, Joined, Joining, Question, Rewritten
 from modelyard.control import programs
 from modelyard.domain.captured import LARGE, Account, Forgotten, Segment, Tally, is_joined, joinable
 from modelyard.domain.principal import Principal
@@ -158,9 +158,16 @@ class Captures:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> tuple[Segment, ...]:
-        """Files of records, oldest first."""
+        """Files of records, oldest first.
+
+        Raises:
+            NotFound: There is no such service, and nothing was captured of one.
+        """
         with self._database.read() as tx:
-            return tx.captured.segments(principal.workspace, service, since, until)
+            segments = tx.captured.segments(principal.workspace, service, since, until)
+            if service and not segments:
+                _refuse_unknown(tx, principal.workspace, service)
+            return segments
 
     def files(
         self,
@@ -283,7 +290,7 @@ class Captures:
         all files at once, and then the new ones replace the old ones.
 
         Raises:
-            NotFound: Nothing was captured of that service.
+            NotFound: Nothing was captured of that service, or no record of it has the field.
             Unavailable: It takes too long, or there is no room, and nothing has changed; or old
                 files cannot be deleted yet, which the message says.
         """
@@ -294,16 +301,17 @@ class Captures:
             if not segments:
                 self._refuse_nothing(principal, service)
             self._files.rewriting.mkdir(mode=0o700, parents=True, exist_ok=True)
-            rewritten = _rewrite(
-                Forgetting(
-                    files=self._files.paths(tuple(segments.values())),
-                    folder=self._files.rewriting,
-                    field=wanted.field,
-                    value=wanted.value,
-                    key=self._hashing.hex(),
-                    decryption=self._decryption.hex(),
-                )
+            wants = Forgetting(
+                files=self._files.paths(tuple(segments.values())),
+                folder=self._files.rewriting,
+                field=wanted.field,
+                value=wanted.value,
+                key=self._hashing.hex(),
+                decryption=self._decryption.hex(),
             )
+            rewritten = _rewrite(wants)
+            if rewritten is None:
+                self._refuse_field(principal, service, wanted.field)
             olds = [segments[one.name] for one in rewritten]
             news = [
                 old.model_copy(update=one.model_dump(exclude={"forgotten"}))
@@ -323,6 +331,31 @@ class Captures:
             rows=sum(old.rows - new.rows for old, new in zip(olds, news, strict=True)),
             segments=len(rewritten),
             waiting=waiting,
+        )
+
+    def _refuse_field(self, principal: Principal, service: str, field: str) -> NoReturn:
+        """Say that no record has a field: a forgetting that found nothing must not look done."""
+        with self._database.read() as tx:
+            waiting = tx.captured.waiting(principal.workspace, service).segments
+            is_known = service in tx.services.names(principal.workspace)
+            rules = (
+                tx.services.get(principal.workspace, service).settings.capture_drop
+                if is_known
+                else ()
+            )
+        rule = next((rule for rule in rules if _overlap(rule, field)), None)
+        if rule is not None:
+            raise NotFound(
+                f"no record of service `{service}` has a field `{field}`: the rule `--capture-drop "
+                f"{rule}` leaves it out, so requests cannot be found by it, and nothing was "
+                "forgotten",
+                hint="name a field that is recorded, and what it is in those requests",
+            )
+        late = f"; {waiting} files are still on their way: or try again later" if waiting else ""
+        raise NotFound(
+            f"no record of service `{service}` has a field `{field}`, and nothing was forgotten",
+            hint="`modelyard capture query` shows what fields `inputs` and `outputs` in the view "
+            f"`requests` have{late}",
         )
 
     def join(
@@ -451,17 +484,34 @@ class Captures:
             missing=missing,
         )
 
-    def _refuse_nothing(self, principal: Principal, service: str | None) -> None:
+    def _refuse_nothing(self, principal: Principal, service: str | None) -> NoReturn:
         with self._database.read() as tx:
-            known = tx.captured.services(principal.workspace)
+            if service:
+                _refuse_unknown(tx, principal.workspace, service)
         what = f"of service `{service[:100]}`" if service else "here"
-        hint = (
-            f"there are records of: {', '.join(known)}"
-            if service and known and service not in known
-            else "`modelyard service update NAME --capture 100%` switches it on; records come in "
-            "some seconds after their requests"
+        raise NotFound(
+            f"nothing that was captured {what} has come in yet",
+            hint=f"`modelyard service update {service or 'NAME'} --capture 100%` switches it on; "
+            "records come in some seconds after their requests",
         )
-        raise NotFound(f"nothing that was captured {what} has come in yet", hint=hint)
+
+
+def _refuse_unknown(tx: Transaction, workspace: str, service: str) -> None:
+    """Refuse what is neither a service nor one that is gone and has left records."""
+    living, recorded = tx.services.names(workspace), tx.captured.services(workspace)
+    if service in living or service in recorded:
+        return
+    if not recorded:
+        tx.services.get(workspace, service)  # which names the services that there are
+    raise NotFound(
+        f"service `{service[:100]}` not found in workspace `{workspace}`",
+        hint=f"there are records of: {', '.join(recorded)}",
+    )
+
+
+def _overlap(rule: str, field: str) -> bool:
+    """Whether a rule's field and another may be the same value: one ends in the other."""
+    return f".{rule}".endswith(f".{field}") or f".{field}".endswith(f".{rule}")
 
 
 def _refuse_others(
@@ -486,8 +536,8 @@ def _run(question: Question) -> None:
     if done.returncode:
         raise InvalidRequest(
             f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
-            hint="ask with one SELECT from `requests` or `rows`; `SELECT * FROM requests LIMIT 1` "
-            "shows what there is",
+            hint="ask with one SELECT from `requests`, `rows`, `collected`, `feedback` or "
+            "`labelled`; `SELECT * FROM requests LIMIT 1` shows what there is",
         )
 
 
@@ -501,10 +551,13 @@ def _refuse_missing(files: Sequence[Path]) -> None:
         )
 
 
-def _rewrite(job: Forgetting) -> list[Rewritten]:
+def _rewrite(job: Forgetting) -> list[Rewritten] | None:
+    """The new files; None where no record has the field."""
     done = programs.run("modelyard.capture.forgetting", job=job, patience=_PATIENCE)
     if done is None:
         raise _not_forgotten("it took too long")
+    if done.returncode == NO_FIELD:
+        return None
     if done.returncode:
         raise _not_forgotten(programs.last_words(done))
     return [Rewritten.model_validate_json(line) for line in done.stdout.splitlines()]

@@ -17,6 +17,7 @@ from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
+from modelyard.domain.service import ServiceSettings
 from modelyard.domain.values import digest_of
 from modelyard.errors import (
     Conflict,
@@ -138,7 +139,7 @@ def test_what_is_not_what_it_says_is_refused(
     assert captures.segments(agent) == ()
     assert list((tmp_path / "captured").rglob("*.parquet")) == []
     with (
-        pytest.raises(NotFound, match="of service `digits`"),
+        pytest.raises(NotFound, match="`digits` not found"),
         captures.ask(agent, AskCaptured(sql="SELECT 1", service="digits")),
     ):
         pass
@@ -355,5 +356,33 @@ class TestForget:
         self.check(captures, agent, tmp_path)
 
     def test_nothing_captured(self, captures: Captures, agent: Principal) -> None:
-        with pytest.raises(NotFound, match="of service `digits`"):
+        with pytest.raises(NotFound, match="`digits`"):
             captures.forget(agent, "digits", self.WANTED)
+
+    @pytest.mark.usefixtures("sealed")
+    def test_a_field_that_no_record_has_is_not_as_if_done(
+        self, captures: Captures, agent: Principal, tmp_path: Path
+    ) -> None:
+        with pytest.raises(NotFound, match="no record of service `digits` has a field `idd`"):
+            captures.forget(agent, "digits", ForgetCaptured(field="idd", value="7"))
+        with Database(f"sqlite:///{tmp_path / 'modelyard.db'}").write() as tx:
+            settings = ServiceSettings(capture_drop=("customer.name",))
+            add_service(tx, "digits", settings=settings)
+        with pytest.raises(NotFound, match=r"`--capture-drop customer\.name` leaves it out"):
+            captures.forget(agent, "digits", ForgetCaptured(field="name", value="N5"))
+        assert captures.forget(agent, "digits", ForgetCaptured(field="id", value="77")).rows == 0
+
+    @pytest.mark.usefixtures("sealed")
+    def test_an_unknown_service_is_told_from_one_without_records(
+        self, captures: Captures, agent: Principal, tmp_path: Path
+    ) -> None:
+        for ask in (captures.segments, captures.recorded, captures.account):
+            with pytest.raises(NotFound, match="service `nope` not found") as raised:
+                ask(agent, "nope")
+            assert raised.value.hint == "there are records of: digits"
+        with Database(f"sqlite:///{tmp_path / 'modelyard.db'}").write() as tx:
+            add_service(tx, "silent")
+        assert captures.segments(agent, "silent") == ()
+        with pytest.raises(NotFound, match="of service `silent` has come in yet") as raised:
+            captures.recorded(agent, "silent")
+        assert "records of" not in str(raised.value.hint)
