@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -26,13 +27,18 @@ def routes(drift: Drift) -> APIRouter:
     def report(
         caller: Owner,
         name: str,
-        since: AwareDatetime,
-        until: AwareDatetime,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
         against_since: AwareDatetime | None = None,
         against_until: AwareDatetime | None = None,
         model: _Text = None,
     ) -> DriftReport:
-        """Compare captured rows of whole hours with a baseline, feature by feature."""
+        """Compare captured rows of whole hours with a baseline, feature by feature.
+
+        `until` is now if it is not given, and `since` 24 hours earlier.
+        """
+        until = until or datetime.now(UTC)
+        window = Window(since or until - timedelta(days=1), until)
         against = None
         if against_since is not None and against_until is not None:
             against = Window(against_since, against_until)
@@ -41,7 +47,7 @@ def routes(drift: Drift) -> APIRouter:
                 "a time to compare with has two ends",
                 hint="give both `against_since` and `against_until`",
             )
-        return drift.report(caller, name, Window(since, until), against, model)
+        return drift.report(caller, name, window, against, model)
 
     @router.post("/baseline")
     async def baseline(

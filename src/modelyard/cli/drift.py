@@ -11,7 +11,6 @@ import typer
 from modelyard.cli import drift_page, output, parameters, session
 from modelyard.client.drift import Times
 from modelyard.domain.drift import DriftReport, FeatureDrift, Sample, in_words
-from modelyard.errors import InvalidRequest
 
 Model = Annotated[
     str | None,
@@ -24,11 +23,16 @@ def drift(
     last: Annotated[str, typer.Option(help="How far back to look, `7d`.", metavar="TIME")] = "24h",
     window: Annotated[
         str | None,
-        typer.Option(help="Look at this time instead, `2026-11-08..2026-11-14`.", metavar="TIMES"),
+        typer.Option(
+            help="Look at this time instead, `2026-11-08..2026-11-14`, both days included.",
+            metavar="TIMES",
+        ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Compare with this time, `2026-11-01..2026-11-07`.", metavar="TIMES"),
+        typer.Option(
+            help="Compare with this time, `2026-11-01..2026-11-07`, likewise.", metavar="TIMES"
+        ),
     ] = None,
     model: Model = None,
     html: Annotated[
@@ -46,9 +50,15 @@ def drift(
     unchanged traffic one names a feature, at most.
     """
     parameters.check_place(html, "--html")
+    seconds = parameters.seconds(last)
+    looked_at, beside = _times(window, "--window"), _times(against, "--against")
     with session.client() as yard:
         report = yard.services.drift(
-            name, last=last, window=_times(window), against=_times(against), model=model
+            name,
+            last=seconds,
+            window=looked_at,
+            against=beside,
+            model=model,
         )
     if html is not None:
         output.write_file(html, drift_page.as_html(report))
@@ -124,7 +134,7 @@ def _words(sample: Sample) -> str:
     )
 
 
-def _times(text: str | None) -> Times | None:
+def _times(text: str | None, option: str) -> Times | None:
     """`A..B`; a day as the end is in it; without a zone it is of this machine."""
     if text is None:
         return None
@@ -135,7 +145,13 @@ def _times(text: str | None) -> Times | None:
         begins = datetime.fromisoformat(first).astimezone(UTC)
         ends = datetime.fromisoformat(last).astimezone(UTC)
     except ValueError:
-        raise InvalidRequest(
-            f"`{text}` is no time with two ends", hint="write it as `2026-11-01..2026-11-07`"
+        raise typer.BadParameter(
+            f"`{text}` is no time with two ends: write it as `2026-11-01..2026-11-07`",
+            param_hint=option,
         ) from None
-    return begins, ends + timedelta(days=1) if len(last) == len("2026-11-07") else ends
+    is_day = len(last) == len("2026-11-07")
+    if ends < begins or (ends == begins and not is_day):
+        raise typer.BadParameter(
+            f"{last} is not after {first}: name the earlier time first", param_hint=option
+        )
+    return begins, ends + timedelta(days=1) if is_day else ends
