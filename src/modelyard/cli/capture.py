@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -206,10 +207,24 @@ def _show_account(account: Account) -> None:
 
 
 def _show_path(path: Path, form: output.Format) -> None:
+    rows = _count(path)
     if form is output.Format.JSON:
-        output.data_json({"path": str(path)})
+        output.data_json({"path": str(path), "rows": rows})
     else:
         output.data(str(path))
+        output.say(f"wrote {rows:,} {'row' if rows == 1 else 'rows'}")
+
+
+def _count(path: Path) -> int:
+    """Rows of a file that was written."""
+    if path.suffix == ".csv":
+        csv.field_size_limit(1 << 30)  # a body may be longer than what is usual
+        with path.open(newline="", encoding="utf-8") as file:
+            return sum(1 for _ in csv.reader(file)) - 1
+    import duckdb  # takes a while, and few commands need it
+
+    with duckdb.connect() as connection:
+        return len(connection.read_parquet(str(path)))
 
 
 def _row(segment: Segment) -> list[output.Cell]:

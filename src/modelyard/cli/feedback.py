@@ -41,6 +41,8 @@ def tell(
 
     What was told before of the same row is replaced.
     """
+    if file is not None and prediction_id is not None:
+        raise typer.BadParameter("give either a prediction id and a truth, or --file, not both")
     one = prediction_id is not None and truth is not None
     if one == (file is not None) or (prediction_id is None) != (truth is None):
         raise parameters.nothing_given("give a prediction id and a truth, or --file")

@@ -33,6 +33,9 @@ Output = Annotated[
 
 _RED, _CYAN, _PLAIN = "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
 
+_LARGE = 1e15
+"""From there on a number is written with its power of ten."""
+
 Cell = str | int | float | datetime | None
 
 
@@ -125,7 +128,13 @@ def cell(value: Cell) -> str:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return printable(f"{value:.3g}" if isinstance(value, float) else str(value))
+    return printable(_number(value) if isinstance(value, float) else str(value))
+
+
+def _number(value: float) -> str:
+    """Up to six significant digits, and all that stand before the point."""
+    text = f"{value:.6g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < _LARGE else text
 
 
 def labels(values: dict[str, str]) -> str:

@@ -66,7 +66,14 @@ def moment(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        return datetime.now(UTC) - timedelta(seconds=seconds(text))
+        pass
+    try:
+        return datetime.now(UTC) - timedelta(seconds=float(str(parse_duration(text))))
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"`{text}` is no time: write how long ago, such as `30m`, `1h` or `7d`, or a moment, "
+            "such as `2026-11-28T14:00`"
+        ) from None
 
 
 def seconds(text: str) -> float:

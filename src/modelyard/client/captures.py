@@ -120,7 +120,8 @@ class Captures:
 
         Raises:
             Conflict: The file is there.
-            InvalidRequest: The name ends in neither, or the SQL is wrong.
+            InvalidRequest: The name ends in neither, its folder is not there or cannot be written
+                to, or the SQL is wrong.
             NotFound: Nothing was captured of that service.
         """
         target = Path(path)
@@ -131,12 +132,21 @@ class Captures:
             )
         if target.exists() and not overwrite:
             raise Conflict(f"`{target}` is there already", hint="name another file, or --overwrite")
+        if not target.parent.is_dir():
+            raise InvalidRequest(
+                f"there is no folder `{target.parent}`", hint="name a file in a folder that exists"
+            )
         if labelled:
             sql, until = _labelled(since, until), None  # truths are told later
         response = self._ask(_asked(sql, form, service, since, until, None))
         part = target.with_name(f".{target.name}.part")
-        part.write_bytes(response.content)
-        part.replace(target)
+        try:
+            part.write_bytes(response.content)
+            part.replace(target)
+        except OSError as error:
+            raise InvalidRequest(
+                f"cannot write `{target}`: {error.strerror}", hint="name another file"
+            ) from error
         return target
 
     def verify(self, service: str, *, wait: float = 30.0) -> Account:

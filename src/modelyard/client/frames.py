@@ -23,6 +23,9 @@ class Frame:
     parquet: bytes
     """The file."""
 
+    def __repr__(self) -> str:
+        return f"Frame({len(self.parquet):,} bytes of Parquet: to_pandas, to_polars, to_arrow)"
+
     def to_pandas(self) -> Any:
         """As a `pandas.DataFrame`. It needs pandas, and nothing else.
 

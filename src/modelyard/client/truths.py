@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from modelyard.errors import InvalidRequest, NotFound
 
@@ -25,7 +27,7 @@ def read_truths(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises:
         NotFound: There is no such file.
-        InvalidRequest: It is none of these.
+        InvalidRequest: It is none of these, or empty.
     """
     readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
     reader = readers.get(path.suffix)
@@ -35,26 +37,43 @@ def read_truths(path: Path) -> Iterator[dict[str, Any]]:
         )
     if not path.is_file():
         raise NotFound(f"there is no file `{path}`", hint="name one that is there")
+    number = 0
     for number, told in enumerate(reader(path), 1):
         if not isinstance(told, dict) or not {"prediction_id", "truth"} <= told.keys():
             raise InvalidRequest(
-                f"entry {number} of `{path}` has no `prediction_id` and `truth`",
+                f"entry {number} of `{path}` has no `prediction_id` and `truth`{_found(told)}",
                 hint="each has both, and may have a `row`",
             )
         if told["truth"] is not None and told["truth"] == told["truth"]:  # and no NaN
             yield {name: told[name] for name in _NAMES if told.get(name) not in (None, "")}
+    if not number:
+        raise InvalidRequest(f"there is no truth in `{path}`", hint="give a file that has some")
+
+
+def _found(told: Any) -> str:
+    """What an entry has instead."""
+    if not isinstance(told, dict) or not told:
+        return ""
+    names = ", ".join(f"`{str(name)[:100]}`" for name in list(told)[:10])
+    return f"; it has {names}"
 
 
 _NAMES = ("prediction_id", "truth", "row")
 
 
 def batches(told: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Bodies of requests with all of these."""
+    """Bodies of requests with all of these.
+
+    Raises:
+        InvalidRequest: A truth is nothing that JSON has a word for.
+    """
     some: list[bytes] = []
     count = size = 0
     for one in told:
-        encoded = json.dumps(dict(one), default=_plain).encode()
-        rows = len(one["truth"]) if isinstance(one.get("truth"), list) else 1
+        encoded = _encoded(one)
+        truth = one.get("truth")
+        is_array = bool(getattr(truth, "shape", None))
+        rows = len(truth) if truth is not None and (isinstance(truth, list) or is_array) else 1
         if some and (count + rows > _MOST or size + len(encoded) > _LARGEST):
             yield _body(some)
             some, count, size = [], 0, 0
@@ -65,11 +84,32 @@ def batches(told: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: numbers of numpy and of databases, times."""
+    """What JSON has no word for: numbers and arrays of numpy, columns of pandas, numbers of
+    databases, times.
+
+    Raises:
+        TypeError: It is something else.
+    """
     if isinstance(value, Decimal):
         return float(value)
-    item = getattr(value, "item", None)
-    return item() if item is not None else str(value)
+    if isinstance(value, date | time | timedelta | UUID) and value == value:  # no NaT
+        return str(value)
+    listed = getattr(value, "tolist", None)
+    if listed is None:
+        raise TypeError(f"a `{type(value).__name__}` is not JSON")
+    return listed()
+
+
+def _encoded(told: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(dict(told), default=_plain, allow_nan=False).encode()
+    except (ValueError, TypeError) as error:  # of a circle, too
+        is_nan = "Out of range" in str(error)
+        why = "NaN and infinity are no JSON" if is_nan else str(error)
+        raise InvalidRequest(
+            f"the truth of `{str(told.get('prediction_id'))[:100]}` cannot be told: {why}",
+            hint="give numbers, texts, lists or objects; None, or nothing, where it is not known",
+        ) from None
 
 
 def _body(some: list[bytes]) -> bytes:

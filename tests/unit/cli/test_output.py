@@ -46,6 +46,21 @@ def test_times_are_utc() -> None:
     assert output.cell(datetime(2026, 1, 1, 1, 0, tzinfo=zone)) == "2025-12-31 23:00:00"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (985.101, "985.101"),
+        (1473.4, "1473.4"),
+        (0.1 + 0.2, "0.3"),
+        (1e7 / 3, "3333333"),
+        (2.5e20, "2.5e+20"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_numbers_have_six_digits(value: float, shown: str) -> None:
+    assert output.cell(value) == shown
+
+
 def test_table_is_aligned_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("NAME", "N"), [("x" * 200, 1), ("数字", None)])
     lines = capsys.readouterr().out.splitlines()

@@ -28,6 +28,11 @@ def test_pandas_keeps_types(frame: Frame) -> None:
     assert table.loc[0, "at"].isoformat() == "2026-01-02T03:04:05+00:00"
 
 
+def test_it_is_shown_in_a_line(frame: Frame) -> None:
+    assert repr(frame).startswith(f"Frame({len(frame.parquet):,} bytes")
+    assert len(repr(frame)) < 100
+
+
 @pytest.mark.parametrize("name", ["pandas", "polars", "pyarrow"])
 def test_what_is_not_installed_is_named(
     frame: Frame, monkeypatch: pytest.MonkeyPatch, name: str
