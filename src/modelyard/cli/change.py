@@ -44,7 +44,7 @@ def update(
         )
     if image is None and not settings:
         raise parameters.nothing_given("give --image or a setting")
-    with session.client() as yard:
+    with session.client() as yard, progress.few_lines() as on_log:
         service = yard.services.update(
             name,
             image,
@@ -60,7 +60,7 @@ def update(
             },
             max_diff=max_diff,
             wait=wait,
-            on_log=progress.log_line,
+            on_log=on_log,
             **settings,
         )
     service_view.show(service, form)

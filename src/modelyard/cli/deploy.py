@@ -147,11 +147,12 @@ def _service_name(path: str) -> str:
 def _run(
     yard: Client, name: str | None, service_file: Path | None, options: dict[str, Any], plan: bool
 ) -> Deployed:
-    with progress.transfer("comparing" if plan else "deploying") as on_bytes:
+    what = "comparing" if plan else "deploying"
+    with progress.transfer(what) as on_bytes, progress.few_lines() as on_log:
         told: dict[str, Any] = {
             "plan": plan,
             "progress": on_bytes,
-            "on_log": progress.log_line,
+            "on_log": on_log,
             "on_step": None if plan else _say_step,
         }
         if service_file is not None:

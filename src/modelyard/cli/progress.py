@@ -18,8 +18,12 @@ from rich.progress import (
 )
 
 from modelyard.cli import output
+from modelyard.client.operations import OnLog
 from modelyard.client.transfer import Progress as OnBytes
-from modelyard.domain.operation import LogLine
+from modelyard.domain.operation import TRIAL_REPLICA, LogLine
+
+_MOST_LINES = 10
+"""Lines of a replica that a replay shows: a script prints some for each request."""
 
 
 @contextmanager
@@ -51,3 +55,25 @@ def _silent(done: int, total: int | None) -> None:
 def log_line(line: LogLine) -> None:
     """Show one line of an operation's log."""
     output.say(f"  {line.source}: {line.text}" if line.source else f"  {line.text}")
+
+
+@contextmanager
+def few_lines() -> Iterator[OnLog]:
+    """Show an operation's lines, of what its trial replica prints the first; gives the callback."""
+    printed = 0
+
+    def show(line: LogLine) -> None:
+        nonlocal printed
+        is_printed = line.source == TRIAL_REPLICA
+        printed += is_printed
+        if not is_printed or printed <= _MOST_LINES:
+            log_line(line)
+
+    try:
+        yield show
+    finally:
+        if printed > _MOST_LINES:
+            output.say(
+                f"  {printed - _MOST_LINES} more lines of the replica; `modelyard operation log "
+                "ID` shows all, and `modelyard operation list` the ids"
+            )

@@ -81,7 +81,7 @@ def run(
     """
     parameters.check_place(html, "--html")
     parameters.check_place(junit, "--junit")
-    with session.client() as yard:
+    with session.client() as yard, progress.few_lines() as on_log:
         report = yard.replays.run(
             service,
             image,
@@ -93,7 +93,7 @@ def run(
             relative=relative,
             ignore=ignore or (),
             max_diff=max_diff,
-            on_log=progress.log_line,
+            on_log=on_log,
             **settings,
         )
     _give(report, form, html, junit)
@@ -150,7 +150,7 @@ def _show(report: Replay) -> None:
         _show_quality(found.quality)
     if found.largest:
         output.data("")
-        columns = ("PREDICTION", "WHAT", "WHERE", "BEFORE", "NOW", "TIMES THE TOLERANCE")
+        columns = ("PREDICTION", "WHAT", "WHERE", "BEFORE", "NOW", "APART")
         output.table(columns, map(_example, found.largest[:_SHOWN]))
     if found.failures:
         output.data("")
@@ -196,7 +196,7 @@ def _example(example: Example) -> list[output.Cell]:
     difference = example.difference
     return [
         *(example.prediction_id, difference.kind, difference.path or "all"),
-        *(difference.before, difference.after, difference.size),
+        *(difference.before, difference.after, difference.apart),
     ]
 
 

@@ -31,7 +31,7 @@ def as_html(replay: Replay) -> str:
         _outcomes(replay),
         heading("Largest differences"),
         table(
-            ("prediction", "what", "where", "before", "now", "times the tolerance"),
+            ("prediction", "what", "where", "before", "now", "apart"),
             map(_example, found.largest),
         )
         if found.largest
@@ -187,8 +187,8 @@ def _quality(found: Found) -> Iterator[Markup]:
 
 def _example(example: Example) -> tuple[str, ...]:
     one = example.difference
-    size = "" if one.size is None else f"{one.size:.3g}"
-    return (example.prediction_id, one.kind, one.path or "all", one.before, one.after, size)
+    apart = "" if one.apart is None else f"{one.apart:.4g}"
+    return (example.prediction_id, one.kind, one.path or "all", one.before, one.after, apart)
 
 
 def _line(example: Example) -> str:

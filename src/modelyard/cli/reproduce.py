@@ -33,14 +33,14 @@ def reproduce(
     Says whether it answers as it did, what differs, and why it may. The exit status is 0 when it
     does, else 1.
     """
-    with session.client() as yard:
+    with session.client() as yard, progress.few_lines() as on_log:
         found = yard.replays.reproduce(
             prediction,
             runs=runs,
             absolute=absolute,
             relative=relative,
             ignore=ignore or (),
-            on_log=progress.log_line,
+            on_log=on_log,
         )
     if form is output.Format.JSON:
         output.data_json(found.model_dump(mode="json"))

@@ -251,7 +251,7 @@ class Deployer:
         fields: dict[str, Any] = {"settings": settings}
         if image != service.image:
             fields["image"] = image
-        replaces = "image" in fields or settings.keys() & ReplicaSettings.model_fields.keys()
+        replaces = self._replaces(service, image)
         if self._file.canary is not None and replaces:
             fields["canary"] = self._file.canary
         if self._file.replay is not None and replaces:
@@ -281,7 +281,15 @@ class Deployer:
         for name, value in self._setting_changes(service).items():
             shown = "" if name == "environment" else f" {current[name]} → {value}"
             changes.append(f"{name}{shown}")
+        gate = self._file.replay
+        if gate is not None and self._replaces(service, image):
+            changes.append(f"only if it passes a replay of {gate.requests} requests")
         return (*changes, *(_LABEL_WORDS[name] for name in self._label_changes(service)))
+
+    def _replaces(self, service: Service, image: str | None) -> bool:
+        """Whether other replicas take the place of those of now."""
+        settings = self._setting_changes(service)
+        return image != service.image or bool(settings.keys() & ReplicaSettings.model_fields.keys())
 
     def _setting_changes(self, service: Service) -> dict[str, Any]:
         wanted = self._file.settings.model_dump(mode="json", exclude_unset=True)

@@ -17,7 +17,13 @@ from pydantic import JsonValue
 
 from modelyard.control.operations import Operations
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.operation import CANCELLABLE, Operation, OperationKind, OperationState
+from modelyard.domain.operation import (
+    CANCELLABLE,
+    TRIAL_REPLICA,
+    Operation,
+    OperationKind,
+    OperationState,
+)
 from modelyard.domain.principal import Principal
 from modelyard.errors import Conflict, ModelyardError, OperationFailed
 from modelyard.images.cancelling import Cancelled, go_on, while_wanted
@@ -39,6 +45,11 @@ class Job:
         """Write to the operation's log; the source is what it does, unless told otherwise."""
         verb = self.operation.kind.rpartition(".")[2]
         self._operations.append(self.operation.id, source or verb, text)
+
+    def log_replica(self, text: str, source: str = "") -> None:
+        """Write what a replica prints that is started for this, under a source of its own."""
+        del source  # its purpose, which the operation says
+        self._operations.append(self.operation.id, TRIAL_REPLICA, text)
 
 
 Work = Callable[[Job], JsonValue]

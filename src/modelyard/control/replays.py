@@ -28,7 +28,7 @@ from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.principal import Principal
 from modelyard.domain.replay import Found, Replay
 from modelyard.domain.service import ReplicaSettings, Service
-from modelyard.errors import OperationFailed, Unavailable
+from modelyard.errors import NotFound, OperationFailed, Unavailable
 from modelyard.images.builder import ImageBuilder
 from modelyard.monitoring.replay_job import Replaying
 from modelyard.schemas import ReplayService
@@ -93,7 +93,8 @@ class Replays:
             service = tx.services.get(principal.workspace, name)
             image = built(tx, principal, request.image)
         settings = changed_settings(name, service.settings, request.settings).for_replica()
-        self._captures.recorded(principal, name, request.since, request.until)
+        if not self._captures.segments(principal, name, request.since, request.until):
+            raise _nothing_captured(service, has_bounds=bool(request.since or request.until))
         with self._database.write() as tx:
             operation = tx.operations.add(
                 principal.workspace,
@@ -126,7 +127,7 @@ class Replays:
             tempfile.TemporaryDirectory(dir=self._scratch) as aside,
             ThreadPoolExecutor(1) as executor,
             self._builder.started(
-                manifest, image.signature, wanted.settings, _PURPOSE, job.log
+                manifest, image.signature, wanted.settings, _PURPOSE, job.log_replica
             ) as watch,
             _program(_job(wanted, self._files(wanted), Path(aside), watch.trial.socket)) as program,
         ):
@@ -166,6 +167,21 @@ class Replays:
         Truths may have been told long after the requests.
         """
         return self._captures.files(wanted.principal, wanted.service.name, wanted.request.since)
+
+
+def _nothing_captured(service: Service, *, has_bounds: bool) -> NotFound:
+    if not service.settings.capture:
+        return NotFound(
+            f"there is no captured request of service `{service.name}` to replay: capture is off",
+            hint=f"`modelyard service update {service.name} --capture 100%` switches it on; replay "
+            "once requests have come",
+        )
+    return NotFound(
+        f"there is no captured request of service `{service.name}` to replay"
+        + (" of this time" if has_bounds else ": capture is on, but nothing has come in yet"),
+        hint="records come in some seconds after their requests; `modelyard capture verify "
+        f"{service.name}` waits for them",
+    )
 
 
 def _job(wanted: _Wanted, files: tuple[Path, ...], aside: Path, socket: Path) -> Replaying:

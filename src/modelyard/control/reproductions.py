@@ -134,7 +134,7 @@ class Reproductions:
             # From the last to the first: a step ends with the replica that it waits for.
             ThreadPoolExecutor(1) as executor,
             self._builder.started(
-                manifest, past.image.signature, past.settings, _PURPOSE, job.log
+                manifest, past.image.signature, past.settings, _PURPOSE, job.log_replica
             ) as watch,
             closing(Candidate(watch.trial.socket, patience)) as candidate,
         ):

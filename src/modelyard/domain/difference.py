@@ -84,6 +84,14 @@ class Difference(Value):
     """Values that differ."""
 
     @property
+    def apart(self) -> float | None:
+        """How far apart two numbers are, as they are shown; None where there are none."""
+        try:
+            return None if self.size is None else abs(float(self.after) - float(self.before))
+        except ValueError:  # too long to be shown whole
+            return None
+
+    @property
     def rank(self) -> tuple[int, float]:
         """The larger the difference, the smaller."""
         return _rank(self.kind, self.size)

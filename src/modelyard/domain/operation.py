@@ -75,6 +75,10 @@ class Operation(Value):
     created_by: str
 
 
+TRIAL_REPLICA = "replica"
+"""Source of what a replica prints that is started for a replay or a reproduction."""
+
+
 class LogLine(Value):
     """One line of an operation's or a replica's log; `sequence` resumes a broken stream."""
 

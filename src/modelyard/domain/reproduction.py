@@ -61,7 +61,7 @@ class Reproduction(Value):
             return f"{self.image} answers as it did."
         what = self.difference
         place = f" at `{what.path}`" if what.path else ""
-        size = "" if what.size is None else f", {what.size:.3g} times what may be"
+        size = "" if what.apart is None else f", {what.apart:.4g} apart"
         return (
             f"{self.image} answers otherwise: another {_WORDS[what.kind]}{place}, {what.before} "
             f"before and {what.after} now{size}."

@@ -8,7 +8,7 @@ from html import escape
 from modelyard.report.page import Markup
 
 _WIDTH, _HEIGHT = 640, 200
-_LEFT, _BOTTOM, _TOP = 48, 28, 24
+_LEFT, _BOTTOM, _TOP, _RIGHT = 48, 28, 24, 12
 _BEFORE, _NOW = "#9aa5b1", "#c77d0a"
 _FONT = "font:12px system-ui,sans-serif"
 _LINE, _BAR = 32, 12
@@ -91,6 +91,6 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 def _svg(height: int, parts: Sequence[str], names: tuple[str, str]) -> Markup:
     label = escape(f"{names[0]} beside {names[1]}", quote=True)
     return Markup(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{label}" width="{_WIDTH}">{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + _RIGHT} {height}" '
+        f'role="img" aria-label="{label}" width="{_WIDTH + _RIGHT}">{"".join(parts)}</svg>'
     )

@@ -279,7 +279,7 @@ class TestReport:
         assert "value" not in f"{operation.result}{log}"
 
     def test_what_was_never_captured_cannot_be_replayed(self, home: Home) -> None:
-        with pytest.raises(NotFound, match="nothing that was captured"):
+        with pytest.raises(NotFound, match="no captured request"):
             home.begin()
 
     def test_files_that_are_gone_end_it_with_the_reason(self, home: Home) -> None:

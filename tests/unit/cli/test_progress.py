@@ -31,3 +31,14 @@ def test_log_lines_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str])
     line = LogLine(sequence=1, time="2026-03-01T12:00:00Z", source="r", text="a\x1b[2Jb")
     progress.log_line(line)
     assert capsys.readouterr().err == "  r: a\\x1b[2Jb\n"
+
+
+def test_only_the_first_lines_of_a_trial_replica_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress.few_lines() as on_log:
+        for source in [*["replica"] * 30, "replay"]:
+            on_log(LogLine(sequence=1, time="2026-03-01T12:00:00Z", source=source, text="a"))
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[:-1] == ["  replica: a"] * 10 + ["  replay: a"]
+    assert shown[-1].startswith("  20 more lines of the replica")

@@ -66,6 +66,8 @@ def test_a_service_file_asks_for_it_before_anything_changes(
 ) -> None:
     (project / "service.yaml").write_text(FILE)
     server.differing = 2
+    planned = yard.deploy_file(project / "service.yaml", plan=True).steps[-1]
+    assert "only if it passes a replay of 50 requests" in planned.changes
     with pytest.raises(ReplayFailed):
         yard.deploy_file(project / "service.yaml")
     assert updates(server) == []

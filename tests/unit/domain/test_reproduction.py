@@ -7,6 +7,18 @@ from modelyard.domain.difference import Answer, Tolerance
 from modelyard.domain.reproduction import reproduce
 
 
+def test_numbers_are_said_to_be_so_far_apart() -> None:
+    found = reproduce(
+        recorded(output=b"[0]", output_size=3),
+        [Answer(200, b"[1]")],
+        Tolerance(),
+        service="iris",
+        digest=f"sha256:{'0' * 64}",
+        circumstances=(),
+    )
+    assert found.verdict.endswith("0 before and 1 now, 1 apart.")
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
