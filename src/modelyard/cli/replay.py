@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelyard.cli import figures, output, parameters, progress, session, shared
+from modelyard.cli.listing import show_all
 from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.profile import milliseconds
 from modelyard.domain.quality import ComparedQuality
@@ -112,6 +113,22 @@ def show(
     with session.client() as yard:
         report = yard.replays.get(replay)
     _give(report, form, html, junit)
+
+
+@app.command("list")
+def list_replays(limit: parameters.Limit = 50, form: output.Output = output.Format.TABLE) -> None:
+    """List the reports of replays, newest first.
+
+    Replays that failed or go on are in `operation list`. A service that is named `list` or `show`
+    is replayed by `replay run NAME`.
+    """
+    with session.client() as yard:
+        reports = yard.replays.list(limit=limit or None)
+    show_all(form, reports, ("ID", "SERVICE", "CANDIDATE", "VERDICT", "ENDED (UTC)"), _row)
+
+
+def _row(report: Replay) -> list[output.Cell]:
+    return [str(report.id), report.service, report.image, report.verdict, report.ended_at]
 
 
 def _give(report: Replay, form: output.Format, html: Path | None, junit: Path | None) -> None:

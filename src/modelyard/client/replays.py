@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Unpack
 from urllib.parse import quote
 from uuid import UUID
@@ -14,7 +15,7 @@ from modelyard.client.connection import Connection
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.service_settings import Settings
 from modelyard.domain.image import Image
-from modelyard.domain.operation import Operation
+from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.replay import Replay, ReplayGate
 from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.validation import compose
@@ -92,6 +93,20 @@ class Replays:
             Conflict: It is not finished, or did not get to its end.
         """
         return self._connection.get(f"/replays/{_checked(replay)}", Replay)
+
+    def list(self, *, limit: int | None = None) -> tuple[Replay, ...]:
+        """The reports of replays that have got to their end, the newest first.
+
+        Args:
+            limit: Most that are given; unset: all.
+        """
+        operations = self._operations.search()
+        reports = (
+            Replay.model_validate(operation.result)
+            for operation in operations
+            if operation.kind is OperationKind.IMAGE_REPLAY and operation.result is not None
+        )
+        return tuple(islice(reports, limit))
 
     def reproduce(
         self,
@@ -186,5 +201,5 @@ def _checked(replay: UUID | str) -> UUID:
     except ValueError:
         raise InvalidRequest(
             f"`{str(replay)[:200]}` is not the id of a replay",
-            hint="`modelyard operation list` shows the ids",
+            hint="`modelyard replay list` shows the ids",
         ) from None

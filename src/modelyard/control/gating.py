@@ -30,7 +30,7 @@ def read_replay(tx: Transaction, workspace: str, replay: UUID) -> Replay:
     if operation.kind is not OperationKind.IMAGE_REPLAY:
         raise NotFound(
             f"`{replay}` is no replay, but {operation.kind} of {operation.resource}",
-            hint="`modelyard operation list` shows the ids of replays",
+            hint="`modelyard replay list` shows the ids of replays",
         )
     if operation.result is None:
         raise Conflict(

@@ -77,3 +77,11 @@ def test_a_service_file_asks_for_it_before_anything_changes(
     assert replays(server)[-1]["tolerance"]["ignore"] == ["took"]
     assert updates(server)[0]["replay"] in server.operations
     assert len(server.asked("PATCH", "/api/v1/services/digits/labels")) == 1
+
+
+def test_reports_are_listed_without_what_else_was_done(yard: Client, server: FakeServer) -> None:
+    yard.services.update("digits", cpu=2, replay=1000, max_diff="2%")
+    (report,) = yard.replays.list()
+    assert str(report.id) == updates(server)[0]["replay"]
+    assert len(server.operations) > 1
+    assert yard.replays.list(limit=0) == ()
