@@ -38,3 +38,9 @@ def test_charts_are_whole_svg_within_their_frame(shares: list[float]) -> None:
             x, y = float(box.attrib["x"]), float(box.attrib["y"])
             assert 0 <= x <= x + float(box.attrib["width"]) <= width
             assert 0 <= y <= y + float(box.attrib["height"]) <= height
+
+
+def test_a_long_label_is_cut_at_its_end() -> None:
+    text = bars(["begin" + "x" * 50, "b"], [0.2, 0.8], [0.5, 0.5], ("before", "now"))
+    assert '<text x="0.0" y="40.0" text-anchor="start"' in text
+    assert f">begin{'x' * 18}…</text>" in text
