@@ -35,7 +35,11 @@ _PATTERNS = {
 }
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _UNITS: dict[Any, Callable[[Any], str]] = {parse_duration: duration_text, parse_bytes: size_text}
-_SENTENCES = {"extra_forbidden": "there is no such field", "missing": "it is missing"}
+_SENTENCES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "it is missing",
+    "tuple_type": 'it has to be a list, as `["one", "another"]`',
+}
 _HINT = "change that and try again; the reference lists every field and what it accepts"
 _HINTS = {
     "alerts": "rules are `error_rate>5%`, `p99>500ms over 15m`, `silence>10m`, `capture_drops>0`, "

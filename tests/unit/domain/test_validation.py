@@ -37,6 +37,7 @@ def test_value_is_never_repeated() -> None:
         ({"memory": "60MiB"}, "`memory`: it has to be at least 64.0 MiB"),
         ({"idle_time": "8d"}, "`idle_time`: it has to be at most 7d"),
         ({"scoring_timeout": "0s"}, "`scoring_timeout`: it has to be more than 0s"),
+        ({"alerts": "drift"}, '`alerts`: it has to be a list, as `["one", "another"]`'),
         ({"replicas": 257}, "`replicas`: it has to be at most 256"),
         ({"cors_origins": ["app.example"]}, "`cors_origins.0`: an origin is scheme, host and port"),
     ],
