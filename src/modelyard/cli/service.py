@@ -183,16 +183,19 @@ def score(
     ] = None,
     form: output.Output = output.Format.TABLE,
 ) -> None:
-    """Send data to a service and print its answer."""
+    """Send data to a service and print its answer, and on stderr what feedback names it by."""
     body: Any = parameters.content(data) if raw else parameters.json_value(data)
     with session.client() as yard:
-        answer = yard.services.score(name, body, certificate=certificate)
+        scored = yard.services.scored(name, body, certificate=certificate)
+    answer = scored.answer
     if form is output.Format.TABLE and isinstance(answer, bytes):
         output.data_bytes(answer)
     elif form is output.Format.TABLE and isinstance(answer, str):
         output.data(answer)
     else:
         output.data_json(output.json_safe(answer))
+    if scored.prediction_id is not None:
+        output.say(f"prediction {scored.prediction_id}")
 
 
 app.command()(keys.token)

@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ _MARGIN = 10.0
 """Seconds beyond the service's own limits, so that its answer and not ours names a timeout."""
 
 _NO_FEEDBACK = (413, 415, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An answer of a service, and its name."""
+
+    answer: Any
+    """JSON parsed, text as `str`, anything else as `bytes`."""
+    prediction_id: str | None
+    """What records and feedback know the answer by."""
 
 
 class Scorer:
@@ -45,7 +56,7 @@ class Scorer:
 
     def score(
         self, service: Service, key: str | None, data: Any, certificate: Path | None = None
-    ) -> Any:
+    ) -> Scored:
         """POST `data` to the service and return what it answers.
 
         Args:
@@ -64,7 +75,7 @@ class Scorer:
         )
         if response.is_error:
             raise _failure(service, response)
-        return _answer(response)
+        return Scored(_answer(response), response.headers.get("x-prediction-id"))
 
     def tell(
         self, service: Service, key: str | None, body: bytes, certificate: Path | None = None

@@ -19,7 +19,7 @@ from modelyard.client.files import StrPath
 from modelyard.client.logs import read_log
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.replays import Replays
-from modelyard.client.scoring import Scorer
+from modelyard.client.scoring import Scored, Scorer
 from modelyard.client.service_settings import Settings
 from modelyard.client.truths import batches, read_truths
 from modelyard.domain.cause import Cause
@@ -359,8 +359,26 @@ class Services(Access):
             Unavailable: Nothing listens at the service's address.
             InvalidRequest: The file of the certificate cannot be used.
         """
+        return self.scored(name, data, certificate=certificate).answer
+
+    def scored(self, name: str, data: Any, *, certificate: StrPath | None = None) -> Scored:
+        """As `score`, and what `feedback` names the answer by: `answer` and `prediction_id`.
+
+        Args:
+            name: Name of the service.
+            data: As in `score`.
+            certificate: As in `score`.
+
+        Raises:
+            ScoringFailed: As in `score`.
+            Unavailable: As in `score`.
+            InvalidRequest: As in `score`.
+        """
         path = None if certificate is None else Path(certificate)
-        return self._call(name, lambda service, key: self._scorer.score(service, key, data, path))
+        scored: Scored = self._call(
+            name, lambda service, key: self._scorer.score(service, key, data, path)
+        )
+        return scored
 
     def feedback(
         self,
@@ -375,7 +393,7 @@ class Services(Access):
 
         Args:
             name: Name of the service.
-            prediction_id: The answer's `x-prediction-id`.
+            prediction_id: The answer's `x-prediction-id`, which `scored` gives.
             truth: JSON, such as the model ought to have answered; a list has one for each row of
                 the request, None where it is not known.
             row: Of the request, from 0: the truth is of this one, and may be a list itself.

@@ -220,6 +220,14 @@ class TestScore:
         assert json.loads(run("service", "score", "digits", "@data.json").stdout) == {"sum": 4}
         assert json.loads(run("service", "score", "digits", "-", stdin="[5]").stdout) == {"sum": 5}
 
+    def test_the_prediction_is_named_beside_the_answer(self, run: Run, server: FakeServer) -> None:
+        headers = {"x-prediction-id": "15f3"}
+        server.answer = lambda data: httpx2.Response(200, json=[1], headers=headers)
+        for form in ("table", "json"):
+            scored = run("service", "score", "digits", "[1]", "-o", form)
+            assert json.loads(scored.stdout) == [1]
+            assert scored.stderr == "prediction 15f3\n"
+
     def test_raw(self, run: Run, server: FakeServer) -> None:
         run("service", "score", "digits", "[7]", "--raw")
         request = server.asked("POST", "/services/digits/score")[0]
