@@ -183,7 +183,7 @@ def score(
     ] = None,
     form: output.Output = output.Format.TABLE,
 ) -> None:
-    """Send data to a service and print its answer, and on stderr what feedback names it by."""
+    """Send data to a service and print its answer; its id goes to stderr."""
     body: Any = parameters.content(data) if raw else parameters.json_value(data)
     with session.client() as yard:
         scored = yard.services.scored(name, body, certificate=certificate)
