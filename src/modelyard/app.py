@@ -54,6 +54,7 @@ from modelyard.control.quality import Qualities
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replays import Replays
 from modelyard.control.reproductions import Reproductions
+from modelyard.control.rewriting import Rewriting
 from modelyard.control.sending.base import Sender
 from modelyard.control.sending.mail import Mail, read_server
 from modelyard.control.sending.program import Program
@@ -168,11 +169,12 @@ def compose(settings: Settings) -> Parts:
     captured = home / "captured"
     files = _captured_files(settings)
     scratch = captured / ".answers"
-    captures = Captures(database, files, scratch, hashing, private)
-    captures.recover(WORKSPACE)
+    captures = Captures(database, files, scratch, private)
+    rewriting = Rewriting(database, files, scratch, hashing, private)
+    rewriting.recover(WORKSPACE)
     sketcher = Sketcher(database, files, WORKSPACE)
     expire = partial(
-        captures.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
+        rewriting.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
     )
     hosts = _hosts(settings.alert_allow_private)
     senders = _senders(settings, master, hosts)
@@ -186,6 +188,7 @@ def compose(settings: Settings) -> Parts:
         supply_chain=SupplyChain(database, blobs, key.public, trusted),
         images=Images(database, blobs, operations, background, builder),
         captures=captures,
+        rewriting=rewriting,
         qualities=Qualities(captures, scratch),
         drift=Drift(database, sketcher, scratch),
         profiles=Profiles(database, background, builder),
@@ -214,7 +217,7 @@ def compose(settings: Settings) -> Parts:
             blobs,
             partial(_renew, authority, settings),
             expire,
-            partial(captures.join, WORKSPACE),
+            partial(rewriting.join, WORKSPACE),
         ),
         outbox=outbox,
         watching=Watching(database, outbox.wake, judges(platform.drift, platform.qualities)),

@@ -67,7 +67,7 @@ def create_app(
     router.include_router(telemetry.routes(platform.telemetry))
     router.include_router(operations.routes(platform.operations, platform.background))
     router.include_router(alerts.routes(platform.alerts))
-    router.include_router(captures.routes(platform.captures))
+    router.include_router(captures.routes(platform.captures, platform.rewriting))
     router.include_router(replays.routes(platform.replays, platform.reproductions))
     router.include_router(captures.agent_routes(platform.captures))
     router.include_router(quality.routes(platform.qualities))

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, ValidationError
 from modelyard.api.access import AgentCaller, Owner
 from modelyard.api.bodies import receive
 from modelyard.control.captures import Captures
+from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import Account, AnswerForm, Forgotten, Segment
 from modelyard.errors import InvalidRequest
 from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport, ForgetCaptured
@@ -27,7 +28,7 @@ _TYPES = {
 _BATCH = 1 << 20
 
 
-def routes(captures: Captures) -> APIRouter:
+def routes(captures: Captures, rewriting: Rewriting) -> APIRouter:
     """Routes for callers."""
     router = APIRouter(prefix="/capture", tags=["capture"])
 
@@ -61,7 +62,7 @@ def routes(captures: Captures) -> APIRouter:
     @router.post("/services/{service}/forget")
     def forget(caller: Owner, service: str, body: ForgetCaptured) -> Forgotten:
         """Delete the records of requests that have a value in a field."""
-        return captures.forget(caller, service, body)
+        return rewriting.forget(caller, service, body)
 
     return router
 

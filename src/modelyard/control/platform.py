@@ -22,6 +22,7 @@ from modelyard.control.profiles import Profiles
 from modelyard.control.quality import Qualities
 from modelyard.control.replays import Replays
 from modelyard.control.reproductions import Reproductions
+from modelyard.control.rewriting import Rewriting
 from modelyard.control.services import Services
 from modelyard.control.supply_chain import SupplyChain
 from modelyard.control.telemetry import Telemetry
@@ -37,6 +38,7 @@ class Platform:
     images: Images
     supply_chain: SupplyChain
     captures: Captures
+    rewriting: Rewriting
     qualities: Qualities
     drift: Drift
     profiles: Profiles

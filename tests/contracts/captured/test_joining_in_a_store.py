@@ -9,29 +9,31 @@ from typing import Any
 import obstore
 import pytest
 from tests.contracts.captured.test_captured_files import LATER, forget_copies, remote, server, url
-from tests.factories import AGENT, WORKSPACE
-from tests.integration.control.test_captures import agent
+from tests.factories import WORKSPACE
+from tests.integration.control.test_captures import agent, database
 from tests.integration.control.test_joining import FILES, answers, sealed
 from tests.integration.control.test_joining import LATER as DAYS_LATER
 
 from modelyard.capture.remote import RemoteFiles
 from modelyard.control.captures import Captures
+from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import JOINED
 from modelyard.domain.principal import Principal
 from modelyard.schemas import ForgetCaptured
 from modelyard.store import Database
 from modelyard.store.captured import Captured
 
-__all__ = ["agent", "remote", "sealed", "server", "url"]  # fixtures
+__all__ = ["agent", "database", "remote", "sealed", "server", "url"]  # fixtures
 
 
 @pytest.fixture
-def captures(remote: RemoteFiles, tmp_path: Path) -> Captures:
-    database = Database(f"sqlite:///{tmp_path / 'modelyard.db'}")
-    database.migrate()
-    with database.write() as tx:
-        tx.agents.ensure(WORKSPACE, AGENT)
-    return Captures(database, remote, tmp_path / "answers", b"key")
+def captures(database: Database, remote: RemoteFiles, tmp_path: Path) -> Captures:
+    return Captures(database, remote, tmp_path / "answers")
+
+
+@pytest.fixture
+def rewriting(database: Database, remote: RemoteFiles, tmp_path: Path) -> Rewriting:
+    return Rewriting(database, remote, tmp_path / "answers", b"key")
 
 
 def names(remote: RemoteFiles) -> list[str]:
@@ -41,21 +43,21 @@ def names(remote: RemoteFiles) -> list[str]:
 
 @pytest.mark.usefixtures("sealed")
 def test_small_files_become_one_that_any_host_reads(
-    captures: Captures, agent: Principal, remote: RemoteFiles, tmp_path: Path
+    captures: Captures, rewriting: Rewriting, agent: Principal, remote: RemoteFiles, tmp_path: Path
 ) -> None:
     before = answers(captures, agent)
     forget_copies(remote, tmp_path)
-    assert captures.join(WORKSPACE, DAYS_LATER) == FILES + 1
+    assert rewriting.join(WORKSPACE, DAYS_LATER) == FILES + 1
     joined, alone = captures.segments(agent)
     assert len(names(remote)) == FILES + 3  # the old ones stay for those who read them
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before
-    captures.expire(WORKSPACE, datetime.now(UTC) + LATER, days=0, most=0)
+    rewriting.expire(WORKSPACE, datetime.now(UTC) + LATER, days=0, most=0)
     assert names(remote) == sorted([joined.name, alone.name])
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before
 
-    gone = captures.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
+    gone = rewriting.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
     assert (gone.requests, gone.segments) == (6, 1)
     assert names(remote) == sorted([joined.name, alone.name])
     forget_copies(remote, tmp_path)
@@ -67,6 +69,7 @@ def test_small_files_become_one_that_any_host_reads(
 @pytest.mark.usefixtures("sealed")
 def test_killed_before_the_manifest_says_so_nothing_is_doubled(
     captures: Captures,
+    rewriting: Rewriting,
     agent: Principal,
     remote: RemoteFiles,
     tmp_path: Path,
@@ -80,12 +83,12 @@ def test_killed_before_the_manifest_says_so_nothing_is_doubled(
     with monkeypatch.context() as patched:
         patched.setattr(Captured, "join", killed)
         with pytest.raises(KeyboardInterrupt):
-            captures.join(WORKSPACE, DAYS_LATER)
+            rewriting.join(WORKSPACE, DAYS_LATER)
     assert any(name.startswith(JOINED) for name in names(remote))
-    captures.recover(WORKSPACE)
+    rewriting.recover(WORKSPACE)
     assert names(remote) == there
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before
-    assert captures.join(WORKSPACE, DAYS_LATER) == FILES + 1
+    assert rewriting.join(WORKSPACE, DAYS_LATER) == FILES + 1
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before

@@ -15,6 +15,7 @@ from tests.unit.capture.test_sealing import NOON, answered, seal, write
 from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.control.captures import Captures
+from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.service import ServiceSettings
@@ -43,14 +44,23 @@ def agent() -> Principal:
 
 
 @pytest.fixture
-def captures(tmp_path: Path) -> Captures:
-    database = Database(f"sqlite:///{tmp_path / 'modelyard.db'}")
-    database.migrate()
-    with database.write() as tx:
+def database(tmp_path: Path) -> Database:
+    opened = Database(f"sqlite:///{tmp_path / 'modelyard.db'}")
+    opened.migrate()
+    with opened.write() as tx:
         tx.agents.ensure(WORKSPACE, AGENT)
-    return Captures(
-        database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers", KEY, PRIVATE
-    )
+    return opened
+
+
+@pytest.fixture
+def captures(database: Database, tmp_path: Path) -> Captures:
+    return Captures(database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers", PRIVATE)
+
+
+@pytest.fixture
+def rewriting(database: Database, tmp_path: Path) -> Rewriting:
+    files = CapturedFiles(tmp_path / "captured")
+    return Rewriting(database, files, tmp_path / "answers", KEY, PRIVATE)
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -74,7 +84,7 @@ def send(
 
 
 def test_files_come_in_once_and_go_by_age_and_size(
-    captures: Captures, agent: Principal, tmp_path: Path
+    captures: Captures, rewriting: Rewriting, agent: Principal, tmp_path: Path
 ) -> None:
     sealed = segments(tmp_path / "host")
     for sequence, segment in enumerate(sealed):
@@ -94,10 +104,10 @@ def test_files_come_in_once_and_go_by_age_and_size(
     assert (account.captured, account.missing, account.doubled) == (6, 0, 0)
 
     now = NOON + timedelta(days=2)
-    assert captures.expire(WORKSPACE, now, days=1.5, most=0) == 1
+    assert rewriting.expire(WORKSPACE, now, days=1.5, most=0) == 1
     assert captures.segments(agent) == tuple(sealed[1:])
-    assert captures.expire(WORKSPACE, now, days=0, most=sealed[2].size) == 1
-    assert captures.expire(WORKSPACE, now, days=0, most=0) == 0
+    assert rewriting.expire(WORKSPACE, now, days=0, most=sealed[2].size) == 1
+    assert rewriting.expire(WORKSPACE, now, days=0, most=0) == 0
     assert captures.segments(agent) == (sealed[2],)
     files = [path.stem for path in (tmp_path / "captured").rglob("*.parquet")]
     assert files == [sealed[2].name]
@@ -181,7 +191,7 @@ def test_a_file_that_is_gone_is_not_blamed_on_the_sql(
 
 
 def test_what_a_killed_server_has_left_goes_after_a_while(
-    captures: Captures, agent: Principal, tmp_path: Path
+    captures: Captures, rewriting: Rewriting, agent: Principal, tmp_path: Path
 ) -> None:
     (known, deleted, _) = segments(tmp_path / "host")
     for sequence, segment in enumerate((known, deleted)):
@@ -193,8 +203,8 @@ def test_what_a_killed_server_has_left_goes_after_a_while(
     (tmp_path / "answers" / "tmp").mkdir(parents=True)
     (tmp_path / "answers" / "table").write_bytes(b"x")
     soon, later = datetime.now(UTC), datetime.now(UTC) + timedelta(hours=2)
-    assert captures.expire(WORKSPACE, soon, days=0, most=0) == 0
-    assert captures.expire(WORKSPACE, later, days=0, most=0) == 2
+    assert rewriting.expire(WORKSPACE, soon, days=0, most=0) == 0
+    assert rewriting.expire(WORKSPACE, later, days=0, most=0) == 2
     left = sorted(path.stem for path in folder.rglob("*") if path.is_file())
     assert left == sorted((known.name, deleted.name))
     assert list((tmp_path / "answers").iterdir()) == []
@@ -295,15 +305,15 @@ class TestForget:
 
     @pytest.mark.usefixtures("sealed")
     def test_records_of_a_value_go_and_stay_counted(
-        self, captures: Captures, agent: Principal, tmp_path: Path
+        self, captures: Captures, rewriting: Rewriting, agent: Principal, tmp_path: Path
     ) -> None:
-        gone = captures.forget(agent, "digits", self.WANTED)
+        gone = rewriting.forget(agent, "digits", self.WANTED)
         assert (gone.requests, gone.rows, gone.segments) == (4, 8, 3)
         self.check(captures, agent, tmp_path)
-        again = captures.forget(agent, "digits", self.WANTED)
+        again = rewriting.forget(agent, "digits", self.WANTED)
         assert (again.requests, again.rows, again.segments) == (0, 0, 0)
         self.check(captures, agent, tmp_path)
-        captures.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
+        rewriting.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
         account = captures.account(agent, "digits")
         assert (account.captured, account.forgotten, account.missing) == (7, 4, 0)
 
@@ -312,6 +322,7 @@ class TestForget:
     def test_what_a_killed_server_has_begun_is_ended(
         self,
         captures: Captures,
+        rewriting: Rewriting,
         agent: Principal,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -329,14 +340,15 @@ class TestForget:
         with monkeypatch.context() as patched:
             patched.setattr(CapturedFiles, "replace", killed)
             with pytest.raises(KeyboardInterrupt):
-                captures.forget(agent, "digits", self.WANTED)
-        captures.recover(WORKSPACE)
+                rewriting.forget(agent, "digits", self.WANTED)
+        rewriting.recover(WORKSPACE)
         self.check(captures, agent, tmp_path)
-        assert captures.forget(agent, "digits", self.WANTED).requests == 0
+        assert rewriting.forget(agent, "digits", self.WANTED).requests == 0
 
     def test_before_the_manifest_says_so_nothing_has_changed(
         self,
         captures: Captures,
+        rewriting: Rewriting,
         agent: Principal,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -348,29 +360,31 @@ class TestForget:
         with monkeypatch.context() as patched:
             patched.setattr(Captured, "rewrite", killed)
             with pytest.raises(KeyboardInterrupt):
-                captures.forget(agent, "digits", self.WANTED)
-        captures.recover(WORKSPACE)
+                rewriting.forget(agent, "digits", self.WANTED)
+        rewriting.recover(WORKSPACE)
         assert captures.segments(agent) == tuple(sealed)
         assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 3
-        assert captures.forget(agent, "digits", self.WANTED).requests == 4
+        assert rewriting.forget(agent, "digits", self.WANTED).requests == 4
         self.check(captures, agent, tmp_path)
 
-    def test_nothing_captured(self, captures: Captures, agent: Principal) -> None:
+    def test_nothing_captured(
+        self, captures: Captures, rewriting: Rewriting, agent: Principal
+    ) -> None:
         with pytest.raises(NotFound, match="`digits`"):
-            captures.forget(agent, "digits", self.WANTED)
+            rewriting.forget(agent, "digits", self.WANTED)
 
     @pytest.mark.usefixtures("sealed")
     def test_a_field_that_no_record_has_is_not_as_if_done(
-        self, captures: Captures, agent: Principal, tmp_path: Path
+        self, rewriting: Rewriting, agent: Principal, tmp_path: Path
     ) -> None:
         with pytest.raises(NotFound, match="no record of service `digits` has a field `idd`"):
-            captures.forget(agent, "digits", ForgetCaptured(field="idd", value="7"))
+            rewriting.forget(agent, "digits", ForgetCaptured(field="idd", value="7"))
         with Database(f"sqlite:///{tmp_path / 'modelyard.db'}").write() as tx:
             settings = ServiceSettings(capture_drop=("customer.name",))
             add_service(tx, "digits", settings=settings)
         with pytest.raises(NotFound, match=r"`--capture-drop customer\.name` leaves it out"):
-            captures.forget(agent, "digits", ForgetCaptured(field="name", value="N5"))
-        assert captures.forget(agent, "digits", ForgetCaptured(field="id", value="77")).rows == 0
+            rewriting.forget(agent, "digits", ForgetCaptured(field="name", value="N5"))
+        assert rewriting.forget(agent, "digits", ForgetCaptured(field="id", value="77")).rows == 0
 
     @pytest.mark.usefixtures("sealed")
     def test_an_unknown_service_is_told_from_one_without_records(

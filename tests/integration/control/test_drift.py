@@ -15,6 +15,7 @@ from tests.factories import AGENT, WORKSPACE, add_image, add_model, add_service
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.control.drift import Drift, Window
+from modelyard.control.rewriting import Rewriting
 from modelyard.control.sketching import Sketcher
 from modelyard.domain.captured import Segment
 from modelyard.domain.drift import Verdict
@@ -37,6 +38,7 @@ class Home(NamedTuple):
     database: Database
     files: CapturedFiles
     captures: Captures
+    rewriting: Rewriting
     sketcher: Sketcher
     drift: Drift
 
@@ -89,10 +91,11 @@ def home(tmp_path: Path) -> Home:
     with database.write() as tx:
         tx.agents.ensure(WORKSPACE, AGENT)
     files = CapturedFiles(tmp_path / "captured")
-    captures = Captures(database, files, tmp_path / "scratch", b"key", bytes(range(32)))
+    captures = Captures(database, files, tmp_path / "scratch", bytes(range(32)))
+    rewriting = Rewriting(database, files, tmp_path / "scratch", b"key", bytes(range(32)))
     sketcher = Sketcher(database, files, WORKSPACE)
     drift = Drift(database, sketcher, tmp_path / "scratch")
-    return Home(tmp_path, database, files, captures, sketcher, drift)
+    return Home(tmp_path, database, files, captures, rewriting, sketcher, drift)
 
 
 def unwritable(segment: Segment) -> None:
@@ -170,10 +173,10 @@ def test_files_are_joined_with_those_that_are_sketched_as_they_are(home: Home) -
         home.send(name, NOON, 600)
     home.sketch()
     home.send("late", NOON, 600)  # of the same day, and in no sketch yet
-    assert home.captures.join(WORKSPACE, later) == 2
-    assert home.captures.join(WORKSPACE, later) == 0
+    assert home.rewriting.join(WORKSPACE, later) == 2
+    assert home.rewriting.join(WORKSPACE, later) == 0
     assert home.sketch() == 1
-    assert home.captures.join(WORKSPACE, later) == 2
+    assert home.rewriting.join(WORKSPACE, later) == 2
     with home.database.read() as tx:
         assert len(tx.captured.segments(WORKSPACE)) == 1
         assert tx.sketches.pending(WORKSPACE) == 0
@@ -185,7 +188,7 @@ def test_what_is_forgotten_goes_from_the_sketches(home: Home) -> None:
         home.send(name, NOON, 600)
     home.send("c", NOON + timedelta(days=1), 600)
     home.sketch()
-    done = home.captures.forget(OWNER, "people", ForgetCaptured(field="customer", value="b"))
+    done = home.rewriting.forget(OWNER, "people", ForgetCaptured(field="customer", value="b"))
     assert done.requests == 1
     with pytest.raises(NotFound, match="nothing to compare"):
         home.drift.report(OWNER, "people", day(1), day(0))
@@ -200,11 +203,11 @@ def test_a_file_of_before_a_forgetting_is_in_no_sketch(
     with monkeypatch.context() as patched:
         patched.setattr(home.files, "replace", unwritable)
         with pytest.raises(Unavailable):
-            home.captures.forget(OWNER, "people", ForgetCaptured(field="customer", value="a"))
+            home.rewriting.forget(OWNER, "people", ForgetCaptured(field="customer", value="a"))
     with home.database.read() as tx:
         assert tx.captured.get(WORKSPACE, "a").digest != old.digest
     assert home.sketch() == 0  # the old file is still there
-    home.captures.recover(WORKSPACE)
+    home.rewriting.recover(WORKSPACE)
     assert home.sketch() == 1
     with home.database.read() as tx:
         assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 599}
@@ -235,7 +238,7 @@ def test_old_sketches_go_with_the_records(home: Home) -> None:
     home.send("a", NOON, 100)
     home.send("b", NOON + timedelta(days=5), 100)
     home.sketch()
-    home.captures.expire(WORKSPACE, NOON + timedelta(days=6), days=2, most=0)
+    home.rewriting.expire(WORKSPACE, NOON + timedelta(days=6), days=2, most=0)
     with pytest.raises(NotFound, match="no captured rows"):
         home.drift.report(OWNER, "people", day(0))
     with pytest.raises(NotFound, match="nothing to compare"):

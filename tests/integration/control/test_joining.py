@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 from tests.factories import AGENT, WORKSPACE
-from tests.integration.control.test_captures import agent, captures, send
+from tests.integration.control.test_captures import agent, captures, database, rewriting, send
 from tests.unit.capture.test_sealing import NOON, answered, seal, write
 
 from modelyard.capture.files import CapturedFiles
-from modelyard.control import captures as control
+from modelyard.control import rewriting as control
 from modelyard.control.captures import Captures
+from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import LARGE, Segment, Tally, is_joined, joinable
 from modelyard.domain.principal import Principal
 from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
 from modelyard.store.captured import Captured
 
-__all__ = ["agent", "captures"]  # fixtures
+__all__ = ["agent", "captures", "database", "rewriting"]  # fixtures
 
 LATER = NOON + timedelta(days=3)
 FILES = 9
@@ -68,19 +69,23 @@ def check(captures: Captures, agent: Principal, forgotten: int = 0) -> None:
 
 @pytest.mark.usefixtures("sealed")
 def test_small_files_of_a_day_become_one(
-    captures: Captures, agent: Principal, tmp_path: Path, sealed: list[Segment]
+    captures: Captures,
+    rewriting: Rewriting,
+    agent: Principal,
+    tmp_path: Path,
+    sealed: list[Segment],
 ) -> None:
     before = answers(captures, agent)
     check(captures, agent)
-    assert captures.join(WORKSPACE, LATER, lambda: True) == 0  # the server is ending
-    assert captures.join(WORKSPACE, LATER) == FILES + 1
+    assert rewriting.join(WORKSPACE, LATER, lambda: True) == 0  # the server is ending
+    assert rewriting.join(WORKSPACE, LATER) == FILES + 1
     joined, alone = captures.segments(agent)
     assert (joined.rows, joined.requests) == (2 * FILES + 1, 2 * FILES)
     assert (joined.first, joined.last, joined.image) == (NOON, NOON, "digits:1")
     assert alone.rows == 1
     assert answers(captures, agent) == before
     check(captures, agent)
-    assert captures.join(WORKSPACE, LATER) == 0
+    assert rewriting.join(WORKSPACE, LATER) == 0
     for old in sealed:  # the agent may not have heard that they came in
         assert send(captures, agent, tmp_path / "host", old, 0) == len(sealed)
     assert answers(captures, agent) == before
@@ -88,15 +93,15 @@ def test_small_files_of_a_day_become_one(
 
 @pytest.mark.usefixtures("sealed")
 def test_what_was_joined_is_forgotten_and_expires(
-    captures: Captures, agent: Principal, tmp_path: Path
+    captures: Captures, rewriting: Rewriting, agent: Principal, tmp_path: Path
 ) -> None:
-    captures.join(WORKSPACE, LATER)
-    gone = captures.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
+    rewriting.join(WORKSPACE, LATER)
+    gone = rewriting.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
     assert (gone.requests, gone.segments) == (6, 1)
     assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 2
     assert not [row for row in answers(captures, agent) if row[2] == "x"]
     check(captures, agent, forgotten=6)
-    captures.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
+    rewriting.expire(WORKSPACE, NOON + timedelta(days=9), days=1, most=0)
     assert captures.segments(agent) == ()
     check(captures, agent, forgotten=6)
 
@@ -114,6 +119,7 @@ def test_what_was_joined_is_forgotten_and_expires(
 )
 def test_killed_before_any_step_nothing_is_lost_or_doubled(
     captures: Captures,
+    rewriting: Rewriting,
     agent: Principal,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,29 +141,29 @@ def test_killed_before_any_step_nothing_is_lost_or_doubled(
     with monkeypatch.context() as patched:
         patched.setattr(whose, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            captures.join(WORKSPACE, LATER)
+            rewriting.join(WORKSPACE, LATER)
     assert answers(captures, agent) == before
-    captures.recover(WORKSPACE)
+    rewriting.recover(WORKSPACE)
     check(captures, agent)
-    captures.join(WORKSPACE, LATER)
+    rewriting.join(WORKSPACE, LATER)
     assert len(captures.segments(agent)) == 2
     assert answers(captures, agent) == before
-    captures.recover(WORKSPACE)
+    rewriting.recover(WORKSPACE)
     assert len(list((tmp_path / "captured").rglob("*.parquet"))) == 2
 
 
 @pytest.mark.usefixtures("sealed")
 def test_what_was_forgotten_meanwhile_does_not_come_back(
-    captures: Captures, agent: Principal, monkeypatch: pytest.MonkeyPatch
+    captures: Captures, rewriting: Rewriting, agent: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = joinable(captures.segments(agent), LATER)
-    captures.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
+    rewriting.forget(agent, "digits", ForgetCaptured(field="id", value="x"))
     monkeypatch.setattr(control, "joinable", lambda *_: groups)
-    assert captures.join(WORKSPACE, LATER) == 0
+    assert rewriting.join(WORKSPACE, LATER) == 0
     assert not [row for row in answers(captures, agent) if row[2] == "x"]
     check(captures, agent, forgotten=6)
     monkeypatch.undo()
-    assert captures.join(WORKSPACE, LATER) == FILES + 1
+    assert rewriting.join(WORKSPACE, LATER) == FILES + 1
     check(captures, agent, forgotten=6)
 
 

@@ -172,10 +172,10 @@ def test_the_server_measures_what_came_in(tmp_path: Path) -> None:
     with database.write() as tx:
         tx.agents.ensure(WORKSPACE, AGENT)
     files = CapturedFiles(tmp_path / "captured")
-    captures = Captures(database, files, tmp_path / "answers", b"k", b"")
+    captures = Captures(database, files, tmp_path / "answers")
     qualities = Qualities(captures, tmp_path / "scratch")
     caller = Principal(id=UUID(int=7), workspace=WORKSPACE, name="owner", role=Role.OWNER)
-    with pytest.raises(NotFound, match="of service `digits`"):
+    with pytest.raises(NotFound, match="service `digits` not found"):
         qualities.measure(caller, "digits", AskQuality())
 
     Files(tmp_path).add(*answers("a", "b"), told("0", "a"), told("1", "a"), told("gone", "a"))

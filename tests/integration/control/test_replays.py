@@ -123,7 +123,7 @@ class Home(Yard):
         super().__init__(database)
         self.folder = folder
         self.captures = Captures(
-            database, CapturedFiles(folder / "captured"), folder / "answers", b"k", PRIVATE
+            database, CapturedFiles(folder / "captured"), folder / "answers", PRIVATE
         )
         self.background = Background(database, self.operations)
         self.candidate = Candidate()
