@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -53,12 +53,12 @@ Key = tuple[str, str, str]
 
 
 class Watching:
-    """One thread that looks at every service with alerts.
+    """Looks at services with alerts: one thread at what was counted, one works out the rest.
 
     Args:
         database: What was counted, and how alerts stand.
         posted: Called when there is something to send.
-        judges: Who works out what is not counted; one rule at each look, for it may take a while.
+        judges: Who works out what is not counted, one rule at a time: it may take a while.
         clock: The time.
     """
 
@@ -75,52 +75,62 @@ class Watching:
         self._clock = clock
         self._began = clock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+        self._threads = tuple(
+            threading.Thread(target=self._run, args=[work], name=name, daemon=True)
+            for name, work in (("alerts", self.look), ("judged-alerts", self.judge))
+        )
 
     def start(self) -> None:
         """Begin to look."""
         self._began = self._clock()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End after the look that is under way, if that is soon."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(_PATIENCE)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_PATIENCE)
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         while not self._stopping.wait(PERIOD):
             try:
-                self.look()
+                work()
             except ModelyardError as error:
                 _logger.warning("will look again: %s", error)
             except Exception:
                 _logger.exception("will look again")
 
     def look(self) -> None:
-        """Look at all services once."""
+        """Look at what was counted of all services once."""
         now = self._clock()
-        judged: dict[Key, Service] = {}
+        watched: set[Key] = set()
         found: dict[Key, tuple[Finding, tuple[Mark, ...]]] = {}
         with self._database.read() as tx:
             standing = tx.alerts.standing()
             hosts = _hosts(tx)
-            for service in tx.services.all():
-                if service.status.state is ServiceState.DELETING:
-                    continue
-                for text in service.settings.alerts:
-                    key, rule = (service.workspace, service.name, text), parse_rule(text)
-                    if rule.signal in self._judges:
-                        judged[key] = service
-                        continue
+            for key, (service, rule) in _rules(tx).items():
+                watched.add(key)
+                if rule.signal not in self._judges:
                     marks = standing[key].marks if key in standing else ()
                     found[key] = self._find(tx, service, rule, marks, hosts.get(service.id), now)
-        gone = standing.keys() - found.keys() - judged.keys()
-        self._apply(standing, found, gone, now)
-        next_one = _most_overdue(judged, standing, now)
-        if next_one is not None and not self._stopping.is_set():
-            finding = self._judge(judged[next_one], parse_rule(next_one[2]), now)
-            self._apply(standing, {next_one: (finding, ())}, set(), now)
+        self._apply(standing, found, standing.keys() - watched, now)
+
+    def judge(self) -> None:
+        """Work out the one rule that was not for longest, if it is time."""
+        now = self._clock()
+        with self._database.read() as tx:
+            standing = tx.alerts.standing()
+            judged = {k: one for k, one in _rules(tx).items() if one[1].signal in self._judges}
+        overdue = _most_overdue(judged, standing, now)
+        if overdue is None:
+            return
+        finding = self._judge(*judged[overdue], now)
+        with self._database.read() as tx:
+            if overdue not in _rules(tx):  # it was taken away meanwhile, and is done with
+                return
+        self._apply(standing, {overdue: (finding, ())}, set(), now)
 
     def _judge(self, service: Service, rule: Rule, now: datetime) -> Finding:
         try:
@@ -209,7 +219,7 @@ class Watching:
 
 
 def _most_overdue(
-    judged: Mapping[Key, Service], standing: Mapping[Key, Standing], now: datetime
+    judged: Iterable[Key], standing: Mapping[Key, Standing], now: datetime
 ) -> Key | None:
     """The rule that was not worked out for longest; None: none of them is due."""
     checked = {
@@ -218,6 +228,16 @@ def _most_overdue(
     }
     due = [key for key, at in checked.items() if now - at >= JUDGED_EVERY]
     return min(due, key=lambda key: checked[key], default=None)
+
+
+def _rules(tx: Transaction) -> dict[Key, tuple[Service, Rule]]:
+    """What is to be watched."""
+    return {
+        (service.workspace, service.name, text): (service, parse_rule(text))
+        for service in tx.services.all()
+        if service.status.state is not ServiceState.DELETING
+        for text in service.settings.alerts
+    }
 
 
 def _was_told(alert: Alert | None) -> bool:

@@ -60,6 +60,7 @@ def look(parts: Parts, owner: TestClient, clock: list[datetime]) -> Callable[[],
 
     def look() -> dict[str, Any]:
         parts.watching.look()
+        parts.watching.judge()
         return {one["rule"]: one for one in owner.get("/api/v1/alerts").json()}
 
     return look
