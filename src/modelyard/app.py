@@ -176,11 +176,7 @@ def compose(settings: Settings) -> Parts:
     expire = partial(
         rewriting.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
     )
-    hosts = _hosts(settings.alert_allow_private)
-    senders = _senders(settings, master, hosts)
-    alerts = Alerts(database, senders, master, hosts)
-    alerts.ensure_command(WORKSPACE, settings.alert_command)
-    outbox = Outbox(database, senders)
+    alerts, outbox = _alerting(settings, database, master)
     platform = Platform(
         principals=principals,
         blobs=BlobTransfer(blobs, database, settings.max_upload),
@@ -223,6 +219,15 @@ def compose(settings: Settings) -> Parts:
         watching=Watching(database, outbox.wake, judges(platform.drift, platform.qualities)),
         sketcher=sketcher,
     )
+
+
+def _alerting(settings: Settings, database: Database, master: bytes) -> tuple[Alerts, Outbox]:
+    """Who may be told, and what tells them."""
+    hosts = _hosts(settings.alert_allow_private)
+    senders = _senders(settings, master, hosts)
+    alerts = Alerts(database, senders, master, hosts)
+    alerts.ensure_command(WORKSPACE, settings.alert_command)
+    return alerts, Outbox(database, senders)
 
 
 def _hosts(text: str) -> frozenset[str]:
