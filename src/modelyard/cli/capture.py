@@ -218,9 +218,14 @@ def _show_path(path: Path, form: output.Format) -> None:
 def _count(path: Path) -> int:
     """Rows of a file that was written."""
     if path.suffix == ".csv":
-        csv.field_size_limit(1 << 30)  # a body may be longer than what is usual
-        with path.open(newline="", encoding="utf-8") as file:
-            return sum(1 for _ in csv.reader(file)) - 1
+        usual = csv.field_size_limit(
+            1 << 30
+        )  # of the whole process; a body may be longer than that
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return sum(1 for _ in csv.reader(file)) - 1
+        finally:
+            csv.field_size_limit(usual)
     import duckdb  # takes a while, and few commands need it
 
     with duckdb.connect() as connection:

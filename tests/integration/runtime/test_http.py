@@ -279,7 +279,8 @@ class TestConnections:
             for _ in range(3):
                 assert ask(running.path, request()).status == 200
             running.drain(20)
-        assert share.changes == [1, -1] * 3
+        # the end of one connection may be seen after the start of the next
+        assert sorted(share.changes) == [-1] * 3 + [1] * 3
 
     def test_are_even_among_those_who_accept(self) -> None:
         board = Board(2)
