@@ -24,7 +24,6 @@ from modelyard_runtime.capture.segments import segments_in
 RECORDS = 1_000_000
 ROUNDS = 3
 SERVICE = UUID(int=1)
-BODY = b'{"data": [[5.1, 3.5, 1.4, 0.2]]}'
 QUERY = (
     "SELECT date_trunc('minute', time) AS minute, status, count(*), quantile_cont(seconds, 0.99) "
     "FROM requests GROUP BY ALL ORDER BY ALL"
@@ -63,6 +62,7 @@ def _million(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _record(number: int) -> Answered:
     name = f"3076a5a76349f896{number:016x}"
+    body = _body(number)
     return Answered(
         at=1_767_355_200_000_000 + number * 1000,
         prediction=name,
@@ -74,13 +74,20 @@ def _record(number: int) -> Answered:
         seconds=0.001 + (number % 1000) / 1e5,
         path="/score",
         code="",
-        input=BODY,
+        input=body,
         input_type="application/json",
-        input_size=len(BODY),
+        input_size=len(body),
         output=b"[%d]" % (number % 3),
         output_type="application/json",
         output_size=3,
     )
+
+
+def _body(number: int) -> bytes:
+    """One row of four numbers, no two rows alike."""
+    spread = number * 2_654_435_761 % (1 << 32)
+    row = ((spread >> shift) % 9973 / 1000 for shift in range(0, 16, 4))
+    return b'{"data": [[%.3f, %.3f, %.3f, %.3f]]}' % tuple(row)
 
 
 def _job(folder: Path) -> Job:
