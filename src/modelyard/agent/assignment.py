@@ -14,7 +14,8 @@ from uuid import UUID
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.config import GatewayConfig
 from modelyard.domain.cause import OF_THE_SCRIPT, Cause
-from modelyard.domain.service import DesiredDeployment, DesiredService, ReplicaState
+from modelyard.domain.desired import DesiredDeployment, DesiredService
+from modelyard.domain.service import ReplicaState
 
 _RANK = {ReplicaState.READY: 0, ReplicaState.STARTING: 1, ReplicaState.FAILED: 2}
 _DEAD = 3

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from modelyard.agent.drivers.base import Replica
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.desired import DesiredService, DesiredState
 from modelyard.domain.scaling import (
     CORES_SHARED,
     Demand,
@@ -24,7 +25,6 @@ from modelyard.domain.scaling import (
     grant,
     wanted_replicas,
 )
-from modelyard.domain.service import DesiredService, DesiredState
 from modelyard.domain.values import size_text
 
 

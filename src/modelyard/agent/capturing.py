@@ -32,7 +32,7 @@ from modelyard.capture.damaged import keep_damaged
 from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.columns import Columns
-from modelyard.domain.service import DesiredService, DesiredState
+from modelyard.domain.desired import DesiredService, DesiredState
 from modelyard.errors import Conflict, IntegrityError, PermissionDenied, Unavailable
 from modelyard.files import replace_file
 from modelyard.schemas import CaptureReceipt, CaptureReport

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from modelyard.domain.service import DesiredState
+from modelyard.domain.desired import DesiredState
 from modelyard.files import replace_file
 
 log = logging.getLogger(__name__)

@@ -36,7 +36,8 @@ from modelyard.agent.gateway.status import GatewayStatus, RefusedRequests, read_
 from modelyard.agent.home import is_locked
 from modelyard.agent.world import GatewayView
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.service import Comparison, ObservedGateway
+from modelyard.domain.observed import ObservedGateway
+from modelyard.domain.service import Comparison
 from modelyard.errors import IntegrityError
 
 log = logging.getLogger(__name__)

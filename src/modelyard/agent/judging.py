@@ -21,7 +21,7 @@ from modelyard.agent.gateway.config import GatewayConfig
 from modelyard.agent.gateway.counters import Figures
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.comparison import Comparison, Finding, Seen, Worse
-from modelyard.domain.service import DesiredDeployment, DesiredService, DesiredState
+from modelyard.domain.desired import DesiredDeployment, DesiredService, DesiredState
 from modelyard.files import replace_file
 from modelyard_runtime.families import SECONDS
 

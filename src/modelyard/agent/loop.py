@@ -32,7 +32,9 @@ from modelyard.agent.telemetry.collector import Collector, Source
 from modelyard.agent.threads import CaptureSender, LogSender, Reporter
 from modelyard.agent.world import World
 from modelyard.domain.cause import Cause
-from modelyard.domain.service import DesiredState, ObservedGateway, ObservedState, ReplicaState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.observed import ObservedGateway, ObservedState
+from modelyard.domain.service import ReplicaState
 from modelyard.files import replace_file
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,8 @@ from modelyard.agent.gateway.config import GatewayConfig
 from modelyard.agent.routes import route
 from modelyard.agent.world import World
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.service import (
-    DesiredDeployment,
-    DesiredService,
-    DesiredState,
-    ReplicaState,
-)
+from modelyard.domain.desired import DesiredDeployment, DesiredService, DesiredState
+from modelyard.domain.service import ReplicaState
 
 
 @dataclass(frozen=True, slots=True)

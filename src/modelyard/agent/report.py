@@ -11,7 +11,8 @@ from modelyard.agent.judging import Ruling, Stage
 from modelyard.agent.plan import assignments, wanted_config
 from modelyard.agent.world import World
 from modelyard.domain.cause import Cause
-from modelyard.domain.service import DesiredState, ObservedDeployment, ObservedService
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.observed import ObservedDeployment, ObservedService
 
 
 def report(

@@ -11,7 +11,8 @@ from modelyard.agent.gateway.config import (
     ServiceRoute,
     Upstream,
 )
-from modelyard.domain.service import Authentication, DesiredService
+from modelyard.domain.desired import DesiredService
+from modelyard.domain.service import Authentication
 
 
 def route(assignment: Assignment) -> ServiceRoute:

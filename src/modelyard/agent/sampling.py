@@ -21,7 +21,8 @@ from modelyard.agent.backoff import Backoff
 from modelyard.agent.drivers.base import Replica
 from modelyard.domain.answers import why_unlike
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.service import DesiredDeployment, DesiredState, ReplicaState
+from modelyard.domain.desired import DesiredDeployment, DesiredState
+from modelyard.domain.service import ReplicaState
 
 log = logging.getLogger(__name__)
 

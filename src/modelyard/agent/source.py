@@ -16,7 +16,8 @@ import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from modelyard.domain.captured import Segment
-from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.observed import ObservedState
 from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.errors import IntegrityError, ServerUnreachable, from_wire
 from modelyard.pinning import Pin

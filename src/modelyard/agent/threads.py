@@ -17,7 +17,7 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.agent.shipper import ReplicaLog, Shipper
 from modelyard.agent.source import ServerSource
 from modelyard.agent.telemetry.collector import Collector
-from modelyard.domain.service import ObservedState
+from modelyard.domain.observed import ObservedState
 from modelyard.errors import ModelyardError
 
 log = logging.getLogger(__name__)

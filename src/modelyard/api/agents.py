@@ -12,7 +12,8 @@ from modelyard.api.access import AgentCaller
 from modelyard.api.parameters import Wait
 from modelyard.control.agents import Agents
 from modelyard.control.telemetry import Telemetry
-from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.observed import ObservedState
 from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.schemas import LogReceipt, LogSegment
 

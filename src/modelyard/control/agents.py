@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 from modelyard.control.signals import Signal
 from modelyard.domain.clients import issued_name
+from modelyard.domain.desired import DesiredService, DesiredState
 from modelyard.domain.judgement import Observation
+from modelyard.domain.observed import ObservedState
 from modelyard.domain.operation import LogLine
 from modelyard.domain.principal import Principal
-from modelyard.domain.service import DesiredService, DesiredState, ObservedState, Service
+from modelyard.domain.service import Service
 from modelyard.schemas import LogReceipt, LogSegment
 from modelyard.store import Database
 

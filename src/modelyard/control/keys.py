@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from modelyard.control.accepting import changeable
+from modelyard.domain.desired import KeyHash
 from modelyard.domain.keys import make_key, new_key_id
 from modelyard.domain.principal import Principal
-from modelyard.domain.service import Authentication, KeyHash, KeySlot, ServiceKeys
+from modelyard.domain.service import Authentication, KeySlot, ServiceKeys
 from modelyard.domain.tokens import ServiceToken, make_token, public_key
 from modelyard.errors import Conflict
 from modelyard.schemas import AskToken

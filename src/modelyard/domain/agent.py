@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from modelyard.domain.service import ObservedState
+from modelyard.domain.observed import ObservedState
 from modelyard.domain.values import Value
 
 

@@ -9,16 +9,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from modelyard.domain.cause import OF_THE_SCRIPT, Cause, CauseCode
-from modelyard.domain.service import (
-    Deployment,
-    ObservedDeployment,
-    ObservedGateway,
-    ObservedService,
-    ReplicaState,
-    Service,
-    ServiceState,
-    ServiceStatus,
-)
+from modelyard.domain.observed import ObservedDeployment, ObservedGateway, ObservedService
+from modelyard.domain.service import Deployment, ReplicaState, Service, ServiceState, ServiceStatus
 from modelyard.domain.values import Value
 
 SILENCE = timedelta(seconds=10)

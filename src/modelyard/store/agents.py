@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from modelyard.domain.agent import Agent
-from modelyard.domain.service import ObservedState
+from modelyard.domain.observed import ObservedState
 from modelyard.errors import NotFound
 from modelyard.store.repository import Repository
 from modelyard.store.rows import AgentRow

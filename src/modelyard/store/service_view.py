@@ -12,13 +12,10 @@ from sqlalchemy.orm import Session
 
 from modelyard.domain.answers import declared_answer
 from modelyard.domain.columns import Columns, declared_columns
+from modelyard.domain.desired import DesiredCapture, DesiredDeployment, DesiredService, KeyHash
 from modelyard.domain.image import Manifest
 from modelyard.domain.service import (
     Deployment,
-    DesiredCapture,
-    DesiredDeployment,
-    DesiredService,
-    KeyHash,
     KeySlot,
     Service,
     ServiceSettings,

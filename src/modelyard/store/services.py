@@ -12,12 +12,11 @@ from sqlalchemy import delete, select, update
 
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ChangeOutcome, ServiceChange, former, split_traffic
+from modelyard.domain.desired import DesiredService, KeyHash
 from modelyard.domain.image import Image, Manifest
 from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Page, Search
 from modelyard.domain.service import (
-    DesiredService,
-    KeyHash,
     ReplicaSettings,
     Service,
     ServiceSettings,

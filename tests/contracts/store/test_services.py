@@ -18,16 +18,10 @@ from tests.factories import (
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.change import ChangeOutcome
+from modelyard.domain.desired import KeyHash
 from modelyard.domain.rollout import Canary, Move, Rollout
 from modelyard.domain.search import Search
-from modelyard.domain.service import (
-    KeyHash,
-    KeySlot,
-    Service,
-    ServiceSettings,
-    ServiceState,
-    ServiceStatus,
-)
+from modelyard.domain.service import KeySlot, Service, ServiceSettings, ServiceState, ServiceStatus
 from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InUse, NotFound
 from modelyard.schemas import ChangeLabels, LogSegment

@@ -15,8 +15,8 @@ from tests.factories import (
 )
 
 from modelyard.domain.image import Package
+from modelyard.domain.observed import ObservedGateway, ObservedState
 from modelyard.domain.principal import Role
-from modelyard.domain.service import ObservedGateway, ObservedState
 from modelyard.errors import Conflict, NotFound
 from modelyard.store import Transaction
 

@@ -22,7 +22,7 @@ from modelyard.agent.engine.host import Engines
 from modelyard.agent.provision.engine import EngineImages
 from modelyard.agent.provision.fetching import BlobCache
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.service import DesiredService
+from modelyard.domain.desired import DesiredService
 
 
 @pytest.fixture

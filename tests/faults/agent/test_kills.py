@@ -20,7 +20,8 @@ from tests.unit.agent.making import make_service
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.gateway.status import GatewayStatus, read_status
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.service import ObservedDeployment, ReplicaSettings
+from modelyard.domain.observed import ObservedDeployment
+from modelyard.domain.service import ReplicaSettings
 
 
 def supervisor_of(host: Host, replica: Replica) -> int:

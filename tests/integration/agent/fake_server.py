@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.observed import ObservedState
 from modelyard.schemas import LogSegment
 
 TOKEN = "agent-token"

@@ -25,14 +25,9 @@ from modelyard.agent.drivers.by_target import CONTAINERS, PROCESSES, Drivers
 from modelyard.agent.engine.host import Engines
 from modelyard.agent.home import AgentHome
 from modelyard.agent.shutdown import running_agent, stop_everything
-from modelyard.domain.service import (
-    DesiredDeployment,
-    DesiredService,
-    ObservedDeployment,
-    ObservedService,
-    ReplicaSettings,
-    ReplicaState,
-)
+from modelyard.domain.desired import DesiredDeployment, DesiredService
+from modelyard.domain.observed import ObservedDeployment, ObservedService
+from modelyard.domain.service import ReplicaSettings, ReplicaState
 from modelyard.images.signing import TrustedKeys
 
 

@@ -20,7 +20,8 @@ from modelyard.control.watching import MOST_AN_HOUR
 from modelyard.domain.alert_findings import Finding
 from modelyard.domain.alert_rules import Rule
 from modelyard.domain.captured import Tally
-from modelyard.domain.service import ObservedState, Service, ServiceSettings
+from modelyard.domain.observed import ObservedState
+from modelyard.domain.service import Service, ServiceSettings
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.settings import Settings
 

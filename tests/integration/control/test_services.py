@@ -22,16 +22,18 @@ from modelyard.control.services import Services
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.image import Base, CheckReport, Image
 from modelyard.domain.keys import parse_key, verify_key
+from modelyard.domain.observed import (
+    ObservedDeployment,
+    ObservedGateway,
+    ObservedService,
+    ObservedState,
+)
 from modelyard.domain.operation import Operation, OperationState
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.rollout import Canary
 from modelyard.domain.search import Search
 from modelyard.domain.service import (
     KeySlot,
-    ObservedDeployment,
-    ObservedGateway,
-    ObservedService,
-    ObservedState,
     ReplicaState,
     ReplicaStatus,
     ServiceSettings,

@@ -10,17 +10,9 @@ from tests.factories import KEY
 
 from modelyard.agent.drivers.base import Identity, Replica
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.desired import DesiredDeployment, DesiredService, DesiredState, KeyHash
 from modelyard.domain.image import Layer, LayerKind, Manifest, ModelMount
-from modelyard.domain.service import (
-    Authentication,
-    DesiredDeployment,
-    DesiredService,
-    DesiredState,
-    KeyHash,
-    KeySlot,
-    ReplicaSettings,
-    ReplicaState,
-)
+from modelyard.domain.service import Authentication, KeySlot, ReplicaSettings, ReplicaState
 from modelyard.images.launch import base_python, current_platform
 
 SPACE = UUID(int=7)

@@ -10,8 +10,8 @@ from tests.unit.agent.making import make_deployment, make_desired, make_replica,
 from modelyard.agent.autoscaler import Autoscaler
 from modelyard.agent.drivers.base import Replica
 from modelyard.domain.cause import CauseCode
+from modelyard.domain.desired import DesiredService, DesiredState
 from modelyard.domain.scaling import CALM, Room
-from modelyard.domain.service import DesiredService, DesiredState
 
 ROOMY = Room(memory=1 << 40, cores=100)
 

@@ -14,7 +14,8 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.capture.jobs import KnownDeployment
 from modelyard.domain.captured import Segment
 from modelyard.domain.columns import Columns, ColumnType, Declared
-from modelyard.domain.service import DesiredCapture, DesiredState, WhenFull
+from modelyard.domain.desired import DesiredCapture, DesiredState
+from modelyard.domain.service import WhenFull
 from modelyard.domain.values import digest_of
 from modelyard.errors import Conflict, IntegrityError, PermissionDenied, Unavailable
 from modelyard.schemas import CaptureReceipt, CaptureReport

@@ -28,8 +28,9 @@ from modelyard.agent.plan import (
     StopReplica,
 )
 from modelyard.domain.cause import CauseCode
+from modelyard.domain.desired import DesiredDeployment
 from modelyard.domain.image import LayerKind
-from modelyard.domain.service import DesiredDeployment, ReplicaState
+from modelyard.domain.service import ReplicaState
 
 
 class FakeDriver:

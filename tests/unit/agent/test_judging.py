@@ -19,7 +19,8 @@ from modelyard.agent.gateway.config import DeploymentRoute, GatewayConfig, Servi
 from modelyard.agent.gateway.counters import Figures
 from modelyard.agent.judging import ENOUGH, LONGEST_BESIDE, QUIET, STANDBY, Judge, Ruling, Stage
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.service import DesiredService, ReplicaState
+from modelyard.domain.desired import DesiredService
+from modelyard.domain.service import ReplicaState
 
 OLD, NEW = an_id("a"), an_id("b")
 ROLLING = make_service(make_deployment("a", 0), make_deployment("b"), replicas=1, generation=2)

@@ -30,7 +30,8 @@ from modelyard.agent.plan import (
 )
 from modelyard.agent.world import GatewayView, World
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.service import Authentication, DesiredState, ReplicaState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.service import Authentication, ReplicaState
 
 STARTING, FAILED, DRAINING = ReplicaState.STARTING, ReplicaState.FAILED, ReplicaState.DRAINING
 

@@ -24,7 +24,8 @@ from modelyard.agent.plan import (
 )
 from modelyard.agent.report import report
 from modelyard.agent.world import GatewayView, World
-from modelyard.domain.service import DesiredState, ReplicaState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.service import ReplicaState
 
 NAMES = st.sampled_from(["a", "b", "c"])
 ENOUGH = 50  # turns in which a host that nothing disturbs has to settle

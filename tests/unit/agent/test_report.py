@@ -16,7 +16,8 @@ from tests.unit.agent.test_plan import make_world, settled
 from modelyard.agent.report import report
 from modelyard.agent.world import World
 from modelyard.domain.cause import CauseCode
-from modelyard.domain.service import ObservedDeployment, ObservedService, ReplicaState
+from modelyard.domain.observed import ObservedDeployment, ObservedService
+from modelyard.domain.service import ReplicaState
 
 DESIRED = make_desired(make_service(generation=7))
 

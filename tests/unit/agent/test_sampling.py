@@ -18,7 +18,8 @@ from modelyard.agent import sampling
 from modelyard.agent.drivers.base import Replica
 from modelyard.agent.sampling import Lost, Sampler
 from modelyard.domain.cause import Cause, CauseCode
-from modelyard.domain.service import DesiredDeployment, ReplicaState
+from modelyard.domain.desired import DesiredDeployment
+from modelyard.domain.service import ReplicaState
 
 SAMPLED = make_deployment("b", sample={"data": [1]})
 DESIRED = make_desired(make_service(make_deployment("a", 0), SAMPLED, generation=2))

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.agent.making import an_id, make_desired, make_service
 
 from modelyard.agent.source import ServerSource
-from modelyard.domain.service import ObservedState
+from modelyard.domain.observed import ObservedState
 from modelyard.errors import (
     Conflict,
     IntegrityError,

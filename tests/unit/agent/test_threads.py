@@ -10,7 +10,8 @@ from modelyard.agent.desired import DesiredStore
 from modelyard.agent.source import Tagged
 from modelyard.agent.telemetry.collector import Collector
 from modelyard.agent.threads import FiguresSender, Reporter, Watcher
-from modelyard.domain.service import DesiredState, ObservedState
+from modelyard.domain.desired import DesiredState
+from modelyard.domain.observed import ObservedState
 from modelyard.domain.telemetry import HostFigures, Minute
 from modelyard.errors import ServerUnreachable
 

@@ -8,12 +8,10 @@ import pytest
 
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.judgement import SILENCE, Observation, Outcome, judge
+from modelyard.domain.observed import ObservedDeployment, ObservedGateway, ObservedService
 from modelyard.domain.rollout import Canary, Rollout
 from modelyard.domain.service import (
     Deployment,
-    ObservedDeployment,
-    ObservedGateway,
-    ObservedService,
     ReplicaSettings,
     ReplicaState,
     ReplicaStatus,

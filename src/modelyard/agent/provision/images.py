@@ -16,8 +16,8 @@ from modelyard.agent.backoff import Backoff
 from modelyard.agent.engine.problems import EngineProblem
 from modelyard.agent.provision.fetching import Blobs, complete, file_chunks
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.desired import DesiredDeployment
 from modelyard.domain.image import Layer, LayerKind, Manifest
-from modelyard.domain.service import DesiredDeployment
 from modelyard.errors import (
     InsufficientStorage,
     IntegrityError,

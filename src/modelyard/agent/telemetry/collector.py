@@ -24,8 +24,8 @@ from modelyard.agent.gateway.counters import read_counters
 from modelyard.agent.gateway.feedback import FOLDER as FEEDBACK
 from modelyard.agent.gateway.files import CAPTURED
 from modelyard.agent.telemetry.ledger import Book, Ledger
+from modelyard.domain.desired import DesiredState
 from modelyard.domain.figures import add, counted, highest, label_text, since
-from modelyard.domain.service import DesiredState
 from modelyard.domain.telemetry import DeploymentFigures, HostFigures, Minute
 from modelyard.files import replace_file
 from modelyard.images import foreign_file

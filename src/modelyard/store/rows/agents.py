@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from modelyard.domain.service import ObservedState
+from modelyard.domain.observed import ObservedState
 from modelyard.store.columns import Base, Document, Line, Sequence
 from modelyard.store.rows.shared import of_workspace, sequence
 

@@ -12,8 +12,8 @@ from tests.unit.agent.making import make_deployment, make_manifest
 from modelyard.agent.engine.problems import EngineForbidden, EngineProblem, NoEngine
 from modelyard.agent.provision.images import ImageProvider, LayerFetcher
 from modelyard.domain.cause import Cause, CauseCode
+from modelyard.domain.desired import DesiredDeployment
 from modelyard.domain.image import Layer, LayerKind, Manifest, Platform
-from modelyard.domain.service import DesiredDeployment
 from modelyard.errors import IntegrityError, NotFound, ServerUnreachable, Unavailable
 from modelyard.images.layers import LayerCache, file_from_bytes, tar_chunks
 from modelyard.images.signing import SigningKey, TrustedKeys
