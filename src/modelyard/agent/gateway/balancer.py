@@ -13,12 +13,12 @@ import logging
 from time import monotonic
 
 from modelyard.agent.gateway.answers import own_answer, try_again
-from modelyard.agent.gateway.board import Seat, Tally
+from modelyard.agent.gateway.board import Seat
 from modelyard.agent.gateway.capturing import Recording, told_again
 from modelyard.agent.gateway.config import ServiceRoute, Upstream
 from modelyard.agent.gateway.counters import Counters
 from modelyard.agent.gateway.deadlines import Deadlines
-from modelyard.agent.gateway.loads import at_replica, first_waiting_for, waiting_for
+from modelyard.agent.gateway.loads import at_replica
 from modelyard.agent.gateway.pools import Pool, Shares, stuck_to
 from modelyard.agent.gateway.relaying import AnswerBody
 from modelyard.agent.gateway.retrying import RetryBudget
@@ -34,9 +34,6 @@ _DOUBLINGS = 10
 _LOSSES = 3  # requests in a row that a replica loses before it is set aside, too
 _LONGEST_REST_OF_A_LOSER = 10.0
 _LAST_REST = 0.05  # the same for the last replica, which is never set aside for long
-_LEAD = 5  # milliseconds that another process's request must have waited longer to go first
-_COURTESY = 0.01  # seconds after which a place that another process does not take is taken
-_ANY = ""  # the line of those who wait for whatever deployment
 _BEYOND_GOOD = 300  # statuses below it are those of good answers
 
 _FIELDS = b"%b%bx-request-id: %b\r\nx-prediction-id: %b\r\n"
@@ -68,13 +65,8 @@ class Balancer:
         self._pools: dict[str, Pool] = {}
         self._shares = Shares(())
         self._shadow: Shadow | None = None
-        self._waiting = WaitingLines()
-        self._queued = seat.tally(waiting_for(route.name))
-        self._firsts: dict[str, Tally] = {}
-        """For each line, since when the first one waits."""
+        self._waiting = WaitingLines(route.name, seat, loop, self._serve_waiting)
         self._budget = RetryBudget()
-        self._yields_to: tuple[int, int] | None = None
-        self._stalled: tuple[int, int] | None = None
         self._change_clocks()
         self.change(route)
 
@@ -121,9 +113,7 @@ class Balancer:
         self.look()
         is_idle = not self._waiting and not self._retired
         if is_idle:
-            self._seat.drop(self._queued)
-            while self._firsts:
-                self._seat.drop(self._firsts.popitem()[1])
+            self._waiting.leave()
         return is_idle
 
     def stuck_to(self, value: bytes) -> str:
@@ -251,7 +241,11 @@ class Balancer:
     def _take(self, exchange: Exchange, avoid: Replica | None = None) -> Replica | None:
         """A replica that has a place for it, if there is one; the place is taken."""
         replica = self._choose(exchange, avoid)
-        if replica is not None and self._seat.peers and self._gives_way(exchange, replica):
+        if (
+            replica is not None
+            and self._seat.peers
+            and self._waiting.gives_way(exchange, replica.upstream.deployment)
+        ):
             replica.requests.add(-1)
             return None
         return replica
@@ -276,7 +270,7 @@ class Balancer:
             pool.weight = upstream.weight
             pool.replicas.append(self._known[_identity(upstream)])
         self._shares = Shares(self._pools.values())
-        self._name_lines()
+        self._waiting.share(self._pools)
 
     def _follow_shadow(self, route: ServiceRoute) -> None:
         if not route.shadow:
@@ -332,9 +326,8 @@ class Balancer:
         """A place may be free: for somebody who waits here, or in other processes."""
         if self._waiting:
             self._serve_waiting()
-        if self._seat.peers and self._queued.all() > self._queued.own:
-            for _, column in self._queued.others():
-                self._seat.board.ring(column)
+        if self._seat.peers:
+            self._waiting.ring_others()
 
     def _refuse_for_shortage(self, exchange: Exchange) -> None:
         if not self._active:
@@ -353,7 +346,7 @@ class Balancer:
         if exchange.named and self._active and not is_ready:
             self.refuse(exchange, "unavailable", "no replica of that deployment is ready")
             return
-        full = self._queued.all() >= route.max_queued_requests and not exchange.attempts
+        full = self._waiting.everywhere.all() >= route.max_queued_requests and not exchange.attempts
         patience = self._patience if self._active or is_ready else self._sleep
         if not patience.seconds or full:
             self._refuse_for_shortage(exchange)
@@ -367,7 +360,6 @@ class Balancer:
             exchange.clock.add(exchange)
         # One that had its turn, but that no replica took, is first in line.
         self._waiting.add(exchange, first=exchange.attempts > 0)
-        self._tell_line(exchange.deployment)
         if self._seat.peers:
             self._serve_waiting()  # a place may have become free since there was none
 
@@ -378,7 +370,6 @@ class Balancer:
         assert exchange.clock is not None
         exchange.clock.discard(exchange)
         self.own.left_queue(self._loop.time() - exchange.waits_since)
-        self._tell_line(exchange.deployment)
         return True
 
     def _serve_waiting(self) -> None:
@@ -389,52 +380,6 @@ class Balancer:
                 full.add(exchange.deployment)
             elif self._stop_waiting(exchange):
                 self._send(exchange, replica)
-
-    def _name_lines(self) -> None:
-        """Share with the other processes the lines for the deployments that there are."""
-        for line in self._firsts.keys() - self._pools.keys() - {_ANY}:
-            self._seat.drop(self._firsts.pop(line))
-        for line in (_ANY, *self._pools):
-            if line not in self._firsts:
-                name = first_waiting_for(self.route.name, line)
-                self._firsts[line] = self._seat.tally(name)
-                self._tell_line(line)
-
-    def _tell_line(self, line: str) -> None:
-        """Tell the other processes how many wait here, and since when the first of a line does."""
-        self._queued.set(len(self._waiting))
-        first = self._waiting.first(line)
-        if line in self._firsts:
-            self._firsts[line].set(int(first.waits_since * 1000) if first is not None else 0)
-
-    def _gives_way(self, exchange: Exchange, replica: Replica) -> bool:
-        """Let another process go first that waits longer for this place.
-
-        Not if it does not come, because it is stopped, or cannot reach the replica.
-        """
-        if self._queued.all() == self._queued.own:
-            return False
-        longest = self._longest_waiting(replica.upstream.deployment)
-        since = int((exchange.waits_since or self._loop.time()) * 1000)
-        if longest is None or longest[0] + _LEAD >= since or longest == self._stalled:
-            return False
-        self._seat.board.ring(longest[1])
-        if self._yields_to is None:
-            self._yields_to = longest
-            deployment = replica.upstream.deployment
-            self._loop.call_later(_COURTESY, self._yielded, deployment)
-        return True
-
-    def _yielded(self, deployment: str) -> None:
-        yields_to, self._yields_to = self._yields_to, None
-        if yields_to == self._longest_waiting(deployment):
-            self._stalled = yields_to
-        self._serve_waiting()
-
-    def _longest_waiting(self, deployment: str) -> tuple[int, int] | None:
-        """Since when another process waits for such a place, and the column of that."""
-        lines = (self._firsts.get(line) for line in (_ANY, deployment))
-        return min((first for line in lines if line for first in line.others()), default=None)
 
     def _refuse_waiting(self) -> None:
         """No replica is coming: those who wait for the first one are told so."""
