@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from uuid import UUID
 
 import obstore
 import pytest
-from tests.stores import StoreServer, environment_of
+from tests.contracts.captured.copies import forget_copies
 
 from modelyard.capture.files import CapturedFiles
 from modelyard.capture.remote import RemoteFiles, store_at
@@ -22,27 +20,6 @@ from modelyard.errors import IntegrityError, InvalidRequest, Unavailable
 DAY = date(2026, 1, 2)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LATER = timedelta(hours=2)
-_prefixes = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
-    server = StoreServer(tmp_path_factory.mktemp("store"))
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        environment_of(server, patch)
-        yield server
-    server.kill()
-
-
-@pytest.fixture
-def url(server: StoreServer) -> str:
-    return f"s3://captured/tests/{next(_prefixes)}"
-
-
-@pytest.fixture
-def remote(url: str, tmp_path: Path) -> RemoteFiles:
-    return RemoteFiles(store_at(url), url, tmp_path / "captured", 1 << 30)
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -90,13 +67,6 @@ def rewrite(files: CapturedFiles, old: Segment, content: bytes) -> Segment:
 
 def keys(remote: RemoteFiles) -> list[str]:
     return sorted(meta["path"] for page in obstore.list(remote._store) for meta in page)
-
-
-def forget_copies(files: CapturedFiles, tmp_path: Path) -> None:
-    """As if this host were another one; a folder has nothing but itself."""
-    if isinstance(files, RemoteFiles):
-        for path in (tmp_path / "captured").rglob("*.parquet"):
-            path.unlink()
 
 
 def test_what_was_placed_is_read_as_it_came(files: CapturedFiles, tmp_path: Path) -> None:

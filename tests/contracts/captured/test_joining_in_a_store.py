@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
-from tests.contracts.captured.test_captured_files import LATER, forget_copies, remote, server, url
+from tests.captured import FILES, LATER, answers
+from tests.contracts.captured.copies import forget_copies
 from tests.factories import WORKSPACE
-from tests.integration.control.test_captures import agent, database
-from tests.integration.control.test_joining import FILES, answers, sealed
-from tests.integration.control.test_joining import LATER as DAYS_LATER
 
 from modelyard.capture.remote import RemoteFiles
 from modelyard.control.captures import Captures
@@ -22,8 +20,6 @@ from modelyard.domain.principal import Principal
 from modelyard.schemas import ForgetCaptured
 from modelyard.store import Database
 from modelyard.store.captured import Captured
-
-__all__ = ["agent", "database", "remote", "sealed", "server", "url"]  # fixtures
 
 
 @pytest.fixture
@@ -47,12 +43,12 @@ def test_small_files_become_one_that_any_host_reads(
 ) -> None:
     before = answers(captures, agent)
     forget_copies(remote, tmp_path)
-    assert rewriting.join(WORKSPACE, DAYS_LATER) == FILES + 1
+    assert rewriting.join(WORKSPACE, LATER) == FILES + 1
     joined, alone = captures.segments(agent)
     assert len(names(remote)) == FILES + 3  # the old ones stay for those who read them
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before
-    rewriting.expire(WORKSPACE, datetime.now(UTC) + LATER, days=0, most=0)
+    rewriting.expire(WORKSPACE, datetime.now(UTC) + timedelta(hours=2), days=0, most=0)
     assert names(remote) == sorted([joined.name, alone.name])
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before
@@ -83,12 +79,12 @@ def test_killed_before_the_manifest_says_so_nothing_is_doubled(
     with monkeypatch.context() as patched:
         patched.setattr(Captured, "join", killed)
         with pytest.raises(KeyboardInterrupt):
-            rewriting.join(WORKSPACE, DAYS_LATER)
+            rewriting.join(WORKSPACE, LATER)
     assert any(name.startswith(JOINED) for name in names(remote))
     rewriting.recover(WORKSPACE)
     assert names(remote) == there
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before
-    assert rewriting.join(WORKSPACE, DAYS_LATER) == FILES + 1
+    assert rewriting.join(WORKSPACE, LATER) == FILES + 1
     forget_copies(remote, tmp_path)
     assert answers(captures, agent) == before

@@ -6,18 +6,18 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
+from tests.captured import KEY, PRIVATE, send
 from tests.factories import AGENT, WORKSPACE, add_service
-from tests.unit.capture.test_sealing import NOON, answered, seal, write
+from tests.segments import NOON, answered, seal, write
 
 from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.control.captures import Captures
 from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import Segment, Tally
-from modelyard.domain.principal import Principal, Role
+from modelyard.domain.principal import Principal
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.values import digest_of
 from modelyard.errors import (
@@ -34,34 +34,6 @@ from modelyard.store.captured import Captured
 from modelyard_runtime.capture.records import Collected, Told
 from modelyard_runtime.capture.rules import hash_value
 
-KEY = b"key"
-PRIVATE = b"1" * 32
-
-
-@pytest.fixture
-def agent() -> Principal:
-    return Principal(id=UUID(int=7), workspace=WORKSPACE, name=AGENT, role=Role.AGENT)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    opened = Database(f"sqlite:///{tmp_path / 'modelyard.db'}")
-    opened.migrate()
-    with opened.write() as tx:
-        tx.agents.ensure(WORKSPACE, AGENT)
-    return opened
-
-
-@pytest.fixture
-def captures(database: Database, tmp_path: Path) -> Captures:
-    return Captures(database, CapturedFiles(tmp_path / "captured"), tmp_path / "answers", PRIVATE)
-
-
-@pytest.fixture
-def rewriting(database: Database, tmp_path: Path) -> Rewriting:
-    files = CapturedFiles(tmp_path / "captured")
-    return Rewriting(database, files, tmp_path / "answers", KEY, PRIVATE)
-
 
 def segments(folder: Path) -> list[Segment]:
     """Three files of two records each, a day apart."""
@@ -72,15 +44,6 @@ def segments(folder: Path) -> list[Segment]:
         records = [answered(name, at=at) for name in names]
         seal(folder, write(folder / "spool", f"0000{day}-worker-0", *records))
     return seal(folder)
-
-
-def send(
-    captures: Captures, agent: Principal, folder: Path, segment: Segment, sequence: int, **more: Any
-) -> int:
-    with captures.receive() as arrival:
-        content = (folder / "outbox" / f"{segment.name}.parquet").read_bytes()
-        arrival.write(more.get("content", content))
-        return captures.add(agent, AGENT, 1, sequence, segment, arrival).next
 
 
 def test_files_come_in_once_and_go_by_age_and_size(

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from tests.integration.control.test_services import AGENT, OWNER, Yard
+from tests.integration.control.yard import AGENT, OWNER, Yard
 
 from modelyard.client.certificates import make_key
 from modelyard.control.authority import Authority

@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.factories import AGENT, WORKSPACE
-from tests.integration.control.test_captures import agent, captures, database, rewriting, send
-from tests.unit.capture.test_sealing import NOON, answered, seal, write
+from tests.captured import FILES, LATER, answers, send
+from tests.factories import WORKSPACE
+from tests.segments import NOON
 
 from modelyard.capture.files import CapturedFiles
 from modelyard.control import rewriting as control
 from modelyard.control.captures import Captures
 from modelyard.control.rewriting import Rewriting
-from modelyard.domain.captured import LARGE, Segment, Tally, is_joined, joinable
+from modelyard.domain.captured import LARGE, Segment, is_joined, joinable
 from modelyard.domain.principal import Principal
-from modelyard.schemas import AskCaptured, CaptureReport, ForgetCaptured
+from modelyard.schemas import ForgetCaptured
 from modelyard.store.captured import Captured
-
-__all__ = ["agent", "captures", "database", "rewriting"]  # fixtures
-
-LATER = NOON + timedelta(days=3)
-FILES = 9
-BODIES = (b'{"data": [{"id": 1}]}', b'{"data": [{"id": 2.5}]}', b'{"data": [{"id": "x"}]}')
-
-
-@pytest.fixture
-def sealed(captures: Captures, agent: Principal, tmp_path: Path) -> list[Segment]:
-    """Files of two records, one of a request that the gateway answered, and one of a later day."""
-    folder = tmp_path / "host"
-    folder.mkdir()
-    for number in range(FILES):
-        body = BODIES[number % len(BODIES)]
-        records = [answered(f"{number}{letter}", input=body) for letter in "ab"]
-        seal(folder, write(folder / "spool", f"0000{number}-worker-0", *records))
-    lost = answered("0a", deployment="d1", status=502)
-    seal(folder, write(folder / "spool", "00010-gateway-0", lost), deployment="", replica="")
-    day = int((NOON + timedelta(days=1)).timestamp() * 1e6)
-    seal(folder, write(folder / "spool", "00011-worker-0", answered("alone", at=day)))
-    sealed = seal(folder)
-    for sequence, segment in enumerate(sealed):
-        send(captures, agent, folder, segment, sequence)
-    counted = {"answered": 2 * FILES + 1, "captured": 2 * FILES + 2, "sampled_out": 0, "dropped": 0}
-    one = sealed[0]
-    tally = Tally(id="0" * 16, service=one.service, service_name="digits", **counted)
-    captures.report(agent, AGENT, CaptureReport(epoch=1, tallies=(tally,)))
-    return sealed
-
-
-def answers(captures: Captures, agent: Principal) -> list[Any]:
-    sql = (
-        "SELECT prediction_id, status, NULL FROM requests UNION ALL "
-        "SELECT prediction_id, row, input_id FROM rows ORDER BY ALL"
-    )
-    with captures.ask(agent, AskCaptured(sql=sql)) as path:
-        found: list[Any] = json.loads(path.read_bytes())["rows"]
-        return found
 
 
 def check(captures: Captures, agent: Principal, forgotten: int = 0) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from tests.factories import add_service
-from tests.integration.control.test_drift import NOON, Home, home
+from tests.integration.control.home import NOON, Home
 
 from modelyard.control.judging import DriftJudge
 from modelyard.domain.alert_rules import parse_rule
 
-__all__ = ["home"]
 
-
-def test_drift_of_real_rows(home: Home) -> None:
+def test_drift_of_real_rows(tmp_path: Path) -> None:
+    home = Home.below(tmp_path)
     with home.database.write() as tx:
         service = add_service(tx, "people")
     home.send("first", NOON, 600)

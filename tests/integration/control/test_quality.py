@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from tests.factories import AGENT, WORKSPACE
-from tests.unit.capture.test_sealing import NOON, answered, seal, write
+from tests.segments import AT, NOON, answered, seal, told, write
 
 from modelyard.capture.asking import Refused
 from modelyard.capture.files import CapturedFiles
@@ -23,14 +23,8 @@ from modelyard.domain.quality import AskQuality, Period, Task
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.monitoring.measuring import measure
 from modelyard.store import Database
-from modelyard_runtime.capture.records import Told
 
 DAY = timedelta(days=1)
-AT = int(NOON.timestamp() * 1e6)
-
-
-def told(prediction: str, truth: Any, row: int = 0, at: int = AT) -> Told:
-    return Told(at, prediction, row, json.dumps(truth).encode(), "k")
 
 
 def answers(*outputs: Any, at: int = AT) -> Iterator[Any]:

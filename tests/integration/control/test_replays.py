@@ -22,11 +22,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.captured import PRIVATE
 from tests.factories import AGENT, WORKSPACE, add_image
-from tests.integration.control.test_captures import PRIVATE
-from tests.integration.control.test_quality import told
-from tests.integration.control.test_services import OWNER, Yard
-from tests.unit.capture.test_sealing import answered, seal, write
+from tests.integration.control.yard import OWNER, Yard
+from tests.segments import answered, seal, told, write
 
 from modelyard.capture.files import CapturedFiles
 from modelyard.control.background import Background

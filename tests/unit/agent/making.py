@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
 
 from tests.factories import KEY
 
 from modelyard.agent.drivers.base import Identity, Replica
+from modelyard.agent.gateway.config import GatewayConfig
+from modelyard.agent.plan import (
+    assignments,
+    wanted_config,
+)
+from modelyard.agent.world import GatewayView, World
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.desired import DesiredDeployment, DesiredService, DesiredState, KeyHash
 from modelyard.domain.image import Layer, LayerKind, Manifest, ModelMount
@@ -99,3 +106,18 @@ def make_replica(
 
 def make_cause(code: CauseCode = CauseCode.INIT_RAISED, **changes: Any) -> Cause:
     return Cause(**{"code": code, "message": f"{code} happened", "fix": "Mend it.", **changes})
+
+
+def make_world(*replicas: Replica, **changes: Any) -> World:
+    values: dict[str, Any] = {
+        "replicas": replicas,
+        "gateway": GatewayView(GatewayConfig(0), 0),
+        "images": frozenset({an_id("a"), an_id("b"), an_id("c")}),
+    }
+    return World(**{**values, **changes})
+
+
+def settled(desired: DesiredState, world: World) -> World:
+    """The same world with a gateway that serves what is wanted of it."""
+    config = wanted_config(assignments(desired, world), world)
+    return replace(world, gateway=GatewayView(config, config.version))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from tests.unit.agent.making import (
@@ -12,6 +11,8 @@ from tests.unit.agent.making import (
     make_desired,
     make_replica,
     make_service,
+    make_world,
+    settled,
 )
 
 from modelyard.agent.drivers.base import Replica
@@ -24,9 +25,7 @@ from modelyard.agent.plan import (
     StartReplica,
     Step,
     StopReplica,
-    assignments,
     plan,
-    wanted_config,
 )
 from modelyard.agent.world import GatewayView, World
 from modelyard.domain.cause import CauseCode
@@ -34,21 +33,6 @@ from modelyard.domain.desired import DesiredState
 from modelyard.domain.service import Authentication, ReplicaState
 
 STARTING, FAILED, DRAINING = ReplicaState.STARTING, ReplicaState.FAILED, ReplicaState.DRAINING
-
-
-def make_world(*replicas: Replica, **changes: Any) -> World:
-    values: dict[str, Any] = {
-        "replicas": replicas,
-        "gateway": GatewayView(GatewayConfig(0), 0),
-        "images": frozenset({an_id("a"), an_id("b"), an_id("c")}),
-    }
-    return World(**{**values, **changes})
-
-
-def settled(desired: DesiredState, world: World) -> World:
-    """The same world with a gateway that serves what is wanted of it."""
-    config = wanted_config(assignments(desired, world), world)
-    return replace(world, gateway=GatewayView(config, config.version))
 
 
 def serving(deployment: str, *replicas: Replica) -> World:

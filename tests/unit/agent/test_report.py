@@ -10,8 +10,9 @@ from tests.unit.agent.making import (
     make_desired,
     make_replica,
     make_service,
+    make_world,
+    settled,
 )
-from tests.unit.agent.test_plan import make_world, settled
 
 from modelyard.agent.report import report
 from modelyard.agent.world import World

@@ -5,80 +5,20 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import duckdb
 import orjson
 import pytest
+from tests.segments import KNOWN, NOON, SERVICE, answered, seal, write
 
 from modelyard.capture import sealing
 from modelyard.capture.asking import Refused, ask
-from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment, Question
-from modelyard.capture.sealing import seal_all
+from modelyard.capture.jobs import Question
 from modelyard.domain.captured import AnswerForm, Segment
 from modelyard.domain.columns import Columns, ColumnType, Declared
 from modelyard.domain.values import digest_of
-from modelyard_runtime.capture.records import Answered, Collected, Told, encode
-from modelyard_runtime.capture.segments import Segment as Open
-from modelyard_runtime.capture.segments import frame, segments_in
-
-SERVICE = UUID(int=1)
-KNOWN = {
-    "d1": KnownDeployment(service=SERVICE, service_name="digits", image="digits:1", model="m:1"),
-    "d2": KnownDeployment(service=SERVICE, service_name="digits", image="digits:2", model="m:2"),
-}
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-
-
-def answered(prediction: str, **changes: Any) -> Answered:
-    fields: dict[str, Any] = {
-        "at": int(NOON.timestamp() * 1e6),
-        "prediction": prediction,
-        "request": prediction,
-        "key": "k",
-        "deployment": "",
-        "replica": "",
-        "status": 200,
-        "seconds": 0.25,
-        "path": "/score",
-        "code": "",
-        "input": b'{"data": [[1, 2]]}',
-        "input_type": "application/json",
-        "input_size": 18,
-        "output": b"[3]",
-        "output_type": "application/json",
-        "output_size": 3,
-    }
-    return Answered(**{**fields, **changes})
-
-
-def write(folder: Path, name: str, *records: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    segment = Open(folder, name)
-    for record in records:
-        segment.append(frame(record if isinstance(record, bytes) else encode(record)))
-    segment.close()
-    return segment.path
-
-
-def seal(
-    tmp_path: Path, *paths: Path, deployment: str = "d1", replica: str = "r0"
-) -> list[Segment]:
-    outbox = tmp_path / "outbox"
-    outbox.mkdir(exist_ok=True)
-    segments = tuple(
-        OpenSegment(
-            path=path,
-            source="source",
-            service=SERVICE,
-            service_name="digits",
-            deployment=deployment,
-            replica=replica,
-        )
-        for path in paths
-    )
-    seal_all(Job(outbox=outbox, deployments=KNOWN, segments=segments))
-    return [Segment.model_validate_json(p.read_bytes()) for p in sorted(outbox.glob("*.json"))]
+from modelyard_runtime.capture.records import Collected, Told
+from modelyard_runtime.capture.segments import segments_in
 
 
 def rows(tmp_path: Path, sql: str, form: AnswerForm = AnswerForm.JSON, **limits: Any) -> Any:

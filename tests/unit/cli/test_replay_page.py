@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from tests.unit.domain.test_replay import recorded, report, some
+from tests.replays import recorded, report, some
 
 from modelyard.cli.replay_page import as_html, as_junit
 from modelyard.domain.difference import Answer, Tolerance

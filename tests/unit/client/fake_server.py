@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 from tests.factories import KEY, make_profile
-from tests.unit.domain.test_replay import report, some
+from tests.replays import report, some
 
 from modelyard.client import Client
 from modelyard.client.connection import Address

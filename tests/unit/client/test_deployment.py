@@ -5,21 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.client.deploying import deploy
 from tests.unit.client.fake_server import FakeServer
 
 from modelyard.client import Action, Client, Deployed
 from modelyard.domain.build import BuildOptions
 from modelyard.domain.service_file import ModelSource
 from modelyard.errors import BuildFailed, DeployFailed, InvalidRequest, NotFound
-
-
-def deploy(yard: Client, project: Path, **changes: Any) -> Deployed:
-    options: dict[str, Any] = {
-        "model": project / "model.pkl",
-        "script": project / "score.py",
-        "requirements": project / "requirements.txt",
-    }
-    return yard.deploy("digits", **options | changes)
 
 
 def actions(done: Deployed) -> dict[str, Action]:

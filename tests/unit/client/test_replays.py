@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.client.deploying import deploy
 from tests.unit.client.fake_server import FakeServer
-from tests.unit.client.test_deployment import deploy
 
 from modelyard.client import Client
 from modelyard.errors import InvalidRequest, ReplayFailed

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.domain.test_replay import recorded
+from tests.replays import recorded
 
 from modelyard.domain.difference import Answer, Tolerance
 from modelyard.domain.reproduction import reproduce

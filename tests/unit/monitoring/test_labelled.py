@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.capture.test_sealing import answered, seal, write
-from tests.unit.domain.test_replay import recorded
+from tests.replays import recorded
+from tests.segments import answered, seal, write
 
 from modelyard.capture.asking import Refused
 from modelyard.domain.columns import Columns

@@ -15,6 +15,7 @@ from modelyard_runtime.http.server import Headers, HttpError, Request, Response
 from modelyard_runtime.lanes.admission import Admission
 from modelyard_runtime.lanes.base import Lane, Surroundings
 from modelyard_runtime.lanes.mainthread import MainThread
+from modelyard_runtime.lanes.pace import Pace, Usage
 from modelyard_runtime.metrics import Metrics
 from modelyard_runtime.protocols.base import Protocol
 from modelyard_runtime.scoring import Call, Scorer, asking
@@ -114,3 +115,44 @@ class Stage:
     def _note_stuck(self) -> None:
         self.times_stuck += 1
         self.stuck.set()
+
+
+class Script:
+    """A `run` that returns its data, blocks on `wait` until released, and notes its calls."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.calls: list[bytes] = []
+        self.threads: list[int] = []
+
+    def run(self, data: bytes) -> bytes:
+        self.calls.append(data)
+        self.threads.append(threading.get_ident())
+        if data == b"wait":
+            assert self.release.wait(LONG)
+        if data == b"raise":
+            raise ValueError
+        return data
+
+    async def run_async(self, data: bytes) -> bytes:
+        self.calls.append(data)
+        self.threads.append(threading.get_ident())
+        if data == b"wait":
+            await asyncio.sleep(LONG)
+        if data == b"block":
+            assert self.release.wait(LONG)
+        return data
+
+
+class Always(Pace):
+    """Calls are fast, or slow, whatever they take."""
+
+    def __init__(self, *, fast: bool) -> None:
+        super().__init__()
+        self.fast = fast
+
+    def proves_fast(self, seconds: float, cpu_seconds: float, requests: int = 1) -> bool:
+        return self.fast
+
+    def proves_slow(self, seconds: float, requests: int = 1, used: Usage | None = None) -> bool:
+        return not self.fast

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from tests.unit.runtime.lanes import LONG, SHORT, Raw, Stage
+from tests.unit.runtime.lanes import LONG, SHORT, Always, Raw, Stage
+from tests.unit.runtime.lanes import Script as Blocking
 from tests.unit.runtime.replies import answered
-from tests.unit.runtime.test_lanes import Always
-from tests.unit.runtime.test_lanes import Script as Blocking
 
 from modelyard_runtime.http.encoding import encode_head
 from modelyard_runtime.http.server import Response

@@ -8,55 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.unit.runtime.lanes import LONG, SHORT, Stage
+from tests.unit.runtime.lanes import LONG, SHORT, Always, Script, Stage
 from tests.unit.runtime.replies import answered
 
 from modelyard_runtime.http.sending import Broken
 from modelyard_runtime.http.server import Response
 from modelyard_runtime.lanes.base import LoopLane
 from modelyard_runtime.lanes.main import MainLane
-from modelyard_runtime.lanes.pace import Pace, Usage
-
-
-class Script:
-    """A `run` that returns its data, blocks on `wait` until released, and notes its calls."""
-
-    def __init__(self) -> None:
-        self.release = threading.Event()
-        self.calls: list[bytes] = []
-        self.threads: list[int] = []
-
-    def run(self, data: bytes) -> bytes:
-        self.calls.append(data)
-        self.threads.append(threading.get_ident())
-        if data == b"wait":
-            assert self.release.wait(LONG)
-        if data == b"raise":
-            raise ValueError
-        return data
-
-    async def run_async(self, data: bytes) -> bytes:
-        self.calls.append(data)
-        self.threads.append(threading.get_ident())
-        if data == b"wait":
-            await asyncio.sleep(LONG)
-        if data == b"block":
-            assert self.release.wait(LONG)
-        return data
-
-
-class Always(Pace):
-    """Calls are fast, or slow, whatever they take."""
-
-    def __init__(self, *, fast: bool) -> None:
-        super().__init__()
-        self.fast = fast
-
-    def proves_fast(self, seconds: float, cpu_seconds: float, requests: int = 1) -> bool:
-        return self.fast
-
-    def proves_slow(self, seconds: float, requests: int = 1, used: Usage | None = None) -> bool:
-        return not self.fast
 
 
 @pytest.fixture
