@@ -1,8 +1,9 @@
 """The same clients against what others record: BentoML's monitoring and MLflow's tracing.
 
-Only their workers are killed, which they start again by themselves, as often as ours kills
-something. The folder that they record into is away as ours is. What was answered and is in no
-record is missing; one that is there twice is doubled.
+Each is asked twice: first nothing is killed, then workers are, about as often as ours kills
+something; they are started again by those they belong to. Nothing else is taken from them: neither
+the folder nor the database that they record into. What was answered and is in no record is missing;
+one that is there twice is doubled.
 """
 
 from __future__ import annotations
@@ -10,30 +11,47 @@ from __future__ import annotations
 import json
 import os
 import random
-import sqlite3
-import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import run as run_program
 from typing import Any
 
 import psutil
 
 from bench._race import figure, free_port, running, wait_for
-from bench.capture.kills import AWAY_EVERY, KILLS, RATE, REQUESTS, SEED, take_away
+from bench.capture.kills import RATE, SEED
 from bench.capture.posting import Posting
+from bench.capture.tracking import database, traced
 from bench.runtime.environments import Unavailable, environment
 from bench.runtime.measure import say
 from bench.runtime.processes import Family
 
 _PROGRAMS = Path(__file__).parent / "programs"
-_SETTLE, _QUIET = 120.0, 10.0
-"""Seconds that they have for what they write later, and without news after which it is all there.
+_REQUESTS = 2000
+_BETWEEN_KILLS = 40, 120
+"""Requests that are answered between two kills, from and to."""
+_SETTLE, _QUIET, _LOOK = 240.0, 30.0, 3.0
+"""Seconds that they have for what they write later, without news after which it is all there, and
+between two looks.
 """
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where one keeps what it records.
+
+    Attributes:
+        variables: What it needs to record there.
+        read: The numbers that are in its records.
+    """
+
+    variables: dict[str, str]
+    read: Callable[[], Counter[int]]
 
 
 @dataclass(frozen=True)
@@ -44,19 +62,28 @@ class Peer:
         records: Its name, and what of it records.
         environment: Name of its list of requirements, in `bench.runtime`.
         command: Starts it at a port.
-        variables: What it needs in a folder of its own.
+        keep: Makes where it keeps its records, in an empty folder and with such variables.
         path: Where it is asked.
         body: What it is asked about a number.
-        read: The numbers in its records, in that folder.
     """
 
     records: str
     environment: str
     command: Callable[[int], list[str]]
-    variables: Callable[[Path], dict[str, str]]
+    keep: Callable[[Path, dict[str, str]], AbstractContextManager[Kept]]
     path: str
     body: Callable[[int], bytes]
-    read: Callable[[Path], Counter[int]]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What was seen of one."""
+
+    acknowledged: int
+    failed: int
+    missing: int
+    doubled: int
+    killed: int
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -69,10 +96,21 @@ def run() -> Iterator[dict[str, Any]]:
 
 
 def _figures(peer: Peer) -> Iterator[dict[str, Any]]:
+    calm = _account(peer, kills=False)
+    yield figure(f"{peer.records}: acknowledged, no kills", calm.acknowledged, "requests")
+    yield figure(f"{peer.records}: missing without a kill", calm.missing, "records")
+    yield figure(f"{peer.records}: doubled without a kill", calm.doubled, "records")
+    seen = _account(peer, kills=True)
+    yield figure(f"{peer.records}: kills of workers", seen.killed, "kills")
+    yield figure(f"{peer.records}: acknowledged", seen.acknowledged, "requests")
+    yield figure(f"{peer.records}: requests without an answer", seen.failed, "requests")
+    yield figure(f"{peer.records}: acknowledged, missing", seen.missing, "records")
+    yield figure(f"{peer.records}: recorded twice", seen.doubled, "records")
+
+
+def _account(peer: Peer, kills: bool) -> Account:
     home, port = environment(peer.environment), free_port()
     with tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "records").mkdir()
         variables = {
             "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": name,
@@ -82,55 +120,54 @@ def _figures(peer: Peer) -> Iterator[dict[str, Any]]:
             "BENTOML_DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        variables |= peer.variables(folder)
-        with running(peer.command(port), variables) as family:
+        with (
+            peer.keep(Path(name), variables) as kept,
+            running(peer.command(port), variables | kept.variables) as family,
+        ):
             wait_for(port)
             uri = f"http://127.0.0.1:{port}{peer.path}"
             posting = Posting(uri, {}, peer.body, RATE)
             with posting.going_on():
-                killed = _kill_until(posting, family, folder / "records")
-            recorded = _settled(lambda: peer.read(folder / "records"))
+                killed = _until_asked(posting, family if kills else None)
+            recorded = _settled(kept.read, posting)
     missing = [number for number in posting.acknowledged if number not in recorded]
     doubled = sum(recorded.values()) - len(recorded)
-    yield figure(f"{peer.records}: kills of workers", killed, "kills")
-    yield figure(f"{peer.records}: acknowledged", len(posting.acknowledged), "requests")
-    yield figure(f"{peer.records}: requests without an answer", posting.failed, "requests")
-    yield figure(f"{peer.records}: acknowledged, missing", len(missing), "records")
-    yield figure(f"{peer.records}: recorded twice", doubled, "records")
+    return Account(len(posting.acknowledged), posting.failed, len(missing), doubled, killed)
 
 
-def _settled(read: Callable[[], Counter[int]]) -> Counter[int]:
-    """What is recorded once nothing more comes."""
+def _settled(read: Callable[[], Counter[int]], posting: Posting) -> Counter[int]:
+    """What is recorded once all is there, or nothing more comes."""
     recorded, since, give_up = read(), time.monotonic(), time.monotonic() + _SETTLE
     while time.monotonic() < min(since + _QUIET, give_up):
-        time.sleep(0.5)
+        if recorded.keys() >= posting.acknowledged.keys():
+            break
+        time.sleep(_LOOK)
         if (now := read()) != recorded:
             recorded, since = now, time.monotonic()
     return recorded
 
 
-def _kill_until(posting: Posting, family: Family, records: Path) -> int:
+def _until_asked(posting: Posting, family: Family | None) -> int:
+    """Wait until enough was answered, and kill workers of a family meanwhile; how many."""
     choose = random.Random(SEED)
-    posting.until(50)
-    killed, away_at = 0, time.monotonic() + AWAY_EVERY / 2
-    while len(posting.acknowledged) < REQUESTS or killed < KILLS:
-        time.sleep(choose.uniform(0, 0.5))
-        with suppress(psutil.Error):
-            workers = _workers(family)
-            if workers:
-                choose.choice(workers).kill()
-                killed += 1
-        if time.monotonic() > away_at:
-            take_away(records)
-            away_at = time.monotonic() + AWAY_EVERY
-        posting.until(len(posting.acknowledged) + 1)
+    killed = 0
+    while len(posting.acknowledged) < _REQUESTS:
+        posting.until(len(posting.acknowledged) + choose.randint(*_BETWEEN_KILLS))
+        if family and (workers := _workers(family)):
+            choose.choice(workers).kill()
+            killed += 1
     return killed
 
 
 def _workers(family: Family) -> list[psutil.Process]:
-    first, *others = map(psutil.Process, family.pids())
-    del first
-    return [one for one in others if "resource_tracker" not in " ".join(one.cmdline())]
+    """Those that live and are not the first process, which starts them again."""
+    found = []
+    for pid in family.pids()[1:]:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def _bentoml(port: int) -> list[str]:
@@ -138,8 +175,12 @@ def _bentoml(port: int) -> list[str]:
     return ["bentoml", "serve", "bentoml_kept:Kept", *where]
 
 
-def _bentoml_variables(folder: Path) -> dict[str, str]:
-    return {"BENCH_RECORDS": str(folder / "records")}
+@contextmanager
+def _bentoml_keeps(folder: Path, variables: dict[str, str]) -> Iterator[Kept]:
+    del variables
+    records = folder / "records"
+    records.mkdir()
+    yield Kept({"BENCH_RECORDS": str(records)}, lambda: _read_bentoml(records))
 
 
 def _read_bentoml(records: Path) -> Counter[int]:
@@ -157,21 +198,16 @@ def _mlflow(port: int) -> list[str]:
     return ["uvicorn", *where, "mlflow.pyfunc.scoring_server.app:app"]
 
 
-def _mlflow_variables(folder: Path) -> dict[str, str]:
-    home, model = environment("mlflow"), folder / "model"
-    store = f"sqlite:///{folder / 'records' / 'mlflow.db'}"
-    variables = {"PATH": str(home / "bin"), "HOME": str(folder), "MLFLOW_TRACKING_URI": store}
-    command = [str(home / "bin" / "python"), str(_PROGRAMS / "mlflow_kept.py"), str(model)]
-    subprocess.run(command, env=variables, check=True, capture_output=True, cwd=folder)
-    prepare = [str(home / "bin" / "python"), "-c", "import mlflow; mlflow.search_experiments()"]
-    subprocess.run(prepare, env=variables, check=True, capture_output=True, cwd=folder)
-    return {"MLFLOW_TRACKING_URI": store, "__pyfunc_model_path__": str(model)}
-
-
-def _read_mlflow(records: Path) -> Counter[int]:
-    with sqlite3.connect(records / "mlflow.db") as database:
-        rows = database.execute("SELECT value FROM trace_tags WHERE key = 'number'")
-        return Counter(int(value) for (value,) in rows)
+@contextmanager
+def _mlflow_keeps(folder: Path, variables: dict[str, str]) -> Iterator[Kept]:
+    model = folder / "model"
+    with database(folder / "database") as uri:
+        own = variables | {"MLFLOW_TRACKING_URI": uri, "__pyfunc_model_path__": str(model)}
+        save = ["python", str(_PROGRAMS / "mlflow_kept.py"), str(model)]
+        run_program(save, env=own, check=True, capture_output=True, cwd=folder)
+        recorded = _PROGRAMS / "mlflow_recorded.py"
+        traced(recorded, own)  # makes the tables
+        yield Kept(own, lambda: traced(recorded, own))
 
 
 _PEERS = (
@@ -179,18 +215,16 @@ _PEERS = (
         "BentoML, monitoring",
         "bentoml",
         _bentoml,
-        _bentoml_variables,
+        _bentoml_keeps,
         "/score",
         lambda number: json.dumps({"number": number}).encode(),
-        _read_bentoml,
     ),
     Peer(
         "MLflow, tracing",
         "mlflow",
         _mlflow,
-        _mlflow_variables,
+        _mlflow_keeps,
         "/invocations",
         lambda number: json.dumps({"dataframe_records": [{"number": number}]}).encode(),
-        _read_mlflow,
     ),
 )
