@@ -127,7 +127,9 @@ def test_records_come_home_and_answer_sql(
     check_feedback(yard, rows, tmp_path)
 
     # Switched without a restart, and what a removed replica has recorded is not lost.
-    after = yard.services.update("seen", capture="50%", capture_hash=["number"])
+    for _ in range(2):  # the second time it is so already
+        after = yard.services.update("seen", capture="50%", capture_hash=["number"])
+    assert after.generation == service.generation + 1
     assert [r.id for r in after.status.replicas] == [r.id for r in service.status.replicas]
     assert all(replica.restarts == 0 for replica in after.status.replicas)
     for number in range(60):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from modelyard.api.access import Owner
 from modelyard.api.parameters import IdempotencyKey
@@ -16,17 +16,25 @@ def routes(changes: Changes) -> APIRouter:
 
     @router.patch("/{name}", status_code=202)
     def update(
-        caller: Owner, name: str, body: UpdateService, idempotency_key: IdempotencyKey = None
+        caller: Owner,
+        name: str,
+        body: UpdateService,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
     ) -> AcceptedService:
-        """Change the image or settings of a service."""
-        return changes.update(caller, name, body, idempotency_key)
+        """Change the image or settings of a service; 200 when it is so already."""
+        return _said(changes.update(caller, name, body, idempotency_key), response)
 
     @router.post("/{name}/split", status_code=202)
     def split(
-        caller: Owner, name: str, body: SplitService, idempotency_key: IdempotencyKey = None
+        caller: Owner,
+        name: str,
+        body: SplitService,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
     ) -> AcceptedService:
-        """Have several images share the traffic of a service."""
-        return changes.split(caller, name, body, idempotency_key)
+        """Have several images share the traffic of a service; 200 when it is so already."""
+        return _said(changes.split(caller, name, body, idempotency_key), response)
 
     @router.post("/{name}/promote", status_code=202)
     def promote(caller: Owner, name: str) -> AcceptedService:
@@ -39,3 +47,9 @@ def routes(changes: Changes) -> APIRouter:
         return changes.rollback(caller, name)
 
     return router
+
+
+def _said(accepted: AcceptedService, response: Response) -> AcceptedService:
+    if accepted.unchanged:
+        response.status_code = 200
+    return accepted

@@ -78,7 +78,7 @@ def scale(
     --replicas 0 --max-replicas N`.
     """
     with session.client() as yard:
-        service = yard.services.scale(name, replicas, wait=wait)
+        service = yard.services.scale(name, replicas, wait=wait, on_log=progress.log_line)
     service_view.show(service, form)
 
 

@@ -7,7 +7,6 @@ interrupted is continued by making it again.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,17 +23,14 @@ from modelyard.client.services import Services
 from modelyard.client.transfer import Progress, digest
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
-from modelyard.domain.service import Network, ReplicaSettings, Service, ServiceState
+from modelyard.domain.service import Network, ReplicaSettings, Service
 from modelyard.domain.service_file import ModelSource, ServiceFile
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Value
-from modelyard.errors import DeployFailed, InvalidRequest, NotFound
+from modelyard.errors import InvalidRequest, NotFound
 from modelyard.schemas import ChangeLabels
 
 Found = TypeVar("Found")
-
-_STEP = 0.2
-"""Seconds between two looks at a service that is on its way."""
 
 
 class Action(StrEnum):
@@ -235,7 +231,7 @@ class Deployer:
         if changes and not self._plan:
             service = self._change(service, image)
         elif not self._plan:
-            service = self._settled(service)
+            service = self._services.settled(service, self._listener.on_log)
         self._done("service", name, Action.UPDATE if changes else Action.KEEP, None, changes)
         return service
 
@@ -264,7 +260,7 @@ class Deployer:
                 service.name, compose(ChangeLabels, labels, "the change")
             )
         if not settings and "image" not in fields:
-            return self._settled(service)
+            return self._services.settled(service, self._listener.on_log)
         accepted = self._services.start_update(service.name, fields)
         return self._services.wait(accepted, self._listener.on_log)
 
@@ -306,34 +302,6 @@ class Deployer:
         if not file.properties.items() <= service.properties.items():
             changes["add_properties"] = file.properties
         return changes
-
-    def _settled(self, service: Service) -> Service:
-        """The service when nothing is on its way any more.
-
-        Raises:
-            DeployFailed: It is as wanted, and yet not ready.
-        """
-        for operation in self._operations.page(name=service.name, limit=200).items:
-            if operation.resource == f"service {service.name}" and not operation.state.ended:
-                self._operations.wait(operation.id, on_log=self._listener.on_log)
-        service = self._arrived(self._services.get(service.name))
-        if service.status.state is not ServiceState.HEALTHY:
-            cause = self._services.why(service.name)
-            raise DeployFailed(
-                f"nothing differs, and service `{service.name}` is not ready"
-                + (f": {cause.message}" if cause else ""),
-                hint=cause.fix if cause else f"see `modelyard service logs {service.name}`",
-                details={"cause": cause.model_dump(mode="json")} if cause else {},
-            )
-        return service
-
-    def _arrived(self, service: Service) -> Service:
-        """The service when its replicas have come, as after a restart of the server, or cannot."""
-        deadline = time.monotonic() + service.settings.startup_timeout
-        while service.status.state is ServiceState.TRANSITIONING and time.monotonic() < deadline:
-            time.sleep(_STEP)
-            service = self._services.get(service.name)
-        return service
 
     def _done(
         self,

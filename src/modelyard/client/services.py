@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -30,15 +31,17 @@ from modelyard.domain.operation import LogLine, Operation
 from modelyard.domain.quality import AskQuality, Period, Quality, Task
 from modelyard.domain.replay import ReplayGate
 from modelyard.domain.search import Page
-from modelyard.domain.service import Service
+from modelyard.domain.service import Service, ServiceState
 from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics
 from modelyard.domain.validation import compose
 from modelyard.domain.values import Seconds, Spec
-from modelyard.errors import InvalidRequest, ScoringFailed, Unavailable
+from modelyard.errors import DeployFailed, InvalidRequest, ScoringFailed, Unavailable
 from modelyard.schemas import AcceptedService, DeployService, SplitService, UpdateService
 
 Share = int | str
 """Percent: a whole number, or text such as `10%`."""
+_STEP = 0.25
+"""Seconds between two looks at a service that is on its way."""
 
 
 class Services(Access):
@@ -119,6 +122,8 @@ class Services(Access):
     ) -> Service:
         """Change the image or settings; what is absent stays, and no request fails meanwhile.
 
+        Where it is so already, nothing changes, and the log says so.
+
         Args:
             name: Name of the service.
             image: What to run instead.
@@ -162,12 +167,13 @@ class Services(Access):
         gate = _gate(replay, max_diff)
         if gate is not None:
             fields["replay"] = self.prove(name, fields, gate, on_log)
-        accepted = self.start_update(name, fields)
-        return self.wait(accepted, on_log) if wait else accepted.service
+        return self._changed(self.start_update(name, fields), wait, on_log)
 
-    def scale(self, name: str, replicas: int, *, wait: bool = True) -> Service:
+    def scale(
+        self, name: str, replicas: int, *, wait: bool = True, on_log: OnLog | None = None
+    ) -> Service:
         """Change the number of replicas; those that stay are not restarted."""
-        return self.update(name, replicas=replicas, wait=wait)
+        return self.update(name, replicas=replicas, wait=wait, on_log=on_log)
 
     def split(
         self,
@@ -194,7 +200,7 @@ class Services(Access):
         request = compose(SplitService, {"shares": dict(shares)}, "the split")
         path = f"{self._path(name)}/split"
         accepted = self._connection.create("POST", path, request, AcceptedService)
-        return self.wait(accepted, on_log) if wait else accepted.service
+        return self._changed(accepted, wait, on_log)
 
     def promote(self, name: str, *, wait: bool = True, on_log: OnLog | None = None) -> Service:
         """Give the candidate of a service all of the traffic, and retire what served before.
@@ -249,6 +255,40 @@ class Services(Access):
         """
         self._operations.wait(accepted.operation.id, on_log=on_log)
         return self.get(accepted.service.name)
+
+    def settled(self, service: Service, on_log: OnLog | None = None) -> Service:
+        """A service that is asked for nothing new, when nothing is on its way any more.
+
+        Raises:
+            DeployFailed: It is as wanted, and yet not ready.
+        """
+        for operation in self._operations.page(name=service.name, limit=200).items:
+            if operation.resource == f"service {service.name}" and not operation.state.ended:
+                self._operations.wait(operation.id, on_log=on_log)
+        service = self._arrived(self.get(service.name))
+        if service.status.state is not ServiceState.HEALTHY:
+            cause = self.why(service.name)
+            raise DeployFailed(
+                f"nothing differs, and service `{service.name}` is not ready"
+                + (f": {cause.message}" if cause else ""),
+                hint=cause.fix if cause else f"see `modelyard service logs {service.name}`",
+                details={"cause": cause.model_dump(mode="json")} if cause else {},
+            )
+        return service
+
+    def _arrived(self, service: Service) -> Service:
+        """The service when its replicas have come, as after a restart of the server, or cannot."""
+        deadline = time.monotonic() + service.settings.startup_timeout
+        while service.status.state is ServiceState.TRANSITIONING and time.monotonic() < deadline:
+            time.sleep(_STEP)
+            service = self.get(service.name)
+        return service
+
+    def _changed(self, accepted: AcceptedService, wait: bool, on_log: OnLog | None) -> Service:
+        if not (wait or accepted.unchanged):
+            return accepted.service
+        service = self.wait(accepted, on_log)
+        return self.settled(service, on_log) if wait and accepted.unchanged else service
 
     def logs(
         self,

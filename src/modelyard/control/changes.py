@@ -19,7 +19,8 @@ from modelyard.control.gating import refuse_unproven
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
 from modelyard.domain.change import ChangeOutcome, former, split_traffic
-from modelyard.domain.operation import OperationKind
+from modelyard.domain.image import Image
+from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.principal import Principal
 from modelyard.domain.rollout import Move, Rollout
 from modelyard.domain.service import Service, ServiceSettings
@@ -53,77 +54,84 @@ class Changes:
 
         A change that is still on its way is given up in favour of this one. With `canary` the
         change becomes a candidate beside what serves; while there is one, only settings can be
-        changed that replace no replicas.
+        changed that replace no replicas. What is so already is no error: nothing changes.
 
         Raises:
             NotFound: There is no such service or image.
             Conflict: The service is being deleted, a candidate is being tried, or the image is not
                 built.
-            InvalidRequest: Nothing to change, or a setting out of bounds.
+            InvalidRequest: A setting is out of bounds.
             ReplayFailed: The replay that is named does not let the change through.
         """
         with self._database.write() as tx:
-            earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
-            if earlier is not None:
-                return earlier
-            service = changeable(tx, principal, name)
-            settings = changed_settings(name, service.settings, request.settings)
-            refuse_unable(self._targets[service.target], settings)
-            self._certificates.refuse_unusable(settings)
-            # Named in any case: giving up a change on its way must not take its image along.
-            image = built(tx, principal, request.image or service.image)
-            refuse_unfit(self._targets[service.target], image)
-            split = split_traffic(service.deployments) if service.rollout is None else {}
-            moves = request.image is not None and (image.reference != service.image or bool(split))
-            is_trial = request.canary is not None or request.shadow is not None
-            _refuse_beside_candidate(service, is_trial)
-            if settings == service.settings and not moves:
-                raise InvalidRequest(
-                    f"`{name}` is already as asked: nothing to update",
-                    hint="name another image or setting",
-                )
-            if request.replay is not None:
-                refuse_unproven(
-                    tx, self._master_key, service, image, settings.for_replica(), request.replay
-                )
-            replaces = moves or settings.for_replica() != service.settings.for_replica()
-            _refuse_beside_candidate(service, replaces)
-            if is_trial:
-                _refuse_trial(service, split, replaces)
-            how = "" if request.canary is None else f" as a {request.canary}"
-            how = f" as a shadow of {request.shadow} %" if request.shadow is not None else how
-            change = f"updating to {image.reference}"
-            line = f"{change if moves else _changing(service.settings, settings)}{how}"
-            if split and not moves:
-                answer = self._share(tx, principal, service, split, settings, line)
-            else:
-                self._supersede(tx, principal, service)
-                changed = tx.services.update(
-                    principal.workspace,
-                    name,
-                    image,
-                    settings,
-                    principal.name,
-                    request.canary,
-                    request.shadow or 0,
-                )
-                tried = (first_request(image),) if replaces else ()
-                answer = self._accepted(tx, principal, changed, line, *tried)
+            answer = earlier_answer(tx, principal, key, request, AcceptedService, name)
+            if answer is not None:
+                return answer
+            answer = self._update(tx, principal, name, request)
             remember_answer(tx, principal, key, request, answer, name)
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
+        self._begin(answer)
         return answer
+
+    def _update(
+        self, tx: Transaction, principal: Principal, name: str, request: UpdateService
+    ) -> AcceptedService:
+        service = changeable(tx, principal, name)
+        settings = changed_settings(name, service.settings, request.settings)
+        refuse_unable(self._targets[service.target], settings)
+        self._certificates.refuse_unusable(settings)
+        # Named in any case: giving up a change on its way must not take its image along.
+        image = built(tx, principal, request.image or service.image)
+        refuse_unfit(self._targets[service.target], image)
+        split = split_traffic(service.deployments) if service.rollout is None else {}
+        moves = request.image is not None and (image.reference != service.image or bool(split))
+        is_trial = request.canary is not None or request.shadow is not None
+        if not _is_tried_so(service, image, request):
+            _refuse_beside_candidate(service, is_trial or request.image is not None)
+        if settings == service.settings and not moves:
+            return _unchanged(tx, principal, service)
+        if request.replay is not None:
+            refuse_unproven(
+                tx, self._master_key, service, image, settings.for_replica(), request.replay
+            )
+        replaces = moves or settings.for_replica() != service.settings.for_replica()
+        _refuse_beside_candidate(service, is_trial or replaces)
+        if is_trial:
+            _refuse_trial(service, split, replaces)
+        how = "" if request.canary is None else f" as a {request.canary}"
+        how = f" as a shadow of {request.shadow} %" if request.shadow is not None else how
+        change = f"updating to {image.reference}"
+        line = f"{change if moves else _changing(service.settings, settings)}{how}"
+        if split and not moves:
+            return self._share(tx, principal, service, split, settings, line)
+        self._supersede(tx, principal, service)
+        changed = tx.services.update(
+            principal.workspace,
+            name,
+            image,
+            settings,
+            principal.name,
+            request.canary,
+            request.shadow or 0,
+        )
+        tried = (first_request(image),) if replaces else ()
+        return self._accepted(tx, principal, changed, line, *tried)
+
+    def _begin(self, answer: AcceptedService) -> None:
+        """Let those know who make what was accepted."""
+        if not answer.unchanged:
+            self._operations.changed.notify()
+            self._targets[answer.service.target].apply(answer.service)
 
     def split(
         self, principal: Principal, name: str, request: SplitService, key: str | None = None
     ) -> AcceptedService:
-        """Have these images share the traffic of a service.
+        """Have these images share the traffic of a service; no error where they do already.
 
         Raises:
             NotFound: There is no such service or image.
             Conflict: The service is being deleted, a candidate is being tried, or an image is not
                 built.
-            InvalidRequest: It is so already, or an image is named twice.
+            InvalidRequest: An image is named twice.
         """
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
@@ -136,14 +144,12 @@ class Changes:
             if len(wanted) < len(request.shares):
                 raise InvalidRequest("an image is named twice", hint="give each image one share")
             if wanted == {d.image: d.weight for d in service.deployments if d.weight}:
-                raise InvalidRequest(
-                    f"`{name}` is already as asked: nothing to update", hint="give other shares"
-                )
-            line = f"splitting the traffic: {_in_words(wanted)}"
-            answer = self._share(tx, principal, service, wanted, service.settings, line)
+                answer = _unchanged(tx, principal, service)
+            else:
+                line = f"splitting the traffic: {_in_words(wanted)}"
+                answer = self._share(tx, principal, service, wanted, service.settings, line)
             remember_answer(tx, principal, key, request, answer, name)
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
+        self._begin(answer)
         return answer
 
     def promote(self, principal: Principal, name: str) -> AcceptedService:
@@ -166,8 +172,7 @@ class Changes:
             reason = f"promoted at {rollout.stage} by {principal.name}"
             promoted = tx.services.move_rollout(service.id, Move.PROMOTE, reason)
             answer = self._accepted(tx, principal, promoted, f"promoting {service.image}")
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
+        self._begin(answer)
         return answer
 
     def rollback(self, principal: Principal, name: str) -> AcceptedService:
@@ -186,8 +191,7 @@ class Changes:
                 answer = self._take_back(tx, principal, service, service.rollout)
             else:
                 answer = self._go_back(tx, principal, service)
-        self._operations.changed.notify()
-        self._targets[service.target].apply(answer.service)
+        self._begin(answer)
         return answer
 
     def _take_back(
@@ -263,6 +267,28 @@ def _changing(before: ServiceSettings, after: ServiceSettings) -> str:
     """What a change of settings alone is about, as a line of the operation's log."""
     names = (n for n in ServiceSettings.model_fields if getattr(before, n) != getattr(after, n))
     return f"changing {', '.join(names)}"
+
+
+def _unchanged(tx: Transaction, principal: Principal, service: Service) -> AcceptedService:
+    """The answer to who asks for what is so already, or on its way to be."""
+    running = tx.operations.running(principal.workspace, f"service {service.name}")
+    operation = begin(tx, principal, OperationKind.SERVICE_UPDATE, service.name)
+    line = f"nothing changed: `{service.name}` is already asked to be so"
+    if running:
+        line += f"; operation {running[-1].id} brings it there"
+    tx.operations.append_log(operation.id, "service", [line])
+    operation = tx.operations.finish(operation.id, OperationState.SUCCEEDED)
+    return AcceptedService(service=service, operation=operation, unchanged=True)
+
+
+def _is_tried_so(service: Service, image: Image, request: UpdateService) -> bool:
+    """Whether this very candidate is being tried in this very way."""
+    rollout = service.rollout
+    return (
+        rollout is not None
+        and image.reference == service.image
+        and (request.canary, request.shadow or 0) == (rollout.canary, rollout.shadow)
+    )
 
 
 def _refuse_beside_candidate(service: Service, replaces: bool) -> None:

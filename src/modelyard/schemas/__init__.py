@@ -322,6 +322,8 @@ class AcceptedService(Value):
 
     service: Service
     operation: Operation
+    unchanged: bool = False
+    """True when the service was asked to be so before: nothing is to be done."""
 
 
 class LogSegment(Spec):

@@ -387,6 +387,37 @@ class TestCanary:
             yard.services.get(OWNER, "iris")
 
 
+class TestAskedAgain:
+    def test_nothing_changes_and_the_log_says_so(self, yard: Yard) -> None:
+        yard.services.deploy(OWNER, request(yard.image()))
+        yard.report()
+        change = UpdateService(settings=SettingsChange(capture=100))
+        first = yard.changes.update(OWNER, "iris", change)
+        meanwhile = yard.changes.update(OWNER, "iris", change)
+        yard.report()
+        later = yard.changes.update(OWNER, "iris", change)
+        assert [one.unchanged for one in (first, meanwhile, later)] == [False, True, True]
+        assert later.service.generation == first.service.generation
+        assert yard.operation(first.operation).state is OperationState.SUCCEEDED
+        assert yard.operation(later.operation).state is OperationState.SUCCEEDED
+        assert str(first.operation.id) in yard.log(meanwhile.operation)[0]
+        assert yard.log(later.operation) == ["nothing changed: `iris` is already asked to be so"]
+        assert len(yard.services.history(OWNER, "iris")) == 2
+
+    def test_a_candidate_is_one_however_often_it_is_asked_for(self, yard: Yard) -> None:
+        first, second = yard.image(), yard.image()
+        yard.services.deploy(OWNER, request(first))
+        yard.report()
+        change = UpdateService(image=second.reference, canary=Canary(steps=(10,)))
+        begun = yard.changes.update(OWNER, "iris", change)
+        yard.report()
+        again = yard.changes.update(OWNER, "iris", change)
+        assert again.unchanged
+        assert again.service.generation == begun.service.generation
+        with pytest.raises(Conflict, match="is trying iris:2 at 10 %"):
+            yard.changes.update(OWNER, "iris", UpdateService(image=second.reference))
+
+
 class TestSplit:
     def test_there_and_back(self, yard: Yard) -> None:
         first, second = yard.image(), yard.image()
@@ -398,8 +429,7 @@ class TestSplit:
         assert yard.operation(accepted.operation).state is OperationState.SUCCEEDED
         service = yard.services.get(OWNER, "iris")
         assert {d.image: d.weight for d in service.deployments} == shares
-        with pytest.raises(InvalidRequest, match="already as asked"):
-            yard.changes.split(OWNER, "iris", SplitService(shares=shares))
+        assert yard.changes.split(OWNER, "iris", SplitService(shares=shares)).unchanged
         change = UpdateService(image=second.reference, canary=Canary(steps=(10,)))
         with pytest.raises(Conflict, match="is split: iris:1 80 %, iris:2 20 %"):
             yard.changes.update(OWNER, "iris", change)
@@ -451,13 +481,11 @@ def test_scaling_keeps_the_deployment(yard: Yard) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        UpdateService(),
-        UpdateService(settings=SettingsChange(replicas=1)),
         UpdateService(settings=SettingsChange(replicas=0)),
         UpdateService(settings=SettingsChange(environment={"LD_PRELOAD": "x"})),
     ],
 )
-def test_an_update_to_nothing_or_nonsense_is_refused(yard: Yard, change: UpdateService) -> None:
+def test_an_update_to_nonsense_is_refused(yard: Yard, change: UpdateService) -> None:
     yard.services.deploy(OWNER, request(yard.image()))
     with pytest.raises(InvalidRequest):
         yard.changes.update(OWNER, "iris", change)
