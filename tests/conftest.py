@@ -44,9 +44,15 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """A container engine for the whole run, with storage of its own."""
-    with a_podman(tmp_path_factory.mktemp("podman")) as podman:
+def podman() -> Iterator[Podman]:
+    """A container engine for the whole run of a process, with storage of its own.
+
+    Its folder has a short path, because podman takes no `--runroot` of more than 50 characters.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as folder,
+        a_podman(Path(folder)) as podman,
+    ):
         yield podman
 
 
