@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import NoReturn
 
 from modelyard.capture.files import CapturedFiles
 from modelyard.capture.jobs import NO_FIELD, Forgetting, Joined, Joining, Rewritten
@@ -110,7 +109,8 @@ class Rewriting:
         all files at once, and then the new ones replace the old ones.
 
         Raises:
-            NotFound: Nothing was captured of that service, or no record of it has the field.
+            NotFound: Nothing was captured of that service, or no record of it has the field, and
+                none was ever forgotten that had it.
             Unavailable: It takes too long, or there is no room, and nothing has changed; or old
                 files cannot be deleted yet, which the message says.
         """
@@ -133,7 +133,8 @@ class Rewriting:
             )
             rewritten = _rewrite(wants)
             if rewritten is None:
-                self._refuse_field(principal, service, wanted.field)
+                self._refuse_unknown_field(principal, service, wanted.field)
+                rewritten = []
             olds = [segments[one.name] for one in rewritten]
             news = [
                 old.model_copy(update=one.model_dump(exclude={"forgotten"}))
@@ -145,6 +146,8 @@ class Rewriting:
                 for new, one in zip(news, rewritten, strict=True):
                     tx.captured.rewrite(principal.workspace, new, one.forgotten)
                     tx.sketches.forget_day(principal.workspace, new)
+                if rewritten:
+                    tx.captured.remember_field(principal.workspace, service, wanted.field)
                 waiting = tx.captured.waiting(principal.workspace, service).segments
             self._replace_rewritten(principal.workspace)
             self._retire(olds)
@@ -155,10 +158,14 @@ class Rewriting:
             waiting=waiting,
         )
 
-    def _refuse_field(self, principal: Principal, service: str, field: str) -> NoReturn:
-        """Say that no record has a field: a forgetting that found nothing must not look done."""
+    def _refuse_unknown_field(self, principal: Principal, service: str, field: str) -> None:
+        """Refuse a field that no record has: a forgetting that found nothing must not look done.
+
+        One by which records were forgotten before is known, and the last of them may be gone.
+        """
         with self._database.read() as tx:
             waiting = tx.captured.waiting(principal.workspace, service).segments
+            was_found = tx.captured.has_forgotten(principal.workspace, service, field)
             is_known = service in tx.services.names(principal.workspace)
             rules = (
                 tx.services.get(principal.workspace, service).settings.capture_drop
@@ -173,6 +180,8 @@ class Rewriting:
                 "forgotten",
                 hint="name a field that is recorded, and what it is in those requests",
             )
+        if was_found:
+            return
         late = f"; {waiting} files are still on their way: or try again later" if waiting else ""
         raise NotFound(
             f"no record of service `{service}` has a field `{field}`, and nothing was forgotten",

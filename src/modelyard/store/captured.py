@@ -12,7 +12,13 @@ from sqlalchemy import func, select
 from modelyard.domain.captured import Segment, Tally
 from modelyard.errors import Conflict
 from modelyard.store.repository import Repository
-from modelyard.store.rows import AgentRow, CaptureSegmentRow, CaptureStreamRow, CaptureTallyRow
+from modelyard.store.rows import (
+    AgentRow,
+    CaptureForgottenFieldRow,
+    CaptureSegmentRow,
+    CaptureStreamRow,
+    CaptureTallyRow,
+)
 
 _FIELDS = tuple(Segment.model_fields)
 _AT_ONCE = 1000
@@ -119,6 +125,18 @@ class Captured(Repository):
         row.rows, row.requests = new.rows, new.requests
         row.forgotten += forgotten
         self._session.flush()
+
+    def remember_field(self, workspace: str, service: str, field: str) -> None:
+        """Records of a service are forgotten that were found by a field."""
+        self._session.merge(
+            CaptureForgottenFieldRow(workspace=workspace, service_name=service, field=field)
+        )
+        self._session.flush()
+
+    def has_forgotten(self, workspace: str, service: str, field: str) -> bool:
+        """Whether records of a service were ever forgotten that were found by a field."""
+        key = (workspace, service, field)
+        return self._session.get(CaptureForgottenFieldRow, key) is not None
 
     def join(self, workspace: str, new: Segment, parts: Mapping[str, str]) -> bool:
         """A file has the records of others, whose files are going: they are counted with it.

@@ -349,6 +349,24 @@ class TestForget:
             rewriting.forget(agent, "digits", ForgetCaptured(field="name", value="N5"))
         assert rewriting.forget(agent, "digits", ForgetCaptured(field="id", value="77")).rows == 0
 
+    def test_the_last_records_of_a_field_may_be_forgotten_twice(
+        self, captures: Captures, rewriting: Rewriting, agent: Principal, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "host"
+        folder.mkdir()
+        bodies = {"a": b'{"mail": "x"}', "b": b'{"other": 1}'}
+        records = [answered(name, input=body) for name, body in bodies.items()]
+        (sealed,) = seal(folder, write(folder / "spool", "00001-worker-0", *records))
+        send(captures, agent, folder, sealed, 0)
+        wanted = ForgetCaptured(field="mail", value="x")
+        assert [rewriting.forget(agent, "digits", wanted).requests for _ in range(2)] == [1, 0]
+        with pytest.raises(NotFound, match="has a field `mial`"):
+            rewriting.forget(agent, "digits", ForgetCaptured(field="mial", value="x"))
+        with Database(f"sqlite:///{tmp_path / 'modelyard.db'}").write() as tx:
+            add_service(tx, "digits", settings=ServiceSettings(capture_drop=("mail",)))
+        with pytest.raises(NotFound, match="`--capture-drop mail` leaves it out"):
+            rewriting.forget(agent, "digits", wanted)
+
     @pytest.mark.usefixtures("sealed")
     def test_an_unknown_service_is_told_from_one_without_records(
         self, captures: Captures, agent: Principal, tmp_path: Path

@@ -7,6 +7,7 @@ from modelyard.store.rows.agents import AgentRow, LogPieceRow, LogStreamRow
 from modelyard.store.rows.alerts import AlertChannelRow, AlertMessageRow, AlertRow
 from modelyard.store.rows.blobs import BlobRow, BlobState, CompressedLayerRow
 from modelyard.store.rows.captures import (
+    CaptureForgottenFieldRow,
     CaptureSegmentRow,
     CaptureSketchRow,
     CaptureStreamRow,
@@ -44,6 +45,7 @@ __all__ = [
     "AlertRow",
     "BlobRow",
     "BlobState",
+    "CaptureForgottenFieldRow",
     "CaptureSegmentRow",
     "CaptureSketchRow",
     "CaptureStreamRow",

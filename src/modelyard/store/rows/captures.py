@@ -65,6 +65,16 @@ class CaptureSegmentRow(Base):
     """Its rows are in the sketches of their day."""
 
 
+class CaptureForgottenFieldRow(Base):
+    """A field by which records of a service were found that are forgotten; never a value of it."""
+
+    __tablename__ = "capture_forgotten_field"
+
+    workspace: Mapped[str] = mapped_column(ForeignKey("workspace.name"), primary_key=True)
+    service_name: Mapped[str] = mapped_column(primary_key=True)
+    field: Mapped[str] = mapped_column(primary_key=True)
+
+
 class CaptureTallyRow(Base):
     """What one writer has counted of the requests to a service."""
 
