@@ -152,7 +152,7 @@ def test_records_come_home_and_answer_sql(
     assert "answered" in command("verify", "seen")
     refused = command("query", "SELECT * FROM read_text('/etc/hostname')", fails=True)
     assert "the SQL cannot be answered: Permission Error" in refused
-    assert "there are records of: seen" in command(
+    assert "there are records of: `seen`" in command(
         "query", "SELECT 1", "--service", "nobody", fails=True
     )
 

@@ -34,6 +34,8 @@ from modelyard.store import Database, Transaction
 _logger = logging.getLogger("modelyard.captures")
 _PATIENCE = 120.0
 """Seconds that an answer may take."""
+_LISTED = 10
+"""Services with records that a hint names."""
 _DECRYPT = "decrypt"
 """The function that has a question given the key; others have no need of it."""
 _COUNT = (
@@ -298,12 +300,16 @@ def _refuse_unknown(tx: Transaction, workspace: str, service: str) -> None:
     living, recorded = tx.services.names(workspace), tx.captured.services(workspace)
     if service in living or service in recorded:
         return
-    if not recorded:
-        tx.services.get(workspace, service)  # which names the services that there are
-    raise NotFound(
-        f"service `{service[:100]}` not found in workspace `{workspace}`",
-        hint=f"there are records of: {', '.join(recorded)}",
-    )
+    try:
+        tx.services.get(workspace, service[:100])  # which names the services that there are
+    except NotFound as error:
+        if not recorded:
+            raise
+        named = ", ".join(f"`{one}`" for one in recorded[:_LISTED])
+        hint = (
+            f"{error.hint}{'' if error.hint.endswith('?') else ';'} there are records of: {named}"
+        )
+        raise NotFound(error.message, hint=hint, details=error.details) from None
 
 
 def _refuse_others(

@@ -374,9 +374,13 @@ class TestForget:
         for ask in (captures.segments, captures.recorded, captures.account):
             with pytest.raises(NotFound, match="service `nope` not found") as raised:
                 ask(agent, "nope")
-            assert raised.value.hint == "there are records of: digits"
+            assert raised.value.hint == "there are no services yet; there are records of: `digits`"
         with Database(f"sqlite:///{tmp_path / 'modelyard.db'}").write() as tx:
             add_service(tx, "silent")
+        for name, hint in (("nope", "there are: `silent`;"), ("silet", "did you mean `silent`?")):
+            with pytest.raises(NotFound) as raised:
+                captures.segments(agent, name)
+            assert raised.value.hint == f"{hint} there are records of: `digits`"
         assert captures.segments(agent, "silent") == ()
         with pytest.raises(NotFound, match="of service `silent` has come in yet") as raised:
             captures.recorded(agent, "silent")
