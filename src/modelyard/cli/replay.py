@@ -78,7 +78,7 @@ def run(
 
     The image is started beside the service, with its settings and those given here; the service is
     not touched. The exit status is 1 when nothing could be compared, and with --max-diff when
-    more is answered otherwise.
+    fewer than half could, or when more is answered otherwise.
     """
     parameters.check_place(html, "--html")
     parameters.check_place(junit, "--junit")

@@ -64,7 +64,8 @@ class Replays:
             relative: …and this many times the recorded one's size.
             ignore: Members of answers that are not compared: `took`, or `model.loaded`.
             max_diff: Percent of the compared requests that may be answered otherwise, `"2%"`:
-                `passed` then says whether it was more. It is false when none could be compared.
+                `passed` then says whether it was more. It is false when fewer than half could be
+                compared; without `max_diff`, when none could.
             on_log: Called with every line of the operation's log.
             **settings: Settings of the replica that are not those of the service.
 

@@ -72,13 +72,16 @@ def refuse_unproven(
         now=datetime.now(UTC),
     )
     if why is not None:
-        raise replay_failed(f"`{service.name}` stays as it is: the replay {why}", replay)
+        raise replay_failed(
+            f"`{service.name}` stays as it is: the replay {why}", replay, report.way_out
+        )
 
 
-def replay_failed(message: str, replay: UUID) -> ReplayFailed:
+def replay_failed(message: str, replay: UUID, way_out: str | None) -> ReplayFailed:
     """The error of a replay that lets nothing through."""
     return ReplayFailed(
         message,
-        hint=f"`modelyard replay show {replay}` shows the report",
+        hint=f"`modelyard replay show {replay}` shows the report"
+        + (f"; {way_out}" if way_out else ""),
         details={"replay": str(replay)},
     )

@@ -24,6 +24,9 @@ from modelyard.domain.values import Digest, Seconds, Spec, Value
 
 GOOD_FOR = timedelta(hours=24)
 """After this a replay lets no update through any more."""
+LEAST_COMPARED = 0.5
+"""Share of the chosen requests that has to be compared, or a replay lets nothing through: too few
+may agree by chance, and those that cannot be sent may be the very ones that differ."""
 TIME_BOUNDS = tuple(round(step * 10.0**power, 10) for power in range(-4, 2) for step in (1, 2, 5))
 """Upper bounds of the classes that times are counted in, in seconds; beyond them is one more."""
 _MOST_EXAMPLES = 50
@@ -73,7 +76,8 @@ class ReplayGate(ReplayOptions):
     """A replay that an update has to pass."""
 
     max_diff: Part = 0.0
-    """Percent of the compared requests that may be answered otherwise, `"2%"`."""
+    """Percent of the compared requests that may be answered otherwise, `"2%"`; at least half of
+    those that are taken have to be compared."""
     last: Seconds | None = Field(None, gt=0)
     """Only requests of so long ago, `"7d"`; unset: all that there are."""
 
@@ -209,11 +213,21 @@ class Replay(Value):
     def passed(self) -> bool | None:
         """Whether no more differs than may; None where that was not asked.
 
-        What compares nothing proves nothing: that is never a pass.
+        What compares nothing proves nothing: that is never a pass. Nor is what compares too few.
         """
         if not self.found.compared:
             return False
-        return None if self.max_diff is None else self.found.percent <= self.max_diff
+        if self.max_diff is None:
+            return None
+        return not self.proves_nothing and self.found.percent <= self.max_diff
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether nothing was compared, or too little to say that no more differs than may."""
+        found = self.found
+        if self.max_diff is None:
+            return not found.compared
+        return not found.compared or found.compared < LEAST_COMPARED * found.requests
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -228,32 +242,47 @@ class Replay(Value):
         )
         if self.max_diff is not None:
             line += f"; {percent_text(self.max_diff)} may be"
+        if self.proves_nothing:
+            line += (
+                f". Only {found.compared} of {found.requests} requests could be compared, and "
+                f"{percent_text(100 * LEAST_COMPARED)} have to be: {_reasons(found)}"
+            )
         return f"{line}."
 
     @property
     def way_out(self) -> str | None:
-        """How the requests that a rule has altered can be compared, too; None: there are none."""
-        if not self.found.left_out.get(Unfit.ALTERED):
-            return None
-        return (
-            f"{self.found.left_out[Unfit.ALTERED]} requests were left out because a rule of "
-            "capture has altered their inputs; --altered (`altered: true` in a service file) "
-            "takes them as they are recorded"
-        )
+        """How more requests can be compared; None: no more need be."""
+        altered = self.found.left_out.get(Unfit.ALTERED)
+        if altered:
+            return (
+                f"{altered} requests were left out because a rule of "
+                "capture has altered their inputs; --altered (`altered: true` in a service file) "
+                "takes them as they are recorded"
+            )
+        if self.found.compared and self.proves_nothing:
+            return (
+                "replay when more requests are captured that can be compared, or choose others: "
+                "more of them, or of another time (`last` in a service file)"
+            )
+        return None
 
 
 def _nothing_compared(found: Found) -> str:
     if not found.requests:
         return "There is no request to compare."
-    reasons = [
+    return f"None of {found.requests} requests could be compared: {_reasons(found)}."
+
+
+def _reasons(found: Found) -> str:
+    """Why requests could not be compared."""
+    return ", ".join(
         f"{what} ({', '.join(f'{why} {number}' for why, number in counts.items())})"
         for what, counts in (
             ("not sent", found.left_out),
             ("without an answer to compare with", found.uncompared),
         )
         if counts
-    ]
-    return f"None of {found.requests} requests could be compared: {', '.join(reasons)}."
+    )
 
 
 def percent_text(percent: float) -> str:

@@ -63,6 +63,18 @@ def test_a_replay_that_compares_nothing_is_an_error_that_names_the_way_out() -> 
     assert "Not passed: None of 1" in as_html(nothing)
 
 
+def test_a_replay_that_compares_too_few_is_an_error() -> None:
+    findings = some(1, 0)
+    for _ in range(2):
+        findings.leave_out(recorded(), Unfit.CUT)
+    suite = ElementTree.fromstring(as_junit(report(findings)))
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    error = suite.find("testcase/error")
+    assert error is not None
+    assert "Only 1 of 3 requests" in (error.get("message") or "")
+    assert "choose others" in (error.text or "")
+
+
 def test_junit_fails_when_the_replay_does() -> None:
     findings = some(1, 1)
     findings.add(recorded("bell"), Answer(200, b'["\\u0007\\ud800"]'), 0.1)

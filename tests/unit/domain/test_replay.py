@@ -152,6 +152,20 @@ class TestVerdict:
         )
         assert report(Findings(Tolerance())).verdict == "There is no request to compare."
 
+    def test_too_few_compared_is_no_pass(self) -> None:
+        findings = some(3, 0)
+        for _ in range(3):
+            findings.leave_out(recorded(), Unfit.CUT)
+        assert report(findings).passed is True
+        findings.leave_out(recorded(), Unfit.CUT)
+        too_few = report(findings, max_diff=100.0)
+        assert too_few.passed is False
+        assert too_few.verdict.endswith(
+            "Only 3 of 7 requests could be compared, and 50 % have to be: not sent (cut 4)."
+        )
+        assert "choose others" in (too_few.way_out or "")
+        assert report(findings, max_diff=None).passed is None
+
     def test_a_way_out_is_named_where_a_rule_has_altered_inputs(self) -> None:
         findings = Findings(Tolerance())
         assert report(findings).way_out is None
