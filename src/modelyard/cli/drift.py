@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import drift_page, output, parameters, session
-from modelyard.client.drift import Times
 from modelyard.domain.drift import DriftReport, FeatureDrift, Sample, in_words
 
+Times = tuple[datetime, datetime]
+"""From one time until before another."""
 Model = Annotated[
     str | None,
     typer.Option("--model", help="Version of the model, such as `iris:4`.", metavar="REF"),

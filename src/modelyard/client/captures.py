@@ -13,6 +13,7 @@ from modelyard.client.access import service_path
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.client.frames import Frame
+from modelyard.client.times import as_text
 from modelyard.domain.captured import Account, AnswerForm, Forgotten, Segment
 from modelyard.domain.service import Service
 from modelyard.domain.validation import compose
@@ -40,7 +41,7 @@ class Captures:
         until: datetime | None = None,
     ) -> tuple[Segment, ...]:
         """Files of records, oldest first; of one service or of all."""
-        params = {"service": service, "since": _text(since), "until": _text(until)}
+        params = {"service": service, "since": as_text(since), "until": as_text(until)}
         given = {name: value for name, value in params.items() if value is not None}
         response = self._connection.request("GET", "/capture/segments", params=given)
         return _SEGMENTS.validate_json(response.content)
@@ -228,8 +229,8 @@ def _asked(
         "sql": sql,
         "form": form,
         "service": service,
-        "since": _text(since),
-        "until": _text(until),
+        "since": as_text(since),
+        "until": as_text(until),
         "most_rows": most_rows,
     }
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -239,13 +240,9 @@ def _asked(
 def _labelled(since: datetime | None, until: datetime | None) -> str:
     """SQL for rows with their truth."""
     bounds = [
-        f"time {sign} '{time.astimezone().isoformat()}'::TIMESTAMPTZ"
+        f"time {sign} '{as_text(time)}'::TIMESTAMPTZ"
         for sign, time in ((">=", since), ("<", until))
         if time is not None
     ]
     where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
     return f"SELECT * FROM labelled{where} ORDER BY time, prediction_id, row"  # noqa: S608
-
-
-def _text(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone().isoformat()

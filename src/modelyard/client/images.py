@@ -445,6 +445,11 @@ def _arrival(
     return {**named, **labels, "description": description, **_set(signed=signed)}
 
 
+def image_reference(image: str | Image) -> str:
+    """The reference of an image that may be given as itself."""
+    return image.reference if isinstance(image, Image) else image
+
+
 def model_reference(model: str | Model) -> str:
     """The reference of a model that may be given as itself."""
     return model.reference if isinstance(model, Model) else model

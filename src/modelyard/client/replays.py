@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, Unpack
 from urllib.parse import quote
@@ -12,14 +12,15 @@ from uuid import UUID
 from modelyard.client import moving
 from modelyard.client.access import service_path
 from modelyard.client.connection import Connection
+from modelyard.client.images import image_reference
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.service_settings import Settings
+from modelyard.client.times import so_long_ago
 from modelyard.domain.image import Image
 from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.replay import Replay, ReplayGate
 from modelyard.domain.reproduction import Reproduction
 from modelyard.domain.validation import compose
-from modelyard.domain.values import Seconds, Spec
 from modelyard.errors import InvalidRequest, ReplayFailed
 from modelyard.schemas import ReplayService, ReproducePrediction
 
@@ -75,7 +76,7 @@ class Replays:
             OperationFailed: The image did not start, or did not last; `details["cause"]` says why.
         """
         fields = {
-            "image": _reference(image),
+            "image": image_reference(image),
             "settings": settings,
             "requests": requests,
             "since": _since(last),
@@ -183,17 +184,28 @@ class Replays:
         return report.id
 
 
-class _Last(Spec):
-    last: Seconds | None
+def replay_gate(
+    replay: int | Mapping[str, Any] | None, max_diff: float | str | None
+) -> ReplayGate | None:
+    """What an update is to be let through by; None: nothing was asked for.
+
+    Raises:
+        InvalidRequest: There is only what may differ.
+    """
+    if replay is None:
+        if max_diff is not None:
+            raise InvalidRequest(
+                "`max_diff` is what may differ in a replay, and there is none",
+                hint="give `replay` too, such as `1000`",
+            )
+        return None
+    wanted = {"requests": replay} if isinstance(replay, int) else dict(replay)
+    given = {} if max_diff is None else {"max_diff": max_diff}
+    return compose(ReplayGate, {**wanted, **given}, "the replay")
 
 
 def _since(last: float | str | None) -> datetime | None:
-    seconds = compose(_Last, {"last": last}, "the time").last
-    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
-
-
-def _reference(image: str | Image) -> str:
-    return image.reference if isinstance(image, Image) else image
+    return None if last is None else so_long_ago(last)
 
 
 def _checked(replay: UUID | str) -> UUID:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,29 +12,27 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from modelyard.client import drift
 from modelyard.client.access import Access
+from modelyard.client.callers import Caller, Callers
 from modelyard.client.connection import Connection, parse
 from modelyard.client.files import StrPath
+from modelyard.client.images import image_reference
 from modelyard.client.logs import read_log
+from modelyard.client.monitoring import Monitoring
 from modelyard.client.operations import OnLog, Operations
-from modelyard.client.replays import Replays
+from modelyard.client.replays import Replays, replay_gate
 from modelyard.client.scoring import Scored, Scorer
 from modelyard.client.service_settings import Settings
 from modelyard.client.truths import batches, read_truths
 from modelyard.domain.cause import Cause
 from modelyard.domain.change import ServiceChange
-from modelyard.domain.drift import Baseline, DriftReport
 from modelyard.domain.image import Image
 from modelyard.domain.operation import LogLine, Operation
-from modelyard.domain.quality import AskQuality, Period, Quality, Task
 from modelyard.domain.replay import ReplayGate
 from modelyard.domain.search import Page
 from modelyard.domain.service import Service, ServiceState
-from modelyard.domain.telemetry import ServiceLoad, ServiceMetrics
 from modelyard.domain.validation import compose
-from modelyard.domain.values import Seconds, Spec
-from modelyard.errors import DeployFailed, InvalidRequest, ScoringFailed, Unavailable
+from modelyard.errors import DeployFailed, InvalidRequest
 from modelyard.schemas import AcceptedService, DeployService, SplitService, UpdateService
 
 Share = int | str
@@ -44,7 +41,7 @@ _STEP = 0.25
 """Seconds between two looks at a service that is on its way."""
 
 
-class Services(Access):
+class Services(Access, Monitoring):
     """What runs."""
 
     _kind = "service"
@@ -58,7 +55,7 @@ class Services(Access):
         self._operations = operations
         self._replays = replays
         self._scorer = scorer
-        self._callers: dict[str, tuple[Service, str | None]] = {}
+        self._callers = Callers(self._caller)
 
     def deploy(
         self,
@@ -164,7 +161,7 @@ class Services(Access):
             fields["canary"] = {"steps": steps, "step_time": step_time}
         if shadow is not None:
             fields["shadow"] = shadow
-        gate = _gate(replay, max_diff)
+        gate = replay_gate(replay, max_diff)
         if gate is not None:
             fields["replay"] = self.prove(name, fields, gate, on_log)
         return self._changed(self.start_update(name, fields), wait, on_log)
@@ -317,71 +314,6 @@ class Services(Access):
             lambda: not follow,
         )
 
-    def top(self) -> tuple[ServiceLoad, ...]:
-        """How every service is used now: averages of the last ten seconds, by name."""
-        return _LOADS.validate_json(self._connection.request("GET", "/top").content)
-
-    def drift(
-        self,
-        name: str,
-        *,
-        last: float | str = "24h",
-        window: tuple[datetime, datetime] | None = None,
-        against: tuple[datetime, datetime] | None = None,
-        model: str | None = None,
-    ) -> DriftReport:
-        """Compare what a service was asked and has answered with a baseline.
-
-        Args:
-            name: Name of the service; it may be gone.
-            last: How far back to look: seconds, or text such as `7d`.
-            window: Look at whole hours from one time until before another instead.
-            against: Compare with such a time; unset: with what `set_baseline` has set, else with
-                the first day of the model version.
-            model: `iris:4`; unset takes the version with most rows in the window.
-
-        Raises:
-            NotFound: There are no captured rows in the window, or there is nothing to compare with.
-        """
-        return drift.ask(self._connection, name, last, window, against, model)
-
-    def set_baseline(
-        self, name: str, path: StrPath, *, answer: str | None = None, model: str | None = None
-    ) -> Baseline:
-        """Set what a model was made for, such as its training data.
-
-        Args:
-            name: Name of the service.
-            path: A `.csv` file with a header or a `.parquet` file, with a column for each input.
-            answer: The column that is the model's answer: `output`, or the field of this name where
-                captured answers are objects that have one.
-            model: `iris:4`; unset takes the one that the service runs.
-
-        Raises:
-            NotFound: There is no such service, or it has no such model.
-            InvalidRequest: The file is no such table, or captured rows lack one of its columns.
-        """
-        return drift.send_baseline(self._connection, name, path, answer, model)
-
-    def metrics(
-        self, name: str, *, last: float | str = "1h", step: float | str | None = None
-    ) -> ServiceMetrics:
-        """How a service was used over a time; minutes are kept for seven days.
-
-        Args:
-            name: Name of the service.
-            last: How far back: seconds, or text such as `24h`.
-            step: How long each point is, in whole minutes: seconds, or text such as `5m`; unset
-                takes what makes about sixty points.
-
-        Raises:
-            InvalidRequest: That is longer than minutes are kept, or too many points.
-        """
-        asked = compose(_Asked, {"last": last, "step": step}, "the time")
-        params = asked.model_dump(exclude_none=True)
-        response = self._connection.request("GET", f"{self._path(name)}/metrics", params=params)
-        return parse(ServiceMetrics, response)
-
     def score(self, name: str, data: Any, *, certificate: StrPath | None = None) -> Any:
         """Send data to a service and return its answer.
 
@@ -415,10 +347,9 @@ class Services(Access):
             InvalidRequest: As in `score`.
         """
         path = None if certificate is None else Path(certificate)
-        scored: Scored = self._call(
+        return self._callers.call(
             name, lambda service, key: self._scorer.score(service, key, data, path)
         )
-        return scored
 
     def feedback(
         self,
@@ -476,48 +407,8 @@ class Services(Access):
         stored = 0
         for body in batches(entries):
             send = partial(self._scorer.tell, body=body, certificate=path)
-            stored += self._call(name, send)
+            stored += self._callers.call(name, send)
         return stored
-
-    def quality(
-        self,
-        name: str,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        by: Period | str | None = None,
-        task: Task | str | None = None,
-        output: str | None = None,
-        scores: str | None = None,
-    ) -> Quality:
-        """How good a service's answers were, by the truths that were told of them.
-
-        Args:
-            name: Name of the service.
-            since: Answers from then on.
-            until: Answers before then.
-            by: `day` or `hour`: figures for each; unset: for all of the time.
-            task: `classification` or `regression`; unset: it follows from truths and answers.
-            output: Name of the value that is compared, where an answer has several.
-            scores: Name of the value with the chances of classes.
-
-        Raises:
-            NotFound: Nothing was captured of that service.
-            InvalidRequest: It cannot be told which values are to be compared.
-        """
-        wanted = {
-            "since": None if since is None else since.astimezone().isoformat(),
-            "until": None if until is None else until.astimezone().isoformat(),
-            "by": by,
-            "task": task,
-            "output": output,
-            "scores": scores,
-        }
-        given = {key: value for key, value in wanted.items() if value is not None}
-        asked = compose(AskQuality, given, "the quality")
-        params = asked.model_dump(mode="json", exclude_none=True)
-        response = self._connection.request("GET", f"{self._path(name)}/quality", params=params)
-        return parse(Quality, response)
 
     def why(self, name: str) -> Cause | None:
         """The one cause for anything not ready; None when there is nothing to say."""
@@ -532,7 +423,7 @@ class Services(Access):
             wait: Return when it is gone; otherwise at once.
         """
         operation = parse(Operation, self._connection.request("DELETE", self._path(name)))
-        self._callers.pop(name, None)  # another service of this name has other keys
+        self._callers.forget(name)
         return self._operations.wait(operation.id) if wait else operation
 
     def _turn(self, name: str, verb: str, wait: bool, on_log: OnLog | None) -> Service:
@@ -540,23 +431,7 @@ class Services(Access):
         accepted = parse(AcceptedService, response)
         return self.wait(accepted, on_log) if wait else accepted.service
 
-    def _call(self, name: str, send: Callable[[Service, str | None], Any]) -> Any:
-        """Send as somebody who may call the service; once more, where its address or key is new."""
-        known = self._callers.get(name)
-        if known is None:
-            known = self._callers[name] = self._caller(name)
-            return send(*known)
-        try:
-            return send(*known)
-        except (ScoringFailed, Unavailable) as error:
-            if error.details.get("status", 401) not in _STALE:
-                raise
-            fresh = self._callers[name] = self._caller(name)
-            if (fresh[0].scoring_uri, fresh[1]) == (known[0].scoring_uri, known[1]):
-                raise
-        return send(*fresh)
-
-    def _caller(self, name: str) -> tuple[Service, str | None]:
+    def _caller(self, name: str) -> Caller:
         service = self.get(name)
         return service, self.credential(service)
 
@@ -564,34 +439,4 @@ class Services(Access):
         return f"{self._path(reference)}/labels"
 
 
-def _gate(
-    replay: int | Mapping[str, Any] | None, max_diff: float | str | None
-) -> ReplayGate | None:
-    if replay is None:
-        if max_diff is not None:
-            raise InvalidRequest(
-                "`max_diff` is what may differ in a replay, and there is none",
-                hint="give `replay` too, such as `1000`",
-            )
-        return None
-    wanted = {"requests": replay} if isinstance(replay, int) else dict(replay)
-    given = {} if max_diff is None else {"max_diff": max_diff}
-    return compose(ReplayGate, {**wanted, **given}, "the replay")
-
-
-class _Asked(Spec):
-    """A time and its steps, as they are given."""
-
-    last: Seconds
-    step: Seconds | None
-
-
-_LOADS = TypeAdapter(tuple[ServiceLoad, ...])
 _HISTORY = TypeAdapter(tuple[ServiceChange, ...])
-_STALE = (401, 403, 404)
-"""Statuses that say that the key or the address known from before is not right any more."""
-
-
-def image_reference(image: str | Image) -> str:
-    """The reference of an image that may be given as itself."""
-    return image.reference if isinstance(image, Image) else image

@@ -182,24 +182,15 @@ class Captures:
     def recorded(
         self,
         principal: Principal,
-        service: str,
+        service: str | None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> tuple[Segment, ...]:
-        """What those files are.
+        """What those files are; without a service those of all.
 
         Raises:
             NotFound: There are none.
         """
-        return self._some(principal, service, since, until)
-
-    def _some(
-        self,
-        principal: Principal,
-        service: str | None,
-        since: datetime | None,
-        until: datetime | None,
-    ) -> tuple[Segment, ...]:
         with self._database.read() as tx:
             segments = tx.captured.segments(principal.workspace, service, since, until)
             if not segments:
@@ -215,7 +206,7 @@ class Captures:
             InvalidRequest: The SQL is wrong, or more than a `SELECT`.
             Unavailable: It takes too long, or a file is gone.
         """
-        segments = self._some(principal, asked.service, asked.since, asked.until)
+        segments = self.recorded(principal, asked.service, asked.since, asked.until)
         if _DECRYPT in asked.sql.lower():
             _logger.info("`%s` asks captured records in SQL with %s", principal.name, _DECRYPT)
         with self._answer(asked, segments) as answer:
