@@ -27,6 +27,7 @@ from modelyard.agent.gateway.config import Certificate, ClientFiles
 from modelyard.agent.local import LocalAgent
 from modelyard.api import create_app
 from modelyard.api.securing import secured
+from modelyard.blobs.base import BlobStore
 from modelyard.blobs.local import LocalBlobs
 from modelyard.capture.encrypting import public_key
 from modelyard.capture.files import CapturedFiles
@@ -128,24 +129,14 @@ def compose(settings: Settings) -> Parts:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(f"sqlite:///{home / 'modelyard.db'}")
     database.migrate()
+    principals = _principals(database, home)
     blobs = LocalBlobs(home / "blobs")
-    principals = Principals(database)
-    principals.set_token(WORKSPACE, "owner", Role.OWNER, _secret(home / "token"))
-    principals.set_token(WORKSPACE, AGENT, Role.AGENT, _secret(home / "agent" / "token"))
     operations = Operations(database)
     background = Background(database, operations)
     authority = _authority(settings)
     issues = authority is not None and settings.gateway_client_authorities is None
     master = _secret(home / "master.key").encode()
-    hashing = capture_key(master)
-    private = decryption_key(master)
-    agents = Agents(
-        database,
-        capture_key=hashing,
-        encryption_key=public_key(private),
-        issues_certificates=issues,
-    )
-    agents.take_over(WORKSPACE, AGENT)
+    agents = _agents(database, master, issues=issues)
     by_agent = (LocalTarget(agents, AGENT), ContainerTarget(agents, AGENT))
     targets = {target.name: target for target in by_agent}
     trusted = TrustedKeys(home / "trusted")
@@ -166,16 +157,7 @@ def compose(settings: Settings) -> Parts:
         keys=keys,
         certificates=certificates,
     )
-    captured = home / "captured"
-    files = _captured_files(settings)
-    scratch = captured / ".answers"
-    captures = Captures(database, files, scratch, private)
-    rewriting = Rewriting(database, files, scratch, hashing, private)
-    rewriting.recover(WORKSPACE)
-    sketcher = Sketcher(database, files, WORKSPACE)
-    expire = partial(
-        rewriting.expire, WORKSPACE, days=settings.capture_days, most=settings.capture_most
-    )
+    captures, rewriting, sketcher, scratch = _records(settings, database, master)
     alerts, outbox = _alerting(settings, database, master)
     platform = Platform(
         principals=principals,
@@ -208,16 +190,61 @@ def compose(settings: Settings) -> Parts:
         platform=platform,
         database=database,
         reconciler=Reconciler(database, operations, agents, targets),
-        upkeep=Upkeep(
-            database,
-            blobs,
-            partial(_renew, authority, settings),
-            expire,
-            partial(rewriting.join, WORKSPACE),
-        ),
+        upkeep=_upkeep(settings, database, blobs, authority, rewriting),
         outbox=outbox,
         watching=Watching(database, outbox.wake, judges(platform.drift, platform.qualities)),
         sketcher=sketcher,
+    )
+
+
+def _principals(database: Database, home: Path) -> Principals:
+    """Who may ask: the owner and the agent of this host, by tokens in files of their own."""
+    principals = Principals(database)
+    principals.set_token(WORKSPACE, "owner", Role.OWNER, _secret(home / "token"))
+    principals.set_token(WORKSPACE, AGENT, Role.AGENT, _secret(home / "agent" / "token"))
+    return principals
+
+
+def _agents(database: Database, master: bytes, *, issues: bool) -> Agents:
+    """What agents are told, from this server on."""
+    agents = Agents(
+        database,
+        capture_key=capture_key(master),
+        encryption_key=public_key(decryption_key(master)),
+        issues_certificates=issues,
+    )
+    agents.take_over(WORKSPACE, AGENT)
+    return agents
+
+
+def _records(
+    settings: Settings, database: Database, master: bytes
+) -> tuple[Captures, Rewriting, Sketcher, Path]:
+    """What works on captured records, and the folder for what they keep only for a while."""
+    files = _captured_files(settings)
+    scratch = settings.home / "captured" / ".answers"
+    private = decryption_key(master)
+    rewriting = Rewriting(database, files, scratch, capture_key(master), private)
+    rewriting.recover(WORKSPACE)
+    captures = Captures(database, files, scratch, private)
+    return captures, rewriting, Sketcher(database, files, WORKSPACE), scratch
+
+
+def _upkeep(
+    settings: Settings,
+    database: Database,
+    blobs: BlobStore,
+    authority: Authority | None,
+    rewriting: Rewriting,
+) -> Upkeep:
+    """What tidies up."""
+    days, most = settings.capture_days, settings.capture_most
+    return Upkeep(
+        database,
+        blobs,
+        renew=partial(_renew, authority, settings),
+        expire=partial(rewriting.expire, WORKSPACE, days=days, most=most),
+        join=partial(rewriting.join, WORKSPACE),
     )
 
 

@@ -78,32 +78,7 @@ def profile_image(
         Cancelled: It is not wanted any longer.
     """
     goal = Goal(latency=request.latency, rate=request.rate)
-    log(f"starting one replica, workers: {_replica(request).workers}", _PURPOSE)
-    with (
-        # From the last to the first: a step ends with the load generator that it waits for.
-        ThreadPoolExecutor(1) as executor,
-        trial_folder() as folder,
-        started(
-            manifest,
-            layers,
-            folder,
-            _replica(request),
-            Limits.of(settings),
-            settings,
-            _PURPOSE,
-            log,
-        ) as watch,
-        _load_generator(watch.trial.socket, sample) as generator,
-    ):
-        levels: list[Level] = []
-        while (wanted := next_concurrency(levels, goal, request.max_concurrency)) is not None:
-            watch.deadline = time.monotonic() + _PATIENCE + _LONGEST * request.duration
-            step = executor.submit(generator.measure, watch.trial, wanted, request.duration)
-            level = watch.until_done(step)
-            if not level.answered:
-                raise watch.failed_sample(*generator.failure)
-            levels.append(level)
-            log(_line(level), _PURPOSE)
+    levels = _measure(manifest, layers, sample, request, goal, settings, log)
     machine = _machine(request.cpu)
     for doubt in doubts(machine, levels):
         log(f"note: {doubt}", _PURPOSE)
@@ -120,6 +95,39 @@ def profile_image(
         recommendation=recommendation,
         measured_at=datetime.now(UTC),
     )
+
+
+def _measure(
+    manifest: Manifest,
+    layers: Mapping[LayerKind, Path],
+    sample: JsonValue,
+    request: ProfileImage,
+    goal: Goal,
+    settings: Settings,
+    log: Log,
+) -> list[Level]:
+    """Raise the concurrency of one replica until it is known what is asked."""
+    replica = _replica(request)
+    log(f"starting one replica, workers: {replica.workers}", _PURPOSE)
+    levels: list[Level] = []
+    with (
+        # From the last to the first: a step ends with the load generator that it waits for.
+        ThreadPoolExecutor(1) as executor,
+        trial_folder() as folder,
+        started(
+            manifest, layers, folder, replica, Limits.of(settings), settings, _PURPOSE, log
+        ) as watch,
+        _load_generator(watch.trial.socket, sample) as generator,
+    ):
+        while (wanted := next_concurrency(levels, goal, request.max_concurrency)) is not None:
+            watch.deadline = time.monotonic() + _PATIENCE + _LONGEST * request.duration
+            step = executor.submit(generator.measure, watch.trial, wanted, request.duration)
+            level = watch.until_done(step)
+            if not level.answered:
+                raise watch.failed_sample(*generator.failure)
+            levels.append(level)
+            log(_line(level), _PURPOSE)
+    return levels
 
 
 class _LoadGenerator:
