@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
@@ -17,28 +15,25 @@ from modelyard_runtime.http.encoding import (
     length_field,
     persistence,
 )
+from modelyard_runtime.http.failures import failure, unsendable
 from modelyard_runtime.http.messages import (
     Head,
-    HttpError,
     Limits,
     Refused,
     Reply,
     Request,
     Response,
-    error_response,
 )
 from modelyard_runtime.http.patience import Patience, Uptake
 from modelyard_runtime.http.reader import IDLE, RequestReader, Rules
 from modelyard_runtime.http.receiving import BodyReceiver, receive_by
 from modelyard_runtime.http.sending import BodySender, Outbox, reset
 from modelyard_runtime.http.tls import peer_of
-
-_log = logging.getLogger("modelyard.http")
+from modelyard_runtime.http.unparsed import Unparsed
 
 _SLICE = 16 << 10
-"""Most bytes parsed before the requests in them are answered, so that pipelining stays bounded."""
-
-_UNEXPECTED = "An unexpected error occurred. The log has the details."
+"""Most bytes parsed before the requests in them are answered, so that pipelining stays bounded; of
+a body all that is there."""
 
 
 class Host(Protocol):
@@ -75,7 +70,6 @@ class Connection(asyncio.Protocol):
         "_head",
         "_loop",
         "_outbox",
-        "_parsed",
         "_patience",
         "_places",
         "_reader",
@@ -100,9 +94,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._outbox: Outbox
         self._secure = False
-        self._unparsed: deque[bytes] = deque()
-        self._parsed = 0
-        """Bytes of the first of these that have been parsed."""
+        self._unparsed = Unparsed()
         self._head: Head
         """Of the request that is being answered; its body belongs to whoever answers."""
         self._taken: AsyncIterator[bytes] | None = None
@@ -233,17 +225,6 @@ class Connection(asyncio.Protocol):
         self._unparsed.append(data)
         self._advance()
 
-    def _next_part(self) -> bytes:
-        """What is parsed before the requests in it are answered; of a body all that is there."""
-        data, begin = self._unparsed[0], self._parsed
-        end = begin + (self._reader.missing or _SLICE)
-        if end < len(data):
-            self._parsed = end
-            return data[begin:end]
-        self._unparsed.popleft()
-        self._parsed = 0
-        return data[begin:] if begin else data
-
     def _feed(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
@@ -278,7 +259,7 @@ class Connection(asyncio.Protocol):
     def _read_on(self) -> bool:
         """Take what has come from the client, be it its end; whether there may be more to do."""
         if self._unparsed:
-            self._feed(self._next_part())
+            self._feed(self._unparsed.take(self._reader.missing or _SLICE))
         elif self._refusal is not None:
             self._refuse(self._refusal)
         elif self._eof:
@@ -335,7 +316,7 @@ class Connection(asyncio.Protocol):
         try:
             outcome = self._handler(request)
         except Exception as error:
-            outcome = _failure(error)
+            outcome = failure(error)
         if isinstance(outcome, Response):
             self._answer(outcome)
             return
@@ -382,7 +363,7 @@ class Connection(asyncio.Protocol):
         try:
             written = encode_head(response, server.date, length_field(len(body)))
         except ValueError as error:
-            self._answer(self._unsendable(error))
+            self._answer(unsendable(self._head, error))
             return
         self._outbox.write(written, body)
 
@@ -400,7 +381,7 @@ class Connection(asyncio.Protocol):
         try:
             written = encode_head(response, self._server.date, framed)
         except ValueError as error:
-            self._answer_with_care(self._unsendable(error))
+            self._answer_with_care(unsendable(self._head, error))
             return
         bodyless = head.method == "HEAD" or response.status in BODYLESS
         self._outbox.write(written, b"" if bodyless else body)
@@ -418,7 +399,7 @@ class Connection(asyncio.Protocol):
             written = encode_head(response, self._server.date, framed)
         except ValueError as error:
             sender.discard()
-            self._answer_with_care(self._unsendable(error))
+            self._answer_with_care(unsendable(self._head, error))
             return
         self._outbox.flush()
         self._transport.write(written)
@@ -448,11 +429,6 @@ class Connection(asyncio.Protocol):
         if self._server.draining and not (reader.ready or self._unparsed or reader.phase != IDLE):
             return False
         return reader.stream is None or reader.stream is not self._taken
-
-    def _unsendable(self, error: ValueError) -> Response:
-        head = self._head
-        _log.error("the answer to %s %s was dropped: %s", head.method, head.path, error)
-        return error_response(500, _UNEXPECTED)
 
     def _end_of_input(self) -> None:
         if self._reader.phase == IDLE:
@@ -518,10 +494,3 @@ class Connection(asyncio.Protocol):
         self._engaged = self._free = False
         self._receive_here()
         self._unparsed.clear()
-
-
-def _failure(error: Exception) -> Response:
-    if isinstance(error, HttpError):
-        return error.response()
-    _log.error("a handler failed", exc_info=error)
-    return error_response(500, _UNEXPECTED)
