@@ -48,6 +48,9 @@ and check the file.
 Run again it changes only what differs: a model whose files differ from its latest version is
 registered, an image whose inputs differ is built, a service that differs is updated. What the file
 does not say stays as it is. `--plan` shows what would be done.
+
+With `split` in place of model and script, the service runs images that are built already, side by
+side: see [updates](../concepts/updates.md#from-python-a-service-file-and-rest).
 """
 SECTIONS: dict[str, tuple[type[Spec], str]] = {
     "Fields": (ServiceFile, ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 from tests.docs.pages import ROOT, commands, run
@@ -23,3 +25,7 @@ def test_updates(tmp_path: Path, variables: dict[str, str]) -> None:
     )
     assert "taken back at a shadow of 10 % by owner" in outputs["service history"]
     assert "promoted at 10 % by owner" in outputs["service history"]
+    (split,) = re.findall(r"```yaml\n(name: .*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "service.yaml").write_text(split)
+    again = run(["deploy", "-f", "service.yaml", "-o", "json"], tmp_path, variables)
+    assert [step["action"] for step in json.loads(again)["steps"]] == ["keep"] * 3

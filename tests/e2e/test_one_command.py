@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.e2e.conftest import build_breakable
 
 import modelyard
 from modelyard import Action
@@ -85,3 +86,29 @@ def test_one_command(yard: modelyard.Client, project: Path) -> None:
 
     assert run("why", "one-command", folder=project) == "one-command is ready: nothing is wrong\n"
     run("service", "delete", "one-command", "--yes", folder=project)
+
+
+def test_a_split_is_reached_kept_and_ended(yard: modelyard.Client, tmp_path: Path) -> None:
+    first, second = (build_breakable(yard, tmp_path, one).reference for one in ("one", "two"))
+    file = tmp_path / "service.yaml"
+
+    def apply(split: str) -> str:
+        file.write_text(f"name: shared\nsplit: {{{split}}}\nsettings: {{auth: none}}\n")
+        done = subprocess.run(
+            [*COMMAND, "deploy", "-f", file], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    both = f"{first}: 50%, {second}: 50%"
+    assert "service shared: deployed" in apply(both)
+    answers = {yard.services.score("shared", {})["answer"] for _ in range(50)}
+    assert answers == {"one", "two"}
+    generation = yard.services.get("shared").generation
+    assert "service shared: unchanged" in apply(both)
+    assert yard.services.get("shared").generation == generation
+
+    shown = apply(f"{second}: 100%")
+    assert f"updated (traffic {first} 50 %, {second} 50 % → {second})" in shown
+    assert {yard.services.score("shared", {})["answer"] for _ in range(10)} == {"two"}
+    yard.services.delete("shared")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli import output, parameters, progress, service_view, session, shared
-from modelyard.domain.change import ServiceChange
+from modelyard.domain.change import ServiceChange, traffic_text
 from modelyard.domain.change import altered as altered_settings
 
 NewImage = Annotated[
@@ -146,7 +146,7 @@ def history(name: parameters.ServiceName, form: output.Output = output.Format.TA
 def _row(change: ServiceChange) -> list[output.Cell]:
     return [
         *(change.generation, change.at, change.outcome, change.by or "modelyard"),
-        service_view.images(change.traffic) or change.image,
+        traffic_text(change.traffic) or change.image,
     ]
 
 

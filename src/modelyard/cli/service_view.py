@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from modelyard.cli import alert, output
 from modelyard.domain.alert import Alert
-from modelyard.domain.change import split_traffic
+from modelyard.domain.change import split_traffic, traffic_text
 from modelyard.domain.rollout import in_words
 from modelyard.domain.service import Service, setting_text
 from modelyard.domain.values import size_text
@@ -26,7 +26,7 @@ def row(service: Service) -> list[output.Cell]:
     return [
         service.name,
         state(service),
-        images(split_traffic(service.deployments)) or service.image,
+        traffic_text(split_traffic(service.deployments)) or service.image,
         ", ".join(service.models),
         _ready(service),
         service.scoring_uri,
@@ -37,11 +37,6 @@ def row(service: Service) -> list[output.Cell]:
 def state(service: Service) -> str:
     """How it is doing, and whether it sleeps."""
     return f"{service.status.state}{', asleep' if service.status.asleep else ''}"
-
-
-def images(shares: Mapping[str, int]) -> str:
-    """Images with their shares: `digits:3 80 %, digits:4 20 %`."""
-    return ", ".join(f"{image} {share} %" for image, share in shares.items())
 
 
 def _ready(service: Service) -> str:

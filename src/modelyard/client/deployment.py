@@ -7,7 +7,7 @@ interrupted is continued by making it again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ from modelyard.client.models import Models
 from modelyard.client.operations import OnLog, Operations
 from modelyard.client.services import Services
 from modelyard.client.transfer import Progress, digest
+from modelyard.domain.change import split_traffic, traffic_text
 from modelyard.domain.image import Image, ImageState
 from modelyard.domain.model import Model
 from modelyard.domain.service import Network, ReplicaSettings, Service
@@ -65,7 +66,7 @@ class Deployed(Value):
     planned: bool
     """True when nothing was done."""
     steps: tuple[Step, ...]
-    """One for each model, one for the image, one for the service."""
+    """One for each model, one for each image, one for the service."""
     service: Service | None = None
     """The service as it is now; null in a plan of a first deploy."""
 
@@ -128,6 +129,12 @@ class Deployer:
 
     def run(self) -> Deployed:
         """Do what differs, or find out what does."""
+        image = self._built() if self._file.split is None else self._present(self._file.split)
+        service = self._deploy(image)
+        return Deployed(planned=self._plan, steps=tuple(self._steps), service=service)
+
+    def _built(self) -> str | None:
+        """The image that the file describes; None in a plan that would build it."""
         # Everything local is read first: a slip in the last line costs no upload of gigabytes.
         code = self._code()
         files = [self._local(source) for source in self._file.sources]
@@ -135,9 +142,14 @@ class Deployer:
             self._registered(source) if found is None else self._register(source, found)
             for source, found in zip(self._file.sources, files, strict=True)
         ]
-        image = self._build(models, code)
-        service = self._deploy(image)
-        return Deployed(planned=self._plan, steps=tuple(self._steps), service=service)
+        return self._build(models, code)
+
+    def _present(self, split: Mapping[str, int]) -> str:
+        """The one of these images that gets most of the traffic, when all of them are built."""
+        for image in [self._images.get(reference) for reference in split]:
+            image.built_manifest()
+            self._done("image", image.name, Action.KEEP, image.reference)
+        return max(split, key=lambda image: split[image])
 
     def _code(self) -> _Code:
         file = self._file
@@ -240,12 +252,13 @@ class Deployer:
         wanted = {"target", "settings", "description", "tags", "properties"}
         fields = file.model_dump(include=wanted, exclude_unset=True)
         accepted = self._services.start_deploy({**fields, "name": file.name, "image": image})
-        return self._services.wait(accepted, self._listener.on_log)
+        service = self._services.wait(accepted, self._listener.on_log)
+        return self._change(service, image) if self._splits(service) else service
 
     def _change(self, service: Service, image: str | None) -> Service:
         settings = self._setting_changes(service)
         fields: dict[str, Any] = {"settings": settings}
-        if image != service.image:
+        if self._file.split is None and image != service.image:
             fields["image"] = image
         replaces = self._replaces(service, image)
         if self._file.canary is not None and replaces:
@@ -259,9 +272,13 @@ class Deployer:
             service = self._services.change_labels(
                 service.name, compose(ChangeLabels, labels, "the change")
             )
-        if not settings and "image" not in fields:
+        if self._splits(service):
+            shares = {"shares": self._file.split, "settings": settings}
+            accepted = self._services.start_split(service.name, shares)
+        elif settings or "image" in fields:
+            accepted = self._services.start_update(service.name, fields)
+        else:
             return self._services.settled(service, self._listener.on_log)
-        accepted = self._services.start_update(service.name, fields)
         return self._services.wait(accepted, self._listener.on_log)
 
     def _service_changes(self, service: Service, image: str | None) -> tuple[str, ...]:
@@ -270,9 +287,7 @@ class Deployer:
                 f"service `{service.name}` runs on `{service.target}`, not `{self._file.target}`",
                 hint="delete it first, or give the new one another name",
             )
-        changes = [f"image {service.image} → {image or 'the new one'}"]
-        if image == service.image:
-            changes.clear()
+        changes = list(self._traffic_changes(service, image))
         current = service.settings.model_dump(mode="json")
         for name, value in self._setting_changes(service).items():
             shown = "" if name == "environment" else f" {current[name]} → {value}"
@@ -281,6 +296,24 @@ class Deployer:
         if gate is not None and self._replaces(service, image):
             changes.append(f"only if it passes a replay of {gate.requests} requests")
         return (*changes, *(_LABEL_WORDS[name] for name in self._label_changes(service)))
+
+    def _traffic_changes(self, service: Service, image: str | None) -> Iterator[str]:
+        before = service.image
+        if service.rollout is None:
+            before = traffic_text(split_traffic(service.deployments)) or before
+        if self._file.split is not None and self._splits(service):
+            yield f"traffic {before} → {traffic_text(self._file.split)}"
+        elif self._file.split is None and image != service.image:
+            yield f"image {before} → {image or 'the new one'}"
+
+    def _splits(self, service: Service) -> bool:
+        """Whether the file wants the traffic shared otherwise than it is now.
+
+        While a candidate is tried, it does in any case: its shares only look like a split.
+        """
+        wanted = self._file.split
+        shared = split_traffic(service.deployments) or {service.image: 100}
+        return wanted is not None and (service.rollout is not None or wanted != shared)
 
     def _replaces(self, service: Service, image: str | None) -> bool:
         """Whether other replicas take the place of those of now."""

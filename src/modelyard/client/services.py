@@ -194,9 +194,7 @@ class Services(Access, Monitoring):
                 built.
             DeployFailed: An image did not get ready; what served before goes on.
         """
-        request = compose(SplitService, {"shares": dict(shares)}, "the split")
-        path = f"{self._path(name)}/split"
-        accepted = self._connection.create("POST", path, request, AcceptedService)
+        accepted = self.start_split(name, {"shares": dict(shares)})
         return self._changed(accepted, wait, on_log)
 
     def promote(self, name: str, *, wait: bool = True, on_log: OnLog | None = None) -> Service:
@@ -243,6 +241,12 @@ class Services(Access, Monitoring):
         """Ask for a change; `fields` are those of `UpdateService`."""
         request = compose(UpdateService, fields, "the change")
         return self._connection.create("PATCH", self._path(name), request, AcceptedService)
+
+    def start_split(self, name: str, fields: Mapping[str, Any]) -> AcceptedService:
+        """Ask for other shares of the traffic; `fields` are those of `SplitService`."""
+        request = compose(SplitService, fields, "the split")
+        path = f"{self._path(name)}/split"
+        return self._connection.create("POST", path, request, AcceptedService)
 
     def wait(self, accepted: AcceptedService, on_log: OnLog | None = None) -> Service:
         """Wait until an accepted change is reached, and return the service as it is then.

@@ -18,7 +18,7 @@ from modelyard.control.certificates import Certificates
 from modelyard.control.gating import refuse_unproven
 from modelyard.control.idempotency import earlier_answer, remember_answer
 from modelyard.control.operations import Operations
-from modelyard.domain.change import ChangeOutcome, former, split_traffic
+from modelyard.domain.change import ChangeOutcome, former, split_traffic, traffic_text
 from modelyard.domain.image import Image
 from modelyard.domain.operation import OperationKind, OperationState
 from modelyard.domain.principal import Principal
@@ -125,29 +125,37 @@ class Changes:
     def split(
         self, principal: Principal, name: str, request: SplitService, key: str | None = None
     ) -> AcceptedService:
-        """Have these images share the traffic of a service; no error where they do already.
+        """Have these images share the traffic of a service, and change settings with it.
+
+        No error where it is so already.
 
         Raises:
             NotFound: There is no such service or image.
             Conflict: The service is being deleted, a candidate is being tried, or an image is not
                 built.
-            InvalidRequest: An image is named twice.
+            InvalidRequest: An image is named twice, or a setting is out of bounds.
         """
         with self._database.write() as tx:
             earlier = earlier_answer(tx, principal, key, request, AcceptedService, name)
             if earlier is not None:
                 return earlier
             service = changeable(tx, principal, name)
+            settings = changed_settings(name, service.settings, request.settings)
+            refuse_unable(self._targets[service.target], settings)
+            self._certificates.refuse_unusable(settings)
             _refuse_beside_candidate(service, replaces=True)
             images = [built(tx, principal, reference) for reference in request.shares]
             wanted = dict(zip((i.reference for i in images), request.shares.values(), strict=True))
             if len(wanted) < len(request.shares):
                 raise InvalidRequest("an image is named twice", hint="give each image one share")
-            if wanted == {d.image: d.weight for d in service.deployments if d.weight}:
+            shared = {d.image: d.weight for d in service.deployments if d.weight}
+            if (wanted, settings) == (shared, service.settings):
                 answer = _unchanged(tx, principal, service)
             else:
-                line = f"splitting the traffic: {_in_words(wanted)}"
-                answer = self._share(tx, principal, service, wanted, service.settings, line)
+                line = f"splitting the traffic: {traffic_text(wanted)}"
+                if settings != service.settings:
+                    line += f", {_changing(service.settings, settings)}"
+                answer = self._share(tx, principal, service, wanted, settings, line)
             remember_answer(tx, principal, key, request, answer, name)
         self._begin(answer)
         return answer
@@ -216,7 +224,7 @@ class Changes:
             )
         self._certificates.refuse_unusable(before.settings)
         wanted = before.traffic or {before.image: 100}
-        line = f"going back to {_in_words(wanted)}, as of generation {before.generation}"
+        line = f"going back to {traffic_text(wanted)}, as of generation {before.generation}"
         if service.settings != before.settings:
             line += f", {_changing(service.settings, before.settings)}"
         return self._share(tx, principal, service, wanted, before.settings, line)
@@ -304,7 +312,7 @@ def _refuse_beside_candidate(service: Service, replaces: bool) -> None:
 def _refuse_trial(service: Service, split: Mapping[str, int], replaces: bool) -> None:
     if split:
         raise Conflict(
-            f"the traffic of `{service.name}` is split: {_in_words(split)}",
+            f"the traffic of `{service.name}` is split: {traffic_text(split)}",
             hint="a candidate is tried beside one image: update to one all at once first",
         )
     if not replaces:
@@ -312,9 +320,3 @@ def _refuse_trial(service: Service, split: Mapping[str, int], replaces: bool) ->
             "a change of these settings replaces no replicas: there is no candidate to try",
             hint="make it all at once, or name another image",
         )
-
-
-def _in_words(shares: Mapping[str, int]) -> str:
-    if len(shares) == 1:
-        return next(iter(shares))
-    return ", ".join(f"{image} {share} %" for image, share in shares.items())

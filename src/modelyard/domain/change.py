@@ -51,6 +51,13 @@ def split_traffic(deployments: Iterable[Deployment]) -> dict[str, int]:
     return shares if len(shares) > 1 else {}
 
 
+def traffic_text(shares: Mapping[str, int]) -> str:
+    """Images with their shares, `digits:3 80 %, digits:4 20 %`; one alone without."""
+    if len(shares) == 1:
+        return next(iter(shares))
+    return ", ".join(f"{image} {share} %" for image, share in shares.items())
+
+
 def altered(after: ServiceChange, before: ServiceChange | None) -> tuple[str, ...]:
     """The settings that a change altered, such as `memory 1.0 GiB -> 2.0 GiB`."""
     if before is None:

@@ -10,14 +10,14 @@ import re
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from modelyard.domain.build import BuildOptions
 from modelyard.domain.replay import ReplayGate
 from modelyard.domain.rollout import Canary
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.validation import compose
-from modelyard.domain.values import Description, Labels, Name, ServiceName, Spec
+from modelyard.domain.values import Description, Labels, Name, ServiceName, Shares, Spec
 from modelyard.errors import InvalidRequest
 
 _VERSIONED = re.compile(r"[a-z0-9][a-z0-9._-]*:[1-9][0-9]*")
@@ -67,6 +67,18 @@ ModelInput = Annotated[
 ]
 
 
+def _with_versions(shares: dict[str, int]) -> dict[str, int]:
+    for image in shares:
+        if _VERSIONED.fullmatch(image) is None:
+            raise ValueError(f"`{image[:200]}` is not `name:version` of an image: `digits:2`")
+    return shares
+
+
+_BESIDE_SPLIT = {"name", "split", "target", "settings", "description", "tags", "properties"}
+"""Fields of a file that shares the traffic among images: all but what one is made from and tried
+with."""
+
+
 class ServiceFile(Spec):
     """A service, with everything it is made from."""
 
@@ -94,6 +106,10 @@ class ServiceFile(Spec):
     setting."""
     build: BuildOptions = BuildOptions()
     """Ways to build the image."""
+    split: Annotated[Shares, AfterValidator(_with_versions)] | None = None
+    """Images that are built and the percent of the traffic that each gets, `digits:1: 80%`;
+    together 100. It stands in place of everything that an image is made from, of `canary` and of
+    `replay`."""
     target: str = "local"
     """Where replicas run: `local` as processes, `container` in the engine of the host."""
     settings: ServiceSettings = ServiceSettings()
@@ -112,6 +128,8 @@ class ServiceFile(Spec):
 
     @model_validator(mode="after")
     def _models(self) -> Self:
+        if self.split is not None:
+            return self._without_an_image_of_its_own()
         if self.model is not None and self.models:
             raise ValueError("give either `model` or `models`")
         if self.script is None and len(self.sources) != 1:
@@ -121,6 +139,16 @@ class ServiceFile(Spec):
         paths = [source for source in self.sources if source.path is not None]
         if len(paths) > 1 and any(source.name is None for source in paths):
             raise ValueError("each of several models needs a `name`")
+        return self
+
+    def _without_an_image_of_its_own(self) -> Self:
+        said = self.model_fields_set - _BESIDE_SPLIT
+        if said:
+            others = ", ".join(f"`{name}`" for name in ServiceFile.model_fields if name in said)
+            raise ValueError(
+                "`split` is of images that are built, each at its share at once: "
+                f"leave out {others}"
+            )
         return self
 
     @property

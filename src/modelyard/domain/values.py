@@ -185,6 +185,17 @@ Percent = Annotated[
 ]
 """A share: text (`"10%"`) or a whole number of percent from 1 to 100; kept as the number."""
 
+
+def _whole(shares: dict[str, int]) -> dict[str, int]:
+    total = sum(shares.values())
+    if total != 100:
+        raise ValueError(f"shares are 100 % together, not {total} %")
+    return shares
+
+
+Shares = Annotated[dict[str, Percent], Field(min_length=1, max_length=10), AfterValidator(_whole)]
+"""Percent of a service's traffic by image, `{"digits:3": 80, "digits:4": 20}`; together 100."""
+
 Share = Annotated[
     int, BeforeValidator(parse_share, json_schema_input_type=int | str), Field(ge=0, le=100)
 ]

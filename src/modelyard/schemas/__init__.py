@@ -31,6 +31,7 @@ from modelyard.domain.values import (
     Seconds,
     ServiceName,
     Share,
+    Shares,
     Spec,
     Value,
 )
@@ -288,15 +289,10 @@ class ReproducePrediction(Spec):
 class SplitService(Spec):
     """Have several images answer for a service, each with a share of its traffic."""
 
-    shares: dict[str, Percent] = Field(min_length=1, max_length=10)
+    shares: Shares
     """Percent by image, `{"digits:3": 80, "digits:4": 20}`; together 100."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        total = sum(self.shares.values())
-        if total != 100:
-            raise ValueError(f"shares are 100 % together, not {total} %")
-        return self
+    settings: SettingsChange = SettingsChange()
+    """Settings to change along with it."""
 
 
 class AskToken(Spec):

@@ -451,6 +451,24 @@ class TestSplit:
         service = yard.services.get(OWNER, "iris")
         assert [(d.image, d.weight) for d in service.deployments] == [(first.reference, 100)]
 
+    def test_settings_change_along_with_it(self, yard: Yard) -> None:
+        first, second = yard.image(), yard.image()
+        yard.services.deploy(OWNER, request(first))
+        yard.report()
+        shares, larger = {first.reference: 80, second.reference: 20}, SettingsChange(memory=3 << 30)
+        wanted = SplitService(shares=shares, settings=larger)
+        generation = yard.changes.split(OWNER, "iris", wanted).service.generation
+        yard.report()
+        service = yard.services.get(OWNER, "iris")
+        assert (service.generation, generation) == (2, 2)
+        assert {(d.image, d.settings.memory) for d in service.deployments} == {
+            (reference, 3 << 30) for reference in shares
+        }
+        assert yard.changes.split(OWNER, "iris", wanted).unchanged
+        unable = SplitService(shares=shares, settings=SettingsChange(replicas=-1))
+        with pytest.raises(InvalidRequest, match="`replicas`"):
+            yard.changes.split(OWNER, "iris", unable)
+
     def test_an_image_named_twice_is_refused(self, yard: Yard) -> None:
         image = yard.image()
         yard.services.deploy(OWNER, request(image))

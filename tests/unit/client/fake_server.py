@@ -359,8 +359,22 @@ class FakeServer:
         return self._accepted("service.update", name)
 
     def _split(self, request: httpx2.Request, name: str) -> Any:
-        for image in json.loads(request.content)["shares"]:
-            self._reference("image", image)
+        body = json.loads(request.content)
+        service = self._service(name)
+        service["settings"] |= body.get("settings", {})
+        service["image"] = max(body["shares"], key=lambda image: body["shares"][image])
+        service["deployments"] = [
+            {
+                "id": str(uuid4()),
+                "image": self._reference("image", image),
+                "digest": f"sha256:{0:064x}",
+                "settings": {},
+                "weight": weight,
+                "generation": 1,
+                "created_at": NOW,
+            }
+            for image, weight in body["shares"].items()
+        ]
         return self._turn(request, name)
 
     def _turn(self, request: httpx2.Request, name: str) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.unit.client.fake_server import FakeServer
 from modelyard.client import Action, Client, Deployed
 from modelyard.domain.build import BuildOptions
 from modelyard.domain.service_file import ModelSource
-from modelyard.errors import BuildFailed, DeployFailed, InvalidRequest, NotFound
+from modelyard.errors import BuildFailed, Conflict, DeployFailed, InvalidRequest, NotFound
 
 
 def actions(done: Deployed) -> dict[str, Action]:
@@ -228,7 +229,7 @@ class TestAgain:
         states = iter(("Transitioning", "Healthy"))
         server.services["digits"]["status"] = {"state": "Transitioning"}
         monkeypatch.setattr(
-            "modelyard.client.deployment.time.sleep",
+            "modelyard.client.services.time.sleep",
             lambda _: server.services["digits"].update(status={"state": next(states)}),
         )
         done = deploy(yard, project)
@@ -304,3 +305,88 @@ class TestFile:
     def test_missing(self, yard: Client, tmp_path: Path) -> None:
         with pytest.raises(InvalidRequest, match=r"cannot read `.*service\.yaml`"):
             yard.deploy_file(tmp_path / "service.yaml")
+
+
+class TestSplit:
+    @pytest.fixture(autouse=True)
+    def _images(self, yard: Client, server: FakeServer, project: Path) -> None:
+        for answer in "ab":
+            (project / "score.py").write_text(f"def run(data):\n    return {answer!r}\n")
+            yard.images.build("digits", models=[], script=project / "score.py")
+        server.requests.clear()
+
+    @pytest.fixture
+    def apply(self, yard: Client, tmp_path: Path) -> Callable[..., Deployed]:
+        def apply(split: str, rest: str = "", *, plan: bool = False) -> Deployed:
+            file = tmp_path / "split.yaml"
+            file.write_text(f"name: digits\nsplit: {split}\n{rest}")
+            return yard.deploy_file(file, plan=plan)
+
+        return apply
+
+    def test_there_and_on_and_back(
+        self, yard: Client, server: FakeServer, apply: Callable[..., Deployed]
+    ) -> None:
+        first = "{digits:1: 20%, digits:2: 80%}"
+        planned = apply(first, plan=True)
+        assert (planned.service, writes(server)) == (None, 0)
+        done = apply(first, "settings: {replicas: 5}\n")
+        assert [(step.action, step.reference) for step in done.steps] == [
+            (Action.KEEP, "digits:1"),
+            (Action.KEEP, "digits:2"),
+            (Action.DEPLOY, None),
+        ]
+        assert server.sent("/services")["image"] == "digits:2"
+        assert server.sent("/split")["shares"] == {"digits:1": 20, "digits:2": 80}
+
+        before = writes(server)
+        assert not apply(first, "settings: {replicas: 5}\n").changed
+        assert not apply("{digits:2: 80, digits:1: 20}").changed
+        assert writes(server) == before
+
+        other, settings = "{digits:1: 50%, digits:2: 50%}", "settings: {memory: 3GiB}\n"
+        planned = apply(other, settings, plan=True)
+        assert writes(server) == before
+        changes = apply(other, settings).steps[-1].changes
+        assert changes == planned.steps[-1].changes
+        assert changes == (
+            "traffic digits:1 20 %, digits:2 80 % → digits:1 50 %, digits:2 50 %",
+            f"memory {1 << 30} → {3 << 30}",
+        )
+        assert writes(server) == before + 1
+        assert server.sent("/split")["settings"] == {"memory": 3 << 30}
+
+        apply(other, "settings: {memory: 4GiB}\n")
+        (alone,) = server.asked("PATCH", "/api/v1/services/digits")
+        assert json.loads(alone.content) == {"settings": {"memory": 4 << 30}}
+
+        changes = apply("{digits:2: 100%}").steps[-1].changes
+        assert changes == ("traffic digits:1 50 %, digits:2 50 % → digits:2",)
+        assert not apply("{digits:2: 100%}").changed
+
+    def test_an_image_that_is_not_there_or_not_built_changes_nothing(
+        self, server: FakeServer, apply: Callable[..., Deployed]
+    ) -> None:
+        with pytest.raises(NotFound, match="digits:3"):
+            apply("{digits:1: 90%, digits:3: 10%}", "tags: {a: b}")
+        server.images["digits"][1] |= {"state": "Failed", "manifest": None}
+        with pytest.raises(Conflict, match="`digits:2` is not built"):
+            apply("{digits:1: 90%, digits:2: 10%}", "tags: {a: b}")
+        assert writes(server) == 0
+
+    def test_a_file_without_it_says_that_it_ends(
+        self, yard: Client, project: Path, apply: Callable[..., Deployed]
+    ) -> None:
+        apply("{digits:1: 60%, digits:2: 40%}")
+        planned = deploy(yard, project, plan=True)
+        assert planned.steps[-1].changes == ("image digits:1 60 %, digits:2 40 % → the new one",)
+
+    def test_the_shares_of_a_candidate_are_not_a_split(
+        self, server: FakeServer, apply: Callable[..., Deployed]
+    ) -> None:
+        apply("{digits:1: 90%, digits:2: 10%}")
+        service = server.services["digits"]
+        candidate = service["deployments"][1]["id"]
+        service["rollout"] = {"candidate": candidate, "generation": 1, "canary": {"steps": [10]}}
+        planned = apply("{digits:1: 90%, digits:2: 10%}", plan=True)
+        assert planned.steps[-1].changes == ("traffic digits:1 → digits:1 90 %, digits:2 10 %",)

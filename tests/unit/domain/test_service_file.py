@@ -58,6 +58,12 @@ def test_short_form_of_a_model(text: str, path: str | None, reference: str | Non
     assert (source.path, source.reference) == (path, reference)
 
 
+def test_a_split() -> None:
+    file = parse("name: digits\nsplit: {digits:1: 80%, other:12: 20}\nsettings: {replicas: 5}\n")
+    assert file.split == {"digits:1": 80, "other:12": 20}
+    assert list(file.split) == ["digits:1", "other:12"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -76,6 +82,18 @@ def test_short_form_of_a_model(text: str, path: str | None, reference: str | Non
         ("name: digits\nscript: s.py\nmodels: [a, b]", "each of several models needs a `name`"),
         ("name: digits\nscript: s.py\nmodel: {name: a}", "either `path` or `reference`"),
         ("name: digits\nscript: s.py\nmodel: {reference: a, name: b}", "by `reference` alone"),
+        (
+            "name: digits\nsplit: {a:1: 80%, b:1: 10%}",
+            "`split`: shares are 100 % together, not 90 %",
+        ),
+        ("name: digits\nsplit: {}", "`split`: it has to have at least 1"),
+        ("name: digits\nsplit: {a: 100%}", "`split`: `a` is not `name:version` of an image"),
+        ("name: digits\nsplit: {a:1: 99.5, b:1: 0.5}", "`split.a:1`: "),
+        ("name: digits\nsplit: {a:1: 100, b:1: 0}", "`split.b:1`: it has to be at least 1"),
+        ("name: digits\nsplit: [a:1]", "`split`: "),
+        (MINIMAL + "split: {a:1: 100%}", "leave out `model`, `script`"),
+        ("name: digits\nsplit: {a:1: 100%}\ncanary: {steps: [10%]}", "leave out `canary`"),
+        ("name: digits\nsplit: {a:1: 100%}\nreplay: {}", "leave out `replay`"),
         ("name: !!python/object/apply:os.system [true]", "not YAML"),
     ],
 )
