@@ -27,9 +27,12 @@ from modelyard.domain.operation import (
 from modelyard.domain.principal import Principal
 from modelyard.errors import Conflict, ModelyardError, OperationFailed
 from modelyard.images.cancelling import Cancelled, go_on, while_wanted
-from modelyard.store import Database
+from modelyard.store import Database, Transaction
 
 _THREADS = 4
+MOST_UNENDED = 20
+"""Operations of a kind, or of those that are measured one at a time together, that may run or wait.
+Each is minutes of work: whoever waits for more than that is better told so."""
 _MEASURED = (OperationKind.IMAGE_PROFILE, OperationKind.IMAGE_REPLAY)
 _logger = logging.getLogger("modelyard.background")
 
@@ -66,6 +69,21 @@ class Background:
         self._closing = threading.Event()
         self._others = ThreadPoolExecutor(_THREADS, thread_name_prefix="background")
         self._measured = ThreadPoolExecutor(1, thread_name_prefix="measured")
+
+    def refuse_more(self, tx: Transaction, workspace: str, kind: OperationKind) -> None:
+        """Refuse another operation while as many as may be wait for those before them.
+
+        Raises:
+            Conflict: There are as many.
+        """
+        kinds = _MEASURED if kind in _MEASURED else (kind,)
+        unended = [one for one in tx.operations.running(workspace) if one.kind in kinds]
+        if len(unended) >= MOST_UNENDED:
+            raise Conflict(
+                f"{len(unended)} operations ({', '.join(kinds)}) run or wait, and no more may",
+                hint="try again when some have ended; `modelyard operation list` shows them, "
+                "`modelyard operation cancel ID` ends one",
+            )
 
     def begin(self, operation: Operation, work: Work) -> None:
         """Have an operation worked on; when there is a thread for it."""

@@ -35,6 +35,7 @@ class Profiles:
             image = tx.images.get(principal.workspace, reference)
             manifest = image.built_manifest()
             sample = _sample(image, request)
+            self._background.refuse_more(tx, principal.workspace, OperationKind.IMAGE_PROFILE)
             operation = tx.operations.add(
                 principal.workspace,
                 OperationKind.IMAGE_PROFILE,

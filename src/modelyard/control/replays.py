@@ -86,7 +86,7 @@ class Replays:
 
         Raises:
             NotFound: There is no such service or image, or nothing was captured of it.
-            Conflict: The image is not built.
+            Conflict: The image is not built, or too many wait already.
             InvalidRequest: A setting is out of bounds.
         """
         with self._database.read() as tx:
@@ -96,6 +96,7 @@ class Replays:
         if not self._captures.segments(principal, name, request.since, request.until):
             raise _nothing_captured(service, has_bounds=bool(request.since or request.until))
         with self._database.write() as tx:
+            self._background.refuse_more(tx, principal.workspace, OperationKind.IMAGE_REPLAY)
             operation = tx.operations.add(
                 principal.workspace,
                 OperationKind.IMAGE_REPLAY,

@@ -78,7 +78,8 @@ class Reproductions:
 
         Raises:
             NotFound: There is no record of it, or its image was deleted.
-            Conflict: Its input is not recorded, or no image is known to have answered.
+            Conflict: Its input is not recorded, no image is known to have answered, or too many
+                wait already.
         """
         recorded, service = self._find(principal, prediction)
         why = recorded.why_not_sent(altered=True)
@@ -92,6 +93,7 @@ class Reproductions:
             image = _image(tx, principal, recorded)
             settings, circumstances = _circumstances(tx, principal, service, recorded)
         with self._database.write() as tx:
+            self._background.refuse_more(tx, principal.workspace, OperationKind.IMAGE_REPRODUCE)
             operation = tx.operations.add(
                 principal.workspace,
                 OperationKind.IMAGE_REPRODUCE,

@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 from tests.factories import add_image, add_running_image, make_profile
 
-from modelyard.control.background import Background
+from modelyard.control.background import MOST_UNENDED, Background
 from modelyard.control.operations import Operations
 from modelyard.control.profiles import Profiles
 from modelyard.domain.cause import CauseCode
@@ -151,6 +151,20 @@ class TestCancel:
         assert yard.ended(first).state is OperationState.SUCCEEDED
         yard.background._measured.shutdown(wait=True)
         assert yard.builder.sent == [[1]]
+
+    def test_so_many_wait_and_no_more(self, yard: Yard) -> None:
+        yard.builder.go_on.clear()
+        begun = [yard.begin() for _ in range(MOST_UNENDED)]
+        with pytest.raises(
+            Conflict, match=r"20 operations \(image.profile, image.replay\)"
+        ) as full:
+            yard.begin()
+        assert "operation cancel" in full.value.hint
+        yard.background.cancel(OWNER, begun[-1].id)
+        begun.append(yard.begin())
+        for operation in begun:
+            yard.background.cancel(OWNER, operation.id)
+        yard.builder.go_on.set()
 
     def test_one_that_has_ended_stays(self, yard: Yard) -> None:
         operation = yard.ended(yard.begin())
