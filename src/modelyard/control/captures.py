@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, NoReturn
 
 import orjson
@@ -34,6 +34,10 @@ from modelyard.store import Database, Transaction
 _logger = logging.getLogger("modelyard.captures")
 _PATIENCE = 120.0
 """Seconds that an answer may take."""
+MOST_QUESTIONS = 4
+"""Questions in SQL that are answered at once: each may take a few cores, and up to 4 GiB."""
+LONGEST_WAIT = 15.0
+"""Seconds that another one waits for its turn."""
 _LISTED = 10
 """Services with records that a hint names."""
 _DECRYPT = "decrypt"
@@ -68,6 +72,7 @@ class Captures:
         self._coming: set[str] = set()
         """Names of segments that are just coming in."""
         self._counting = Lock()
+        self._answering = BoundedSemaphore(MOST_QUESTIONS)
 
     def receive(self) -> AbstractContextManager[Arrival]:
         """Begin to take a file in."""
@@ -204,7 +209,7 @@ class Captures:
         Raises:
             NotFound: Nothing was captured of that service.
             InvalidRequest: The SQL is wrong, or more than a `SELECT`.
-            Unavailable: It takes too long, or a file is gone.
+            Unavailable: It takes too long, a file is gone, or too many others are being answered.
         """
         segments = self.recorded(principal, asked.service, asked.since, asked.until)
         if _DECRYPT in asked.sql.lower():
@@ -227,11 +232,30 @@ class Captures:
                 decryption=self._decryption.hex() if _DECRYPT in asked.sql.lower() else "",
             )
             try:
-                _run(question)
+                with self._turn():
+                    _run(question)
             except InvalidRequest:  # which blames the SQL
                 _refuse_missing(files)
                 raise
             yield answer
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One of the few questions that are answered at once.
+
+        Raises:
+            Unavailable: Others have taken all the time that there was to wait.
+        """
+        if not self._answering.acquire(timeout=LONGEST_WAIT):
+            raise Unavailable(
+                f"{MOST_QUESTIONS} questions about captured records are being answered, and there "
+                f"was no turn for another within {LONGEST_WAIT:.0f} s",
+                hint="ask again in a minute; about a shorter time, with --since, each takes less",
+            )
+        try:
+            yield
+        finally:
+            self._answering.release()
 
     def account(self, principal: Principal, service: str) -> Account:
         """What became of the requests to a service, by reading every record.

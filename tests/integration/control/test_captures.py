@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tests.segments import NOON, answered, seal, write
 
 from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import Arrival, CapturedFiles
-from modelyard.control.captures import Captures
+from modelyard.control.captures import MOST_QUESTIONS, Captures
 from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal
@@ -99,6 +101,32 @@ def test_a_file_that_is_just_coming_in_is_not_taken_twice(
     assert send(captures, agent, tmp_path / "host", first, 0) == 1
     assert captures.segments(agent) == (first,)
     assert len(refused) == 1
+
+
+def test_a_question_waits_for_its_turn_and_not_for_ever(
+    captures: Captures, agent: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(captures, agent, tmp_path / "host", segments(tmp_path / "host")[0], 0)
+    one = AskCaptured(sql="SELECT 1")
+    with ExitStack() as others:
+        for _ in range(MOST_QUESTIONS):
+            others.enter_context(captures._turn())
+        with monkeypatch.context() as patched:
+            patched.setattr("modelyard.control.captures.LONGEST_WAIT", 0.01)
+            with (
+                pytest.raises(Unavailable, match="4 questions about captured records"),
+                captures.ask(agent, one),
+            ):
+                pass
+        answers = ThreadPoolExecutor(1)
+        waiting = answers.submit(answered_with, captures, agent, one)
+    assert waiting.result(60) == [[1]]
+    answers.shutdown()
+
+
+def answered_with(captures: Captures, agent: Principal, asked: AskCaptured) -> Any:
+    with captures.ask(agent, asked) as path:
+        return json.loads(path.read_bytes())["rows"]
 
 
 def test_what_is_not_what_it_says_is_refused(
