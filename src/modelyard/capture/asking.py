@@ -21,6 +21,7 @@ import orjson
 from modelyard.capture.cells import MOMENT, PLAIN, SIDES
 from modelyard.capture.encrypting import Decryption, Undecipherable
 from modelyard.capture.jobs import Question
+from modelyard.capture.reading import literal
 from modelyard.capture.sealing import RECORD_COLUMNS, identifier
 from modelyard.domain.captured import AnswerForm
 
@@ -103,7 +104,7 @@ def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -
     `labelled`: rows whose truth was told, with the last one of each.
     """
     records = connection.read_parquet(
-        [str(path) for path in files], union_by_name=True, hive_partitioning=False
+        [literal(path) for path in files], union_by_name=True, hive_partitioning=False
     )
     for name in ("withheld", "attempt", "row"):  # files of before there were such
         if name not in records.columns:
@@ -160,7 +161,9 @@ def _let_decrypt(connection: duckdb.DuckDBPyConnection, private: bytes) -> None:
 
 def close(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
     """From here on nothing but these files can be reached."""
-    connection.execute("SET allowed_paths = $1", [[str(path) for path in files]])
+    # DuckDB asks for the pattern that it was told, and for the file that it opens.
+    both = [name for path in files for name in dict.fromkeys((str(path), literal(path)))]
+    connection.execute("SET allowed_paths = $1", [both])
     for setting in (
         "python_enable_replacements = false",  # names of tables are none of Python's
         "enable_external_access = false",

@@ -18,6 +18,7 @@ import duckdb
 from modelyard.capture import rewriting
 from modelyard.capture.encrypting import ENCRYPTED, Decryption, Undecipherable
 from modelyard.capture.jobs import NO_FIELD, Forgetting, Rewritten
+from modelyard.capture.reading import literal
 from modelyard.capture.sealing import FEEDBACK, ROW, SCRIPT
 from modelyard_runtime.capture.rules import Rules, Unreadable, hash_value
 
@@ -108,7 +109,7 @@ def _records(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[tupl
     found = connection.cursor().execute(
         "SELECT file_row_number, prediction_id, inputs::VARCHAR, outputs::VARCHAR "
         "FROM read_parquet($1, file_row_number = true) WHERE recorded_by <> $2",
-        [str(path), ROW],
+        [literal(path), ROW],
     )
     while rows := found.fetchmany(_BATCH):
         yield from rows
@@ -119,7 +120,7 @@ def _going(connection: duckdb.DuckDBPyConnection, path: Path, recorded_by: str) 
     rows = connection.execute(
         "SELECT DISTINCT prediction_id FROM read_parquet($1) "
         "WHERE prediction_id IN (SELECT id FROM going) AND recorded_by = $2",
-        [str(path), recorded_by],
+        [literal(path), recorded_by],
     ).fetchall()
     return {row[0] for row in rows}
 
@@ -140,13 +141,13 @@ def _rewrite(
         "SELECT * EXCLUDE file_row_number FROM read_parquet($1, file_row_number = true) "
         "WHERE file_row_number NOT IN (SELECT unnest($2::BIGINT[])) "
         "AND (prediction_id IS NULL OR prediction_id NOT IN (SELECT id FROM going))",
-        params=[str(path), places],
+        params=[literal(path), places],
     )
     size, digest = rewriting.write(kept, folder / path.name)
     counted = connection.execute(
         "SELECT count(*) FILTER (recorded_by <> $4), "
         "count(DISTINCT prediction_id) FILTER (recorded_by IN ($2, $3)) FROM read_parquet($1)",
-        [str(folder / path.name), _WORKER, _GATEWAY, ROW],
+        [literal(folder / path.name), _WORKER, _GATEWAY, ROW],
     ).fetchone()
     rows, requests = counted or (0, 0)
     return Rewritten(

@@ -15,6 +15,7 @@ import duckdb
 
 from modelyard.capture import rewriting
 from modelyard.capture.jobs import Joined, Joining
+from modelyard.capture.reading import literal
 from modelyard.capture.sealing import ROW
 from modelyard.domain.captured import JOINED
 
@@ -36,7 +37,7 @@ def _together(connection: duckdb.DuckDBPyConnection, job: Joining) -> Iterator[l
     columns: set[str] = set()
     size = 0
     for path in job.files:
-        own = {name.lower() for name in connection.read_parquet(str(path)).columns}
+        own = {name.lower() for name in connection.read_parquet(literal(path)).columns}
         length = path.stat().st_size
         if files and (size + length > job.most or len(columns | own) > MOST_COLUMNS):
             yield files
@@ -51,7 +52,7 @@ def _join(connection: duckdb.DuckDBPyConnection, folder: Path, files: list[Path]
     names = [path.stem for path in files]
     name = f"{JOINED}{hashlib.sha256(' '.join(names).encode()).hexdigest()[:32]}"
     source = connection.read_parquet(
-        [str(path) for path in files], union_by_name=True, hive_partitioning=False
+        [literal(path) for path in files], union_by_name=True, hive_partitioning=False
     )
     records = source.filter(f"recorded_by <> '{ROW}'")  # first: each kind is found without others
     both = records.union(source.filter(f"recorded_by = '{ROW}'"))
@@ -60,7 +61,7 @@ def _join(connection: duckdb.DuckDBPyConnection, folder: Path, files: list[Path]
     counted = connection.execute(
         "SELECT count(*) FILTER (recorded_by <> $2), count(DISTINCT prediction_id) "
         "FILTER (recorded_by IN ('worker', 'gateway')) FROM read_parquet($1)",
-        [str(new), ROW],
+        [literal(new), ROW],
     ).fetchone()
     rows, requests = counted or (0, 0)
     return Joined(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -229,7 +230,7 @@ def _count(path: Path) -> int:
     import duckdb  # takes a while, and few commands need it
 
     with duckdb.connect() as connection:
-        return len(connection.read_parquet(str(path)))
+        return len(connection.read_parquet(glob.escape(str(path))))
 
 
 def _row(segment: Segment) -> list[output.Cell]:

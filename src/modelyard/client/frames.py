@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import tempfile
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Frame:
         with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
             path = Path(folder) / "answer.parquet"
             path.write_bytes(self.parquet)
-            return connection.read_parquet(str(path)).df()
+            return connection.read_parquet(glob.escape(str(path))).df()
 
     def to_polars(self) -> Any:
         """As a `polars.DataFrame`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time, timedelta
@@ -146,7 +147,7 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with duckdb.connect() as connection:
-            found = connection.execute("SELECT * FROM read_parquet($1)", [str(path)])
+            found = connection.execute("SELECT * FROM read_parquet($1)", [glob.escape(str(path))])
             names = [column[0] for column in found.description or ()]
             while rows := found.fetchmany(_MOST):
                 for row in rows:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from modelyard.capture.asking import Refused, connect, make_views
 from modelyard.capture.jobs import Figures, Job, KnownDeployment, Measuring, OpenSegment
+from modelyard.capture.reading import literal
 from modelyard.capture.sealing import RECORD_COLUMNS, seal_all
 from modelyard.domain.columns import Columns
 from modelyard.domain.difference import Answer
@@ -90,7 +91,7 @@ class LabelledAnswers:
         before, truths = self._aside / "before.parquet", self._aside / "truths.parquet"
         with connect(self._aside / "joining") as connection:
             make_views(connection, tuple(files))
-            answered = [[str(path) for path in after]]
+            answered = [[literal(path) for path in after]]
             connection.execute(f"CREATE TEMP TABLE answered AS {_ANSWERED}", answered)
             connection.sql(_BEFORE).write_parquet(str(before))
             connection.sql(_TRUTHS).write_parquet(str(truths))

@@ -21,6 +21,7 @@ import numpy as np
 from modelyard.capture.asking import close
 from modelyard.capture.cells import PLAIN, SIDES
 from modelyard.capture.encrypting import CIPHERTEXT
+from modelyard.capture.reading import literal
 from modelyard.capture.sealing import ROW, identifier
 from modelyard.monitoring.jobs import Sketched, SketchedPart, SketchJob, TableJob
 from modelyard.monitoring.sketches import (
@@ -63,7 +64,7 @@ def sketch_records(job: SketchJob) -> Iterator[SketchedPart]:
 
 
 def _of_records(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[int, Sketch]:
-    records = connection.read_parquet(str(path), hive_partitioning=False)
+    records = connection.read_parquet(literal(path), hive_partitioning=False)
     if "row" not in records.columns:  # of before there were such
         return {}
     rows = records.filter(f"recorded_by = '{ROW}'")
@@ -80,7 +81,7 @@ def sketch_table(job: TableJob) -> SketchedPart:
     with _connect(job.path) as connection:
         read = connection.read_csv if job.ending == ".csv" else connection.read_parquet
         try:
-            table = read(str(job.path))
+            table = read(literal(job.path))
             features = dict(_features_of_table(table.columns, job))
             sketches = _by_hour(connection, table, "0::BIGINT", features)
         except duckdb.Error as error:

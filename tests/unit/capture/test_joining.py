@@ -30,7 +30,7 @@ def test_bodies_that_are_larger_than_memory_are_joined_and_forgotten(
             """|| '"}')::JSON AS inputs, NULL::JSON AS outputs, NULL::INTEGER AS "row" """
             f"FROM range({ROWS}) numbers(i)"
         ).write_parquet(str(path), compression="zstd")
-    folder = tmp_path / "new"
+    folder = tmp_path / "new [1]*"  # no pattern
     folder.mkdir()
     (joined,) = join(Joining(files=tuple(files), folder=folder, most=1 << 30))
     assert (joined.rows, joined.requests, len(joined.parts)) == (ROWS * FILES, ROWS * FILES, FILES)

@@ -374,6 +374,16 @@ class TestAsk:
         )
         assert (folder, most) == (str(tmp_path / "aside"), "4.0 GiB")
 
+    def test_a_folder_may_be_called_like_a_pattern(self, tmp_path: Path) -> None:
+        odd, even = tmp_path / "a[b]*?{c,d}", tmp_path / "ab"
+        for folder, name in ((odd, "mine"), (even, "other")):
+            folder.mkdir()
+            seal(folder, write(folder / "spool", "00001-worker-0", answered(name)))
+        assert rows(odd, "SELECT prediction_id FROM requests") == [["mine"]]
+        for other in sorted((even / "outbox").glob("*.parquet")):
+            with pytest.raises(Refused, match="Permission"):
+                rows(odd, f"SELECT * FROM '{tmp_path}/a[b]/outbox/{other.name}'")
+
     @pytest.mark.parametrize(
         "sql",
         [

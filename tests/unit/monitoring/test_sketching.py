@@ -22,7 +22,7 @@ def _sketch(part: SketchedPart) -> Sketch:
 
 
 def test_rows_of_files_by_the_hour(tmp_path: Path) -> None:
-    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "old.parquet"]
+    paths = [tmp_path / "[a]*.parquet", tmp_path / "b.parquet", tmp_path / "old.parquet"]
     for path in paths[:2]:
         duckdb.sql(
             "SELECT make_timestamptz((1767610800 + i) * 1000000) AS time, 'row' AS recorded_by, "
@@ -45,7 +45,7 @@ def test_rows_of_files_by_the_hour(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_a_table_of_features(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / "sent"
+    path = tmp_path / "sent [1]*"  # no pattern
     table = duckdb.sql(
         'SELECT i / 10 AS hour, \'w\' AS "a ""word""; --", 3 AS input_known, 1 AS label, '
         "'inf'::DOUBLE AS endless FROM range(100) t(i)"
