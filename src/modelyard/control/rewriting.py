@@ -83,6 +83,7 @@ class Rewriting:
                 continue
             with self._database.write() as tx:
                 tx.captured.delete(workspace, segment.name)
+                tx.sketches.expire_day(workspace, segment)
             self._files.delete(segment)
             kept -= segment.size
             gone += 1

@@ -13,7 +13,7 @@ from modelyard.capture.files import CapturedFiles
 from modelyard.control import programs
 from modelyard.domain.captured import Segment
 from modelyard.domain.values import Value
-from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
+from modelyard.errors import IntegrityError, InvalidRequest, ModelyardError, Unavailable
 from modelyard.monitoring.jobs import Sketched, SketchJob, TableJob
 from modelyard.store import Database
 from modelyard.store.sketches import NewPart
@@ -111,9 +111,22 @@ class Sketcher:
         parts = [
             NewPart(part.begins, part.rows, base64.b64decode(part.sketch)) for part in found.parts
         ]
-        with self._database.write() as tx:
-            kept = tx.sketches.add(segments, parts, lambda several: pack(merged(several)))
+        try:
+            with self._database.write() as tx:
+                kept = tx.sketches.add(segments, parts, lambda several: pack(merged(several)))
+        except IntegrityError as error:  # of a sketch that is kept: the new ones were just made
+            self._begin_anew(segments[0], error)
+            return len(segments)
         return len(segments) if kept else 0
+
+    def _begin_anew(self, segment: Segment, error: IntegrityError) -> None:
+        """Drop what is kept of a day, and have all of its files sketched once more."""
+        _logger.warning(
+            "sketches of `%s`, %s:%s, of %s are made anew of its files: %s",
+            *(segment.service_name, segment.model, segment.version, segment.date, error),
+        )
+        with self._database.write() as tx:
+            tx.sketches.forget_day(self._workspace, segment)
 
 
 def sketch_table(path: Path, ending: str, output: str | None, output_name: str) -> Sketched:

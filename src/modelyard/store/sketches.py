@@ -117,7 +117,21 @@ class Sketches(Repository):
             row.sketch = merge([row.sketch, part.sketch])
 
     def forget_day(self, workspace: str, segment: Segment) -> None:
-        """A file has changed: what is kept of its day goes, and is made anew of all its files."""
+        """What is kept of the day of a file goes, and is made anew of all its files."""
+        self._delete_day(workspace, segment)
+        self._session.execute(
+            update(CaptureSegmentRow).where(*_beside(workspace, segment)).values(sketched=False)
+        )
+
+    def expire_day(self, workspace: str, segment: Segment) -> None:
+        """A file is deleted: what is kept of its day goes if it was the last one."""
+        left = select(func.count()).where(
+            *_beside(workspace, segment), CaptureSegmentRow.deleted.is_(False)
+        )
+        if not self._session.scalar(left):
+            self._delete_day(workspace, segment)
+
+    def _delete_day(self, workspace: str, segment: Segment) -> None:
         begins = datetime.combine(segment.date, time(), UTC)
         self._session.execute(
             delete(CaptureSketchRow).where(
@@ -128,17 +142,6 @@ class Sketches(Repository):
                 CaptureSketchRow.begins >= begins,
                 CaptureSketchRow.begins < begins + _DAY,
             )
-        )
-        self._session.execute(
-            update(CaptureSegmentRow)
-            .where(
-                CaptureSegmentRow.workspace == workspace,
-                CaptureSegmentRow.service_name == segment.service_name,
-                CaptureSegmentRow.model == segment.model,
-                CaptureSegmentRow.version == segment.version,
-                CaptureSegmentRow.date == segment.date,
-            )
-            .values(sketched=False)
         )
 
     def expire(self, workspace: str, before: date) -> None:
@@ -215,6 +218,17 @@ class Sketches(Repository):
 def midnight(moment: datetime) -> datetime:
     """When its day begins, UTC."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _beside(workspace: str, segment: Segment) -> tuple[ColumnElement[bool], ...]:
+    """Files of the day and the model version of one, itself among them."""
+    return (
+        CaptureSegmentRow.workspace == workspace,
+        CaptureSegmentRow.service_name == segment.service_name,
+        CaptureSegmentRow.model == segment.model,
+        CaptureSegmentRow.version == segment.version,
+        CaptureSegmentRow.date == segment.date,
+    )
 
 
 def _unsketched(workspace: str) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from sqlalchemy import update
 from tests.factories import WORKSPACE, add_image, add_model, add_service
 from tests.integration.control.home import NOON, OWNER, Home
 
@@ -14,8 +15,9 @@ from modelyard.control.drift import Window
 from modelyard.domain.captured import Segment
 from modelyard.domain.drift import Verdict
 from modelyard.errors import InvalidRequest, NotFound, Unavailable
-from modelyard.monitoring.sketches import Sketch, pack
+from modelyard.monitoring.sketches import Sketch, merged, pack
 from modelyard.schemas import ForgetCaptured
+from modelyard.store.rows import CaptureSketchRow
 from modelyard.store.sketches import NewPart, Origin
 
 HOUR = timedelta(hours=1)
@@ -160,6 +162,37 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(home: Home) -> None:
         assert tx.sketches.pending(WORKSPACE) == 0
     found = home.drift.report(OWNER, "people", Window(NOON + HOUR, NOON + 2 * HOUR))
     assert (found.baseline.rows, found.window.rows) == (300, 300)
+
+
+def test_a_damaged_sketch_is_made_anew(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    home.send("a", NOON, 300)
+    home.sketch()
+    with home.database.write() as tx:
+        tx.sketches._session.execute(update(CaptureSketchRow).values(sketch=b"damaged"))
+    home.send("b", NOON, 200)
+    home.send("c", NOON + timedelta(days=1), 100)
+    home.sketch()
+    assert "made anew" in caplog.text
+    with home.database.read() as tx:
+        assert tx.sketches.pending(WORKSPACE) == 0
+        assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == {("ages", 1): 500}
+        assert tx.sketches.versions(WORKSPACE, "people", *day(1)) == {("ages", 1): 100}
+        origin = Origin(WORKSPACE, "people", "ages", 1)
+        assert merged(tx.sketches.window(origin, *day(0))).rows == 500
+
+
+def test_sketches_of_a_day_go_with_its_last_file(home: Home) -> None:
+    sent = [
+        home.send(name, NOON + timedelta(days=later), 100)
+        for name, later in zip("abc", (0, 0, 1), strict=True)
+    ]
+    home.sketch()
+    for kept, left in ((sent[1:], {("ages", 1): 200}), (sent[2:], {})):
+        room = sum(one.size for one in kept)
+        assert home.rewriting.expire(WORKSPACE, NOON + timedelta(days=1), days=0, most=room) == 1
+        with home.database.read() as tx:
+            assert tx.sketches.versions(WORKSPACE, "people", *day(0)) == left
+            assert tx.sketches.versions(WORKSPACE, "people", *day(1)) == {("ages", 1): 100}
 
 
 def test_old_sketches_go_with_the_records(home: Home) -> None:
