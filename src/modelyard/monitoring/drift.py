@@ -123,8 +123,8 @@ def _judge(one: _Compared, adjusted: list[float]) -> FeatureDrift:
 
 
 def _compare(name: str, before: Feature, n: int, now: Feature, m: int) -> _Compared:
-    both_numbers = before.numbers.count + now.numbers.count
-    is_numbers = both_numbers >= before.values.count + now.values.count
+    is_numbers = _is_of_numbers(before, now)
+    numbers = before.all_numbers, now.all_numbers
     is_encrypted = before.values.is_encrypted or now.values.is_encrypted
     if is_encrypted:  # of whatever kind they were
         is_numbers = False
@@ -133,12 +133,12 @@ def _compare(name: str, before: Feature, n: int, now: Feature, m: int) -> _Compa
             now.numbers.count + now.values.count,
         )
     elif is_numbers:
-        sides = before.numbers.count, now.numbers.count
+        sides = numbers[0].count, numbers[1].count
     else:
         sides = before.values.count, now.values.count
     summaries = (
-        _summary(sides[0], n, before.numbers if is_numbers else None),
-        _summary(sides[1], m, now.numbers if is_numbers else None),
+        _summary(sides[0], n, numbers[0] if is_numbers else None),
+        _summary(sides[1], m, numbers[1] if is_numbers else None),
     )
     tests = [
         _Test(
@@ -157,8 +157,21 @@ def _compare(name: str, before: Feature, n: int, now: Feature, m: int) -> _Compa
     if not is_numbers:
         more, figures, note = _values(before.values, now.values)
     else:
-        more, figures, note = _numbers(before.numbers, now.numbers)
+        more, figures, note = _numbers(*numbers)
     return _Compared(name, *summaries, tests + more, figures, note)
+
+
+def _is_of_numbers(before: Feature, now: Feature) -> bool:
+    """Which kind leaves out the smaller share of the values; texts alone are words."""
+    if not before.numbers.count + now.numbers.count:
+        return not before.values.count + now.values.count
+    as_numbers = as_words = 0.0
+    for side in (before, now):
+        count = side.numbers.count + side.values.count
+        if count:
+            as_numbers += (side.values.count - side.spelled.count) / count
+            as_words += side.numbers.count / count
+    return as_numbers <= as_words
 
 
 def _summary(count: int, rows: int, numbers: Numbers | None) -> Summary:

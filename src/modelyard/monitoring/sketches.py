@@ -138,16 +138,29 @@ class Values:
 class Feature:
     """One column: its numbers, and its values that are none."""
 
-    __slots__ = ("numbers", "values")
+    __slots__ = ("numbers", "spelled", "values")
 
     def __init__(self) -> None:
         self.numbers = Numbers()
         self.values = Values()
+        self.spelled = Numbers()
+        """Those of `values` that are texts of JSON numbers: one text makes all of a file texts."""
+
+    @property
+    def all_numbers(self) -> Numbers:
+        """Numbers, and those that texts spell."""
+        if not self.spelled.count:
+            return self.numbers
+        both = Numbers()
+        both.merge(self.numbers)
+        both.merge(self.spelled)
+        return both
 
     def merge(self, other: Feature) -> None:
         """Take in what is kept of other rows."""
         self.numbers.merge(other.numbers)
         self.values.merge(other.values)
+        self.spelled.merge(other.spelled)
 
 
 class Sketch:
@@ -189,6 +202,16 @@ def merged(sketches: Iterable[bytes]) -> Sketch:
     return whole
 
 
+class _Numbers(Struct, array_like=True):
+    count: int
+    least: float
+    most: float
+    mean: float
+    spread: float
+    counts: dict[float, int] | None
+    quantiles: bytes
+
+
 class _Feature(Struct, array_like=True, omit_defaults=True):
     count: int = 0
     least: float = 0.0
@@ -199,6 +222,7 @@ class _Feature(Struct, array_like=True, omit_defaults=True):
     quantiles: bytes = b""
     values: dict[str, int] = field(default_factory=dict)
     others: int = 0
+    spelled: _Numbers | None = None
 
 
 class _Sketch(Struct, array_like=True):
@@ -238,24 +262,37 @@ def unpack(packed: bytes) -> Sketch:
 
 
 def _packed(feature: Feature) -> _Feature:
-    numbers, values = feature.numbers, feature.values
-    if not numbers.count:
-        return _Feature(values=values.counts, others=values.others)
-    return _Feature(
-        *(numbers.count, numbers.least, numbers.most, numbers.mean, numbers.spread),
-        *(numbers.counts, numbers.quantiles.serialize(), values.counts, values.others),
-    )
+    values = feature.values
+    told = _Feature(values=values.counts, others=values.others)
+    if feature.numbers.count:
+        told = _Feature(*_told(feature.numbers), values.counts, values.others)
+    if feature.spelled.count:
+        told.spelled = _Numbers(*_told(feature.spelled))
+    return told
+
+
+_Told = tuple[int, float, float, float, float, dict[float, int] | None, bytes]
+
+
+def _told(numbers: Numbers) -> _Told:
+    moments = numbers.count, numbers.least, numbers.most, numbers.mean, numbers.spread
+    return *moments, numbers.counts, numbers.quantiles.serialize()
 
 
 def _unpacked(told: _Feature) -> Feature:
     feature = Feature()
-    numbers, values = feature.numbers, feature.values
     if told.count:
-        numbers.count, numbers.least, numbers.most = told.count, told.least, told.most
-        numbers.mean, numbers.spread, numbers.counts = told.mean, told.spread, told.counts
-        numbers.quantiles = kll_doubles_sketch.deserialize(told.quantiles)
-    values.counts, values.others = told.values, told.others
+        _fill(feature.numbers, told)
+    feature.values.counts, feature.values.others = told.values, told.others
+    if told.spelled is not None:
+        _fill(feature.spelled, told.spelled)
     return feature
+
+
+def _fill(numbers: Numbers, told: _Feature | _Numbers) -> None:
+    numbers.count, numbers.least, numbers.most = told.count, told.least, told.most
+    numbers.mean, numbers.spread, numbers.counts = told.mean, told.spread, told.counts
+    numbers.quantiles = kll_doubles_sketch.deserialize(told.quantiles)
 
 
 def _few(numbers: np.ndarray) -> dict[float, int] | None:

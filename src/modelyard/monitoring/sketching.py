@@ -29,6 +29,7 @@ from modelyard.monitoring.sketches import (
     LONGEST_VALUE,
     MOST_FEATURES,
     MOST_VALUES,
+    Feature,
     Sketch,
     pack,
 )
@@ -45,6 +46,8 @@ _NUMBERS = {
     *("UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE"),
 }
 _WORDS = {"VARCHAR", "BOOLEAN"}
+_SPELLED = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+"""A number as JSON has it."""
 
 
 class Unreadable(Exception):
@@ -152,23 +155,29 @@ def _by_hour(
         found[number].rows = count
     for i, (name, kind) in enumerate(zip(features.values(), part.types[1:], strict=True)):
         if str(kind) in _NUMBERS or str(kind).startswith("DECIMAL"):
-            _add_numbers(part, f"f{i}", name, found)
+            for feature, numbers in _numbers(part, f"f{i}", name, found):
+                feature.numbers.add(numbers)
         elif str(kind) in _WORDS:
             _add_words(part, f"f{i}", name, found)
+            if str(kind) == "VARCHAR":
+                spelled = part.filter(f"regexp_full_match(f{i}, '{_SPELLED}')")
+                for feature, numbers in _numbers(spelled, f"f{i}", name, found):
+                    feature.spelled.add(numbers)
     return found
 
 
-def _add_numbers(
+def _numbers(
     part: duckdb.DuckDBPyRelation, cell: str, name: str, found: dict[int, Sketch]
-) -> None:
-    numbers = part.project(f"hour, {cell}::DOUBLE AS cell").filter("isfinite(cell)").order("hour")
-    read = numbers.fetchnumpy()
+) -> Iterator[tuple[Feature, np.ndarray]]:
+    """Finite numbers of each hour, and what is to keep them."""
+    numbers = part.project(f"hour, try_cast({cell} AS DOUBLE) AS cell").filter("isfinite(cell)")
+    read = numbers.order("hour").fetchnumpy()
     hours, cells = np.asarray(read["hour"]), np.asarray(read["cell"], dtype=np.float64)
     for hour in np.unique(hours).tolist():
         feature = found[hour].feature(name)
         if feature is not None:
             first, last = np.searchsorted(hours, [hour, hour + 1])
-            feature.numbers.add(cells[first:last])
+            yield feature, cells[first:last]
 
 
 def _add_words(

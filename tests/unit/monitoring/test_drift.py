@@ -104,6 +104,41 @@ def test_a_number_that_becomes_a_word_is_told() -> None:
     assert {finding.sign for finding in found.findings} == {Sign.MISSING}
 
 
+def _mixed(numbers: list[float], texts: list[float], others: list[str]) -> Sketch:
+    """Of files of numbers, and of files whose numbers a text among them has made texts."""
+    sketch = Sketch()
+    sketch.rows = len(numbers) + len(texts) + len(others)
+    feature = sketch.feature("x")
+    assert feature is not None
+    feature.numbers.add(np.array(numbers))
+    feature.spelled.add(np.array(texts))
+    feature.values.add(Counter([*map(str, texts), *others]).items())
+    return sketch
+
+
+@pytest.mark.parametrize("alike", [0, 200, 331])
+def test_numbers_that_a_text_has_made_texts_are_numbers(alike: int) -> None:
+    random = np.random.default_rng(7)
+    before, now = (random.normal(size=n).tolist() for n in (150, 530))
+    window = _mixed(now[:alike], now[alike:], ["five"])
+    (found,) = compare(_mixed(before, [], []), window, ["x"])
+    assert found.verdict is Verdict.STEADY
+    assert found.window.missing == pytest.approx(1 / 531)
+    assert found.window.mean == pytest.approx(np.mean(now))
+    (back,) = compare(window, _mixed(before, [], []), ["x"])
+    assert (back.verdict, back.baseline.missing) == (Verdict.STEADY, found.window.missing)
+
+
+def test_a_few_numbers_among_words_leave_them_words() -> None:
+    codes = [1.0, 2.0] * 100
+    before, now = _mixed([], codes, ["x"] * 100), _mixed([1.0, 2.0], codes, ["x"] * 100)
+    (found,) = compare(before, now, ["x"])
+    assert found.verdict is Verdict.STEADY
+    assert found.window.missing == pytest.approx(2 / 302)
+    assert found.distribution is not None
+    assert set(found.distribution.values) == {"x", "1.0", "2.0"}
+
+
 def _words(words: list[str]) -> Sketch:
     sketch = Sketch()
     sketch.rows = 1000

@@ -43,6 +43,21 @@ def test_rows_of_files_by_the_hour(tmp_path: Path) -> None:
     assert len(sketch.features["input_id"].values.counts) == MOST_VALUES
 
 
+def test_texts_of_numbers_are_kept_as_both(tmp_path: Path) -> None:
+    paths = tmp_path / "text.parquet", tmp_path / "numbers.parquet"
+    texts = "'5.1', '-2', '3e2', 'five', '', '007', 'NaN', NULL"
+    for path, cells in zip(paths, (texts, "7.5"), strict=True):
+        duckdb.sql(
+            "SELECT '2026-01-05 12:00:00+00'::TIMESTAMPTZ AS time, 'row' AS recorded_by, "
+            f'0::INTEGER AS "row", unnest([{cells}]) AS "input:x"'
+        ).write_parquet(str(path))
+    (part,) = sketch_records(SketchJob(files=paths))
+    feature = _sketch(part).features["input_x"]
+    assert (feature.numbers.count, feature.values.count) == (1, 7)
+    assert feature.spelled.counts == {5.1: 1, -2: 1, 300: 1}
+    assert feature.all_numbers.counts == {5.1: 1, -2: 1, 300: 1, 7.5: 1}
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_a_table_of_features(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "sent [1]*"  # no pattern
