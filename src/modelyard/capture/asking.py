@@ -45,6 +45,8 @@ _COUNTED = """
 """A worker may have recorded an answer that it could not send any more: what the gateway then has
 answered counts, or a worker that was asked after it. Rows are as the records they were made from.
 """
+_LABELLED = "labelled"
+_WHOLE = {"BIGINT", "UBIGINT"}
 _WORD = 63
 _THREADS = 4  # each has a stack and a heap, which count as memory
 
@@ -61,6 +63,8 @@ def ask(question: Question) -> None:
     """
     with connect(question.answer.with_name("aside")) as connection:
         make_views(connection, question.files)
+        if _LABELLED in question.sql.lower():
+            _make_labelled(connection)
         if question.decryption:
             _let_decrypt(connection, bytes.fromhex(question.decryption))
         answer = question.answer
@@ -101,7 +105,6 @@ def connect(aside: Path) -> duckdb.DuckDBPyConnection:
 def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> None:
     """`requests`: a row for each answered request. `rows`: one for each row that they were about.
     `collected`: one for each of a script's. `feedback`: one for each truth that was told.
-    `labelled`: rows whose truth was told, with the last one of each.
     """
     records = connection.read_parquet(
         [literal(path) for path in files], union_by_name=True, hive_partitioning=False
@@ -126,12 +129,40 @@ def make_views(connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -
         "CREATE VIEW feedback AS SELECT time, prediction_id, row, outputs AS truth, service, "
         "key_id FROM records WHERE recorded_by = 'feedback'"
     )
+
+
+def _make_labelled(connection: duckdb.DuckDBPyConnection) -> None:
+    """`labelled`: rows whose truth was told, with the last one of each, typed as all of them are.
+
+    It takes a look at every truth, so it is made only for those who ask for it.
+    """
     connection.execute(
-        "CREATE VIEW labelled AS SELECT rows.*, told.truth, told.told_at FROM rows JOIN "
-        "(SELECT prediction_id, row, arg_max(truth, time) AS truth, max(time) AS told_at "
-        "FROM feedback GROUP BY ALL) AS told "
+        "CREATE TEMP TABLE told AS "
+        "SELECT prediction_id, row, arg_max(truth, time) AS truth, max(time) AS told_at "
+        "FROM feedback SEMI JOIN rows USING (prediction_id, row) GROUP BY ALL"
+    )
+    connection.execute(
+        f"CREATE VIEW labelled AS SELECT rows.*, {_truth(connection)} AS truth, "  # noqa: S608
+        "told.told_at FROM rows JOIN told "
         "ON rows.prediction_id = told.prediction_id AND rows.row = told.row"
     )
+
+
+def _truth(connection: duckdb.DuckDBPyConnection) -> str:
+    """SQL for truths: plain where all are texts, or numbers, or booleans; else JSON."""
+    found = connection.execute(
+        "SELECT DISTINCT json_type(truth), TRY_CAST(truth->>'$' AS BIGINT) IS NULL FROM told"
+    ).fetchall()
+    kinds = {kind for kind, _ in found}
+    if kinds == {"VARCHAR"}:
+        return "truth->>'$'"
+    if kinds == {"BOOLEAN"}:
+        return "CAST(truth->>'$' AS BOOLEAN)"
+    if kinds and kinds <= _WHOLE and not any(is_larger for _, is_larger in found):
+        return "CAST(truth->>'$' AS BIGINT)"
+    if kinds and kinds <= {*_WHOLE, "DOUBLE"}:
+        return "TRY_CAST(truth->>'$' AS DOUBLE)"
+    return "truth"
 
 
 def _cells(columns: Sequence[str]) -> Iterator[str]:

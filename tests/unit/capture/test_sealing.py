@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -250,6 +251,35 @@ class TestSeal:
             [0, 1, 3, 7, "digits:1", 1, "2026-01-02T12:00:00.000003+00:00"],
             [1, 2, 4, {"kind": 5}, "digits:1", 1, "2026-01-02T12:00:00.000001+00:00"],
         ]
+
+    @pytest.mark.parametrize(
+        ("truths", "kind", "written"),
+        [
+            (('"cat"', '"7"'), "VARCHAR", ["cat", "7"]),
+            (("6", "-7"), "BIGINT", ["6", "-7"]),
+            (("6.0", "7"), "DOUBLE", ["6.0", "7.0"]),
+            (("1", str(1 << 63)), "DOUBLE", ["1.0", "9.223372036854776e+18"]),
+            (("true", "false"), "BOOLEAN", ["true", "false"]),
+            (('"cat"', "7"), "JSON", ['"cat"', "7"]),
+            (("[1]", '{"a": 2}'), "JSON", ["[1]", '{"a": 2}']),
+        ],
+    )
+    def test_truths_have_the_type_that_all_of_them_have(
+        self, tmp_path: Path, truths: tuple[str, ...], kind: str, written: list[str]
+    ) -> None:
+        at = int(NOON.timestamp() * 1e6)
+        both = {"input": b'{"data": [[1], [2]]}', "output": b"[3, 4]"}
+        told = [Told(at, "a", row, truth.encode(), "k") for row, truth in enumerate(truths)]
+        replaced = Told(at - 1, "a", 0, b'{"of": "before"}', "k")
+        unmatched = Told(at, "a", 9, b'{"of": "no row"}', "k")
+        records = (answered("a", **both), *told, replaced, unmatched)
+        seal(tmp_path, write(tmp_path / "spool", "00001-gateway-0", *records), replica="")
+        assert rows(tmp_path, "SELECT typeof(truth) FROM LABELLED LIMIT 1") == [[kind]]
+        path = rows(tmp_path, "SELECT truth FROM labelled ORDER BY row", AnswerForm.CSV)
+        with path.open(newline="") as file:
+            assert list(csv.reader(file)) == [["truth"], *([one] for one in written)]
+        raw = rows(tmp_path, "SELECT truth::VARCHAR FROM feedback WHERE row < 2 ORDER BY row, time")
+        assert raw == [['{"of": "before"}'], *([one] for one in truths)]
 
 
 ROWS = "SELECT * EXCLUDE (time, service, deployment, replica) FROM rows ORDER BY ALL"
