@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,10 @@ _MOST_NAMED = 20
 MOST_BYTES = 4 << 30
 """Of a file with a baseline."""
 _TABLES = (".csv", ".parquet")
+_ANSWER = "output:"
+"""Before the name of the column of a table that is the answer, as it is kept: only rows tell what
+answers are.
+"""
 
 
 class Window(NamedTuple):
@@ -95,6 +99,7 @@ class Drift:
         left, right = merged(before), merged(now)
         if left.rows < LEAST:
             raise _no_baseline(origin, f"there are {left.rows} rows, and it takes {LEAST}")
+        self._name_answer(left, right, origin)
         names = list(left.features)
         come = [name for name in right.features if name not in left.features]
         never: set[str] = set()
@@ -113,6 +118,15 @@ class Drift:
             not_in_baseline=tuple(sorted(come, key=_inputs_first)),
             waiting=waiting,
         )
+
+    def _name_answer(self, baseline: Sketch, window: Sketch, origin: Origin) -> None:
+        """Call the answer of a baseline from a file as captured rows do."""
+        for name in [name for name in baseline.features if name.startswith(_ANSWER)]:
+            told = window.features
+            if not told.keys() & {"output", _field_of(name)}:
+                with self._database.read() as tx:
+                    told = _captured(tx, origin).features
+            baseline.features[_answer(name, told)] = baseline.features.pop(name)
 
     @contextmanager
     def receive(self) -> Iterator[IO[bytes]]:
@@ -138,7 +152,7 @@ class Drift:
             path: The table.
             ending: Of its name: `.csv` or `.parquet`.
             answer: The column that is the model's answer: `output`, or the field of this name where
-                captured answers are objects that have one.
+                captured answers are objects that have one, as is seen whenever it is compared.
             model: `name:version`, of the image that the service runs or of captured rows; None: the
                 first one of that image.
 
@@ -155,17 +169,15 @@ class Drift:
             found = tx.services.get(principal.workspace, service)
             origin = _origin_of_baseline(tx, found, model)
             captured = _captured(tx, origin)
-        output = f"output_{answer}"
-        if "output" in captured.features or output not in captured.features:
-            output = "output"
-        (part,) = sketch_table(path, ending, answer, output).parts
+        (part,) = sketch_table(path, ending, answer, f"{_ANSWER}{answer}").parts
+        names = tuple(_answer(name, captured.features) for name in part.features)
         baseline = Baseline(
             service=service,
             model=f"{origin.model}:{origin.version}",
             rows=part.rows,
-            features=part.features,
+            features=names,
             at=datetime.now(UTC),
-            warning=_check_columns(origin, part.features, captured),
+            warning=_check_columns(origin, names, captured),
         )
         with self._database.write() as tx:
             tx.sketches.set_baseline(principal.workspace, baseline, base64.b64decode(part.sketch))
@@ -237,6 +249,20 @@ def _captured(tx: Transaction, origin: Origin) -> Sketch:
     return merged(tx.sketches.window(origin, *_EVER))
 
 
+def _answer(name: str, captured: Container[str]) -> str:
+    """What a column of a baseline is called in captured rows: an answer may be a value, or a field
+    of one.
+    """
+    if not name.startswith(_ANSWER):
+        return name
+    field = _field_of(name)
+    return field if field in captured and "output" not in captured else "output"
+
+
+def _field_of(name: str) -> str:
+    return f"output_{name.removeprefix(_ANSWER)}"
+
+
 def _check_columns(origin: Origin, names: Sequence[str], captured: Sketch) -> str:
     """What is doubtful of the columns of a baseline, in words.
 
@@ -246,7 +272,7 @@ def _check_columns(origin: Origin, names: Sequence[str], captured: Sketch) -> st
     if not captured.rows:
         return (
             f"no rows of `{origin.model}:{origin.version}` are captured yet, so it is not known "
-            f"whether they have these columns: `modelyard service drift {origin.service}` will say"
+            f"whether they call them so: `modelyard service drift {origin.service}` will say"
         )
     strange = [name for name in names if name not in captured.features]
     if not strange:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 from sqlalchemy import update
 from tests.factories import WORKSPACE, add_image, add_model, add_service
@@ -306,3 +307,28 @@ def test_an_answer_is_the_field_of_its_name(home: Home) -> None:
     assert (set(told.features), told.warning) == ({"output_label", "input_age"}, "")
     told = home.drift.set_baseline(OWNER, "people", table, ".csv")
     assert told.warning.startswith("`input_label` is in none of the 20 captured rows, which have ")
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("is_field", [True, False])
+def test_what_an_answer_is_called_is_told_by_rows_that_come_later(
+    home: Home, is_field: bool
+) -> None:
+    table = home.folder / "train"
+    duckdb.sql("SELECT i % 2 AS label FROM range(500) t(i)").write_csv(str(table))
+    home.drift.set_baseline(OWNER, "people", table, ".csv", "label")
+    name = "output_label" if is_field else "output"
+    for answered, begins in ((name, day(0).since), ("input_x", day(1).since)):
+        captured = sketched(60)
+        for one in ("input_x", answered):
+            feature = captured.feature(one)
+            assert feature is not None
+            feature.numbers.add(np.arange(60) % 2.0)
+        with home.database.write() as tx:
+            part = NewPart(begins, 60, pack(captured))
+            tx.sketches.put(Origin(WORKSPACE, "people", "ages", 1), part, lambda parts: parts[0])
+    report = home.drift.report(OWNER, "people", day(0))
+    assert [(one.name, one.verdict) for one in report.features] == [(name, Verdict.STEADY)]
+    assert report.not_in_baseline == ("input_x",)
+    report = home.drift.report(OWNER, "people", day(1))  # nothing was answered
+    assert report.drifted == (name,)
