@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+from modelyard.control.rounds import a_round
 from modelyard.control.sending.base import NotSent, Sender
 from modelyard.domain.channel import ChannelKind
-from modelyard.errors import ModelyardError
 from modelyard.store import Database
 from modelyard.store.alerts import Parcel
 
@@ -71,13 +71,9 @@ class Outbox:
     def _run(self) -> None:
         while not self._stopping.is_set():
             wait = _IDLE
-            try:
+            with a_round(_logger):
                 self.deliver()
                 wait = self._until_next()
-            except ModelyardError as error:
-                _logger.warning("will try again: %s", error)
-            except Exception:
-                _logger.exception("will try again")
             self._woken.wait(wait)
             self._woken.clear()
 

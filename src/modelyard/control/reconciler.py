@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from modelyard.control.agents import Agents
 from modelyard.control.operations import Operations
+from modelyard.control.rounds import a_round
 from modelyard.domain.cause import Cause, CauseCode
 from modelyard.domain.change import ChangeOutcome, split_traffic
 from modelyard.domain.image import CheckReport
@@ -21,7 +22,7 @@ from modelyard.domain.operation import Operation, OperationKind, OperationState
 from modelyard.domain.rollout import Move, next_move
 from modelyard.domain.service import ReplicaState, Service, ServiceState
 from modelyard.domain.values import Reference
-from modelyard.errors import DeployFailed, ModelyardError
+from modelyard.errors import DeployFailed
 from modelyard.store import Database
 from modelyard.targets.base import Target
 
@@ -61,12 +62,8 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stopping.is_set():
             seen = self._agents.observed.count
-            try:
+            with a_round(_logger):
                 self.reconcile()
-            except ModelyardError as error:
-                _logger.warning("will look again: %s", error)
-            except Exception:
-                _logger.exception("will look again")
             self._agents.observed.wait(seen, PERIOD)
 
     def reconcile(self) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from modelyard.capture.files import CapturedFiles
 from modelyard.control import programs
+from modelyard.control.rounds import a_round
 from modelyard.domain.captured import Segment
 from modelyard.domain.values import Value
-from modelyard.errors import IntegrityError, InvalidRequest, ModelyardError, Unavailable
+from modelyard.errors import IntegrityError, InvalidRequest, Unavailable
 from modelyard.monitoring.jobs import Sketched, SketchJob, TableJob
 from modelyard.store import Database
 from modelyard.store.sketches import NewPart
@@ -62,13 +63,9 @@ class Sketcher:
     def _run(self) -> None:
         while not self._stopping:
             self._woken.clear()
-            try:
+            with a_round(_logger):
                 while not self._stopping and self.round():
                     pass
-            except ModelyardError as error:
-                _logger.warning("will try again: %s", error)
-            except Exception:
-                _logger.exception("will try again")
             self._woken.wait(PERIOD)
 
     def round(self) -> int:

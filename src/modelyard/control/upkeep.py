@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from modelyard.blobs.base import BlobStore
+from modelyard.control.rounds import a_round
 from modelyard.control.telemetry import KEEP_MINUTES
-from modelyard.errors import ModelyardError
 from modelyard.store import Database
 
 PERIOD = 3600.0
@@ -77,12 +77,8 @@ class Upkeep:
             self._stopping.wait(JOINING)
 
     def _try(self, work: Callable[[], object]) -> None:
-        try:
+        with a_round(_logger):
             work()
-        except ModelyardError as error:
-            _logger.warning("will try again: %s", error)
-        except Exception:
-            _logger.exception("will try again")
 
     def tidy(self) -> int:
         """One round; the number of blobs freed.

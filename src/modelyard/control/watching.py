@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from modelyard.control.judging import Judge
+from modelyard.control.rounds import a_round
 from modelyard.domain.alert import (
     Alert,
     Notice,
@@ -95,12 +96,8 @@ class Watching:
 
     def _run(self, work: Callable[[], None]) -> None:
         while not self._stopping.wait(PERIOD):
-            try:
+            with a_round(_logger):
                 work()
-            except ModelyardError as error:
-                _logger.warning("will look again: %s", error)
-            except Exception:
-                _logger.exception("will look again")
 
     def look(self) -> None:
         """Look at what was counted of all services once."""
