@@ -85,17 +85,22 @@ def ask(question: Question) -> None:
             raise Refused(f"the answer is no JSON: {error}") from error
 
 
-def connect(aside: Path) -> duckdb.DuckDBPyConnection:
+def connect(
+    aside: Path, *, memory: int = MEMORY, disk: int = DISK, threads: int = _THREADS
+) -> duckdb.DuckDBPyConnection:
     """A database in memory, within bounds.
 
     Args:
         aside: Folder for what it has no room for.
+        memory: Bytes that it may use.
+        disk: Bytes that it may put aside.
+        threads: At most so many.
     """
     limits: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{MEMORY >> 20}MiB",
-        "threads": min(_THREADS, os.cpu_count() or 1),
+        "memory_limit": f"{memory >> 20}MiB",
+        "threads": min(threads, os.cpu_count() or 1),
         "temp_directory": str(aside),
-        "max_temp_directory_size": f"{DISK >> 20}MiB",
+        "max_temp_directory_size": f"{disk >> 20}MiB",
     }
     connection = duckdb.connect(config=limits)
     connection.execute("SET TimeZone = 'UTC'")

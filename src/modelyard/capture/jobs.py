@@ -10,7 +10,6 @@ from uuid import UUID
 
 from modelyard.domain.captured import AnswerForm
 from modelyard.domain.columns import Columns
-from modelyard.domain.quality import AskQuality, MeasuredQuality, Task
 from modelyard.domain.values import Digest, Value
 
 
@@ -120,22 +119,3 @@ class Joined(Value):
     digest: Digest
     rows: int
     requests: int
-
-
-class Measuring(Value):
-    """Of which answers the quality is to be measured."""
-
-    files: tuple[Path, ...]
-    """Of one service; of all times, if `unmatched` is to mean something."""
-    aside: Path
-    """Folder for what there is no room for; made, if need be."""
-    asked: AskQuality
-    counts_unmatched: bool = True
-
-
-class Figures(Value):
-    """How good answers were."""
-
-    task: Task | None
-    measured: tuple[MeasuredQuality, ...]
-    unmatched: int | None

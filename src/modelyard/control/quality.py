@@ -6,12 +6,12 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from modelyard.capture.jobs import Figures, Measuring
 from modelyard.control import programs
 from modelyard.control.captures import Captures
 from modelyard.domain.principal import Principal
 from modelyard.domain.quality import AskQuality, Quality, Task
 from modelyard.errors import InvalidRequest, Unavailable
+from modelyard.monitoring.jobs import Figures, Measuring
 
 _PATIENCE = 120.0
 """Seconds that figures may take."""

@@ -30,7 +30,7 @@ from modelyard.domain.replay import Found, Replay
 from modelyard.domain.service import ReplicaSettings, Service
 from modelyard.errors import NotFound, OperationFailed, Unavailable
 from modelyard.images.builder import ImageBuilder
-from modelyard.monitoring.replay_job import Replaying
+from modelyard.monitoring.jobs import Replaying
 from modelyard.schemas import ReplayService
 from modelyard.store import Database
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
@@ -25,18 +24,14 @@ from modelyard.domain.values import Reference
 from modelyard.errors import Conflict, InvalidRequest, NotFound
 from modelyard.images.builder import ImageBuilder
 from modelyard.monitoring.candidate import Candidate
+from modelyard.monitoring.jobs import RECORDED
 from modelyard.schemas import AskCaptured, ReproducePrediction
 from modelyard.store import Database, Transaction
 
 _PURPOSE = "reproduce"
 _PATIENCE = 30.0
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
-_FIND = (
-    "SELECT prediction_id, time, coalesce(image, ''), path, status, seconds, coalesce(code, ''), "
-    "to_base64(coalesce(input_bytes, encode(inputs::VARCHAR))), coalesce(input_type, ''), "
-    "input_size, to_base64(coalesce(output_bytes, encode(outputs::VARCHAR))), output_size, "
-    "coalesce(withheld, ''), service FROM requests WHERE prediction_id = '{}'"
-)
+_FIND = f"SELECT {RECORDED}, service FROM requests WHERE prediction_id = '{{}}'"  # noqa: S608
 
 
 class _Past(NamedTuple):
@@ -161,7 +156,8 @@ class Reproductions:
 
 
 def _bytes(text: object) -> bytes | None:
-    return b64decode(text) if isinstance(text, str) else None
+    """Those that an answer in JSON has in hexadecimal."""
+    return bytes.fromhex(text) if isinstance(text, str) else None
 
 
 def _image(tx: Transaction, principal: Principal, recorded: Recorded) -> Image:

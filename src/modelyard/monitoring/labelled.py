@@ -11,13 +11,14 @@ from pathlib import Path
 from uuid import UUID
 
 from modelyard.capture.asking import Refused, connect, make_views
-from modelyard.capture.jobs import Figures, Job, KnownDeployment, Measuring, OpenSegment
+from modelyard.capture.jobs import Job, KnownDeployment, OpenSegment
 from modelyard.capture.reading import literal
 from modelyard.capture.sealing import RECORD_COLUMNS, seal_all
 from modelyard.domain.columns import Columns
 from modelyard.domain.difference import Answer
 from modelyard.domain.quality import AskQuality, ComparedQuality, Measured, Task
 from modelyard.domain.replay import Recorded
+from modelyard.monitoring.jobs import Figures, Measuring
 from modelyard.monitoring.measuring import measure
 from modelyard_runtime.capture.records import LARGEST_BODY, Answered, encode
 from modelyard_runtime.capture.segments import Segment, frame

@@ -19,8 +19,9 @@ import numpy as np
 import orjson
 
 from modelyard.capture.asking import Refused, bound, connect, make_views
-from modelyard.capture.jobs import Figures, Measuring
+from modelyard.capture.sealing import identifier
 from modelyard.domain.quality import AskQuality, ConfusionCounts, MeasuredQuality, Task
+from modelyard.monitoring.jobs import Figures, Measuring
 from modelyard.monitoring.quality import (
     Confusion,
     Errors,
@@ -391,8 +392,7 @@ def _order(name: str) -> tuple[bool, float, str]:
 
 
 def _column(name: str) -> str:
-    column = f"{_OUTPUT}_{name}" if name else _OUTPUT
-    return '"{}"'.format(column.replace('"', '""'))
+    return identifier(f"{_OUTPUT}_{name}" if name else _OUTPUT)
 
 
 def main() -> int:

@@ -22,11 +22,11 @@ from typing import Any
 import duckdb
 import orjson
 
-from modelyard.capture.asking import make_views
+from modelyard.capture.asking import connect, make_views
 from modelyard.domain.replay import Choice, Findings, Found, Recorded
 from modelyard.monitoring.candidate import Candidate
+from modelyard.monitoring.jobs import RECORDED, Replaying
 from modelyard.monitoring.labelled import LabelledAnswers
-from modelyard.monitoring.replay_job import Replaying
 
 MEMORY = 512 << 20
 """Bytes that DuckDB may use."""
@@ -44,10 +44,7 @@ _CHOSEN = (
     "WHERE ($1 IS NULL OR time >= $1) AND ($2 IS NULL OR time < $2) ORDER BY {order} LIMIT $3"
 )
 _READ = (
-    "SELECT prediction_id, time, coalesce(image, ''), path, status, seconds, coalesce(code, ''), "
-    "coalesce(input_bytes, encode(inputs::VARCHAR)), coalesce(input_type, ''), input_size, "
-    "coalesce(output_bytes, encode(outputs::VARCHAR)), output_size, coalesce(withheld, ''), "
-    "prediction_id IN (SELECT prediction_id FROM feedback) "
+    f"SELECT {RECORDED}, prediction_id IN (SELECT prediction_id FROM feedback) "  # noqa: S608
     "FROM requests SEMI JOIN chosen USING (prediction_id)"
 )
 
@@ -55,14 +52,8 @@ _READ = (
 @contextmanager
 def recorded(job: Replaying) -> Iterator[Iterator[Recorded]]:
     """The requests of a job, some at a time, about in the order in which they were answered."""
-    limits: dict[str, Any] = {
-        "memory_limit": f"{MEMORY >> 20}MiB",
-        "threads": 1,
-        "temp_directory": str(job.aside / "reading"),
-        "max_temp_directory_size": f"{MEMORY >> 19}MiB",
-    }
-    with duckdb.connect(config=limits) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    aside = job.aside / "reading"
+    with connect(aside, memory=MEMORY, disk=2 * MEMORY, threads=1) as connection:
         make_views(connection, job.files)
         window = [job.since, job.until, job.most]
         connection.execute(_CHOSEN.format(order=_ORDER[job.choice]), window)

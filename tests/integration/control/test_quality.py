@@ -15,12 +15,12 @@ from tests.segments import AT, NOON, answered, seal, told, write
 
 from modelyard.capture.asking import Refused
 from modelyard.capture.files import CapturedFiles
-from modelyard.capture.jobs import Figures, Measuring
 from modelyard.control.captures import Captures
 from modelyard.control.quality import Qualities
 from modelyard.domain.principal import Principal, Role
 from modelyard.domain.quality import AskQuality, Period, Task
 from modelyard.errors import InvalidRequest, NotFound
+from modelyard.monitoring.jobs import Figures, Measuring
 from modelyard.monitoring.measuring import measure
 from modelyard.store import Database
 

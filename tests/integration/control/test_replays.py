@@ -42,7 +42,7 @@ from modelyard.domain.search import Search
 from modelyard.domain.service import ReplicaSettings
 from modelyard.errors import Conflict, InvalidRequest, NotFound, ReplayFailed
 from modelyard.images.cancelling import go_on
-from modelyard.monitoring.replay_job import Replaying
+from modelyard.monitoring.jobs import Replaying
 from modelyard.schemas import (
     AcceptedService,
     DeployService,

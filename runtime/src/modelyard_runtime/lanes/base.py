@@ -1,6 +1,6 @@
 """Where `run` executes, so that a worker answers while a model computes.
 
-`LoopLane` gives a `run` that is a coroutine function an event loop of its own; `mainlane` has the
+`LoopLane` gives a `run` that is a coroutine function an event loop of its own; `main` has the
 lane of a plain one. Both answer 504 when the time of a request is over, and call `stuck` when what
 runs cannot be ended: then the worker has to go.
 """
