@@ -162,7 +162,8 @@ class TestWebhooks:
                 Webhooks(MASTER, HERE).send(to(url), message())
             ended.set()
             thread.join()
-        with pytest.raises(NotSent, match="cannot be reached: Connection refused"):
+        # Reset where somebody else has the port by now.
+        with pytest.raises(NotSent, match=r"be reached: Connection (refused|reset)"):
             Webhooks(MASTER, HERE).send(to(url), message())
 
 
