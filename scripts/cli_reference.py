@@ -28,6 +28,8 @@ variables.
 - Colours and bars appear on a terminal only; `NO_COLOR` switches colours off.
 - `modelyard --install-completion` completes commands in your shell.
 - Where JSON is wanted, `@file` reads a file and `-` reads stdin.
+- `--last 7d` is a length of time that ends now; `--since` and `--until` are moments, `7d` ago or
+  `2026-11-28T14:00`; times with two ends that are compared are `--window` and `--against`, `A..B`.
 - `delete` and `keys regenerate` ask first; in a script say `--yes`.
 
 | exit status | meaning |
