@@ -199,7 +199,7 @@ class Captures:
         with self._database.read() as tx:
             segments = tx.captured.segments(principal.workspace, service, since, until)
             if not segments:
-                refuse_nothing(tx, principal.workspace, service)
+                refuse_nothing(tx, principal.workspace, service, has_bounds=bool(since or until))
             return segments
 
     @contextmanager
@@ -294,19 +294,56 @@ class Captures:
         )
 
 
-def refuse_nothing(tx: Transaction, workspace: str, service: str | None) -> NoReturn:
-    """Say that there are no records of a service, or of any.
+def refuse_nothing(
+    tx: Transaction,
+    workspace: str,
+    service: str | None,
+    what: str = "no captured records",
+    *,
+    has_bounds: bool = False,
+) -> NoReturn:
+    """Say that there are no records of a service, or of any, and what would bring some.
+
+    Args:
+        tx: The manifest.
+        workspace: Whose.
+        service: Its name; None: there are none of any service.
+        what: There is not, in words: `no captured request`.
+        has_bounds: It was asked about a time, and of another there may be some.
 
     Raises:
         NotFound: Always; a service that there is not is called so.
     """
     if service:
         _refuse_unknown(tx, workspace, service)
-    what = f"of service `{service[:100]}`" if service else "here"
+    there = f"there are {what}{f' of service `{service[:100]}`' if service else ''}"
+    if has_bounds and tx.captured.segments(workspace, service):
+        listing = f"modelyard capture list{f' {service}' if service else ''}"
+        raise NotFound(
+            f"{there} of this time",
+            hint=f"`{listing}` shows of which times there are some; records come in some seconds "
+            "after their requests",
+        )
+    if _is_on(tx, workspace, service):
+        raise NotFound(
+            f"{there}: capture is on, but nothing has come in yet",
+            hint="records come in some seconds after their requests"
+            + (f"; `modelyard capture verify {service}` waits for them" if service else ""),
+        )
     raise NotFound(
-        f"nothing that was captured {what} has come in yet",
+        f"{there}: capture is off",
         hint=f"`modelyard service update {service or 'NAME'} --capture 100%` switches it on; "
         "records come in some seconds after their requests",
+    )
+
+
+def _is_on(tx: Transaction, workspace: str, service: str | None) -> bool:
+    """Whether requests to a service, or to any, are recorded; to one that is gone they are not."""
+    names = tx.services.names(workspace)
+    return any(
+        tx.services.get(workspace, name).settings.capture > 0
+        for name in ([service] if service else names)
+        if name in names
     )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from modelyard.control.captures import refuse_nothing
 from modelyard.control.sketching import Sketcher, sketch_table
 from modelyard.domain.captured import UNKNOWN_MODEL
 from modelyard.domain.drift import Baseline, DriftReport, Sample
@@ -217,10 +218,9 @@ def _origin(
         recorded = tx.captured.segments(principal.workspace, service)
         if not recorded:
             tx.services.get(principal.workspace, service)
+            refuse_nothing(tx, principal.workspace, service, "no captured rows")
         if waiting:
             hint = f"{waiting} files have come in and are just being looked at: ask again"
-        elif not recorded:
-            hint = f"`modelyard service update {service} --capture 100%` records requests"
         raise NotFound(
             f"there are no captured rows of service `{service[:100]}`{what} in that time", hint=hint
         )

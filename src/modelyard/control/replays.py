@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from modelyard.control import programs
 from modelyard.control.accepting import built, changed_settings
 from modelyard.control.background import Background, Job
-from modelyard.control.captures import Captures
+from modelyard.control.captures import Captures, refuse_nothing
 from modelyard.control.gating import mark, read_replay
 from modelyard.domain.columns import Columns, declared_columns
 from modelyard.domain.image import Image
@@ -28,7 +28,7 @@ from modelyard.domain.operation import Operation, OperationKind
 from modelyard.domain.principal import Principal
 from modelyard.domain.replay import Found, Replay
 from modelyard.domain.service import ReplicaSettings, Service
-from modelyard.errors import NotFound, OperationFailed, Unavailable
+from modelyard.errors import OperationFailed, Unavailable
 from modelyard.images.builder import ImageBuilder
 from modelyard.monitoring.jobs import Replaying
 from modelyard.schemas import ReplayService
@@ -94,7 +94,10 @@ class Replays:
             image = built(tx, principal, request.image)
         settings = changed_settings(name, service.settings, request.settings).for_replica()
         if not self._captures.segments(principal, name, request.since, request.until):
-            raise _nothing_captured(service, has_bounds=bool(request.since or request.until))
+            has_bounds = bool(request.since or request.until)
+            with self._database.read() as tx:
+                what = "no captured requests"
+                refuse_nothing(tx, principal.workspace, name, what, has_bounds=has_bounds)
         with self._database.write() as tx:
             self._background.refuse_more(tx, principal.workspace, OperationKind.IMAGE_REPLAY)
             operation = tx.operations.add(
@@ -168,21 +171,6 @@ class Replays:
         Truths may have been told long after the requests.
         """
         return self._captures.files(wanted.principal, wanted.service.name, wanted.request.since)
-
-
-def _nothing_captured(service: Service, *, has_bounds: bool) -> NotFound:
-    if not service.settings.capture:
-        return NotFound(
-            f"there is no captured request of service `{service.name}` to replay: capture is off",
-            hint=f"`modelyard service update {service.name} --capture 100%` switches it on; replay "
-            "once requests have come",
-        )
-    return NotFound(
-        f"there is no captured request of service `{service.name}` to replay"
-        + (" of this time" if has_bounds else ": capture is on, but nothing has come in yet"),
-        hint="records come in some seconds after their requests; `modelyard capture verify "
-        f"{service.name}` waits for them",
-    )
 
 
 def _job(wanted: _Wanted, files: tuple[Path, ...], aside: Path, socket: Path) -> Replaying:

@@ -10,7 +10,7 @@ from modelyard.domain.alert_rules import GOOD_WHEN_HIGH, Rule, Signal, how_long,
 from modelyard.domain.drift import DriftReport, Verdict
 from modelyard.domain.drift import in_words as feature_in_words
 from modelyard.domain.figures import KNOWN, quantile, spread, total
-from modelyard.domain.quality import Quality
+from modelyard.domain.quality import Quality, Task
 from modelyard_runtime.families import STATUSES, Figures
 
 ENOUGH_REQUESTS = 20
@@ -23,6 +23,7 @@ _MOST_MARKS = 60
 _QUANTILES = {Signal.P50: 0.5, Signal.P95: 0.95, Signal.P99: 0.99}
 _ENOUGH_TIMES = {Signal.P50: 20, Signal.P95: 40, Signal.P99: 100}
 """Requests of which such a share says something."""
+_OF_NUMBERS = (Signal.MAE, Signal.RMSE, Signal.R2)
 _MINUTE = timedelta(minutes=1)
 _REQUESTS = "modelyard_gateway_requests_total"
 _TOOK = "modelyard_gateway_request_duration_seconds"
@@ -160,7 +161,7 @@ def find_quality(rule: Rule, quality: Quality) -> Finding:
         and (value := one.figures.get(rule.signal)) is not None
     ]
     if not measured:
-        return Finding(None, f"too few truths were told of answers in the last {last} to say")
+        return Finding(None, _why_unmeasured(rule, quality))
     is_better = rule.signal in GOOD_WHEN_HIGH
     choose = min if is_better else max
     value, worst = choose(measured, key=lambda one: one[0])
@@ -173,6 +174,21 @@ def find_quality(rule: Rule, quality: Quality) -> Finding:
         return Finding(False, sentence, value)
     which = "less" if is_better else "more"
     return Finding(True, f"{sentence}, {which} than {rule.bound:g}", value)
+
+
+def _why_unmeasured(rule: Rule, quality: Quality) -> str:
+    """Why no deployment has the figure."""
+    last = in_words(rule.span)
+    usable = max((one.labelled - one.unusable for one in quality.measured), default=0)
+    if usable >= ENOUGH_TRUTHS:
+        if quality.task is Task.CLASSIFICATION and rule.signal in _OF_NUMBERS:
+            return f"the answers of the last {last} are classes, and `{rule.signal}` is of numbers"
+        if quality.task is Task.REGRESSION and rule.signal not in _OF_NUMBERS:
+            return f"the answers of the last {last} are numbers, and `{rule.signal}` is of classes"
+        return f"`{rule.signal}` cannot be told of the answers in the last {last}"
+    sentence = f"too few truths were told of answers in the last {last} to say"
+    unusable = sum(one.unusable for one in quality.measured)
+    return f"{sentence}; {unusable:,} cannot be compared with theirs" if unusable else sentence
 
 
 def _counted(figures: Figures) -> float:

@@ -153,6 +153,8 @@ def _bound(signal: Signal, text: str) -> float:
     if signal in QUALITY:
         if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
             raise ValueError(f"the bound of a measure is a number: `{signal}{_sign(signal)}0.9`")
+        if signal in GOOD_WHEN_HIGH and float(text) > 1:
+            raise ValueError(f"`{signal}` is at most 1: write a bound from 0 to 1, `{signal}<0.9`")
         return float(text)
     if text[-1:].isdigit():
         raise ValueError(f"a time has its unit: `{signal}>500ms`, `{signal}>10m`")

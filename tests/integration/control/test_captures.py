@@ -410,6 +410,28 @@ class TestForget:
                 captures.segments(agent, name)
             assert raised.value.hint == f"{hint} there are records of: `digits`"
         assert captures.segments(agent, "silent") == ()
-        with pytest.raises(NotFound, match="of service `silent` has come in yet") as raised:
+        with pytest.raises(NotFound, match="of service `silent`: capture is off") as raised:
             captures.recorded(agent, "silent")
-        assert "records of" not in str(raised.value.hint)
+        assert "`modelyard service update silent --capture 100%` switches it on" in str(
+            raised.value.hint
+        )
+
+    @pytest.mark.usefixtures("sealed")
+    def test_what_is_captured_already_is_not_to_be_switched_on(
+        self, captures: Captures, agent: Principal, tmp_path: Path
+    ) -> None:
+        with Database(f"sqlite:///{tmp_path / 'modelyard.db'}").write() as tx:
+            add_service(tx, "idle", settings=ServiceSettings(capture=100))
+        for ask in (captures.recorded, captures.account):
+            with pytest.raises(NotFound, match="capture is on, but nothing has come") as raised:
+                ask(agent, "idle")
+            assert "switches it on" not in str(raised.value.hint)
+        before = NOON - timedelta(days=30)
+        with pytest.raises(NotFound, match="no captured records of service `digits` of this time"):
+            captures.recorded(agent, "digits", until=before)
+        asked = AskCaptured(sql="SELECT 1", until=before)
+        with (
+            pytest.raises(NotFound, match="there are no captured records of this time"),
+            captures.ask(agent, asked),
+        ):
+            pass

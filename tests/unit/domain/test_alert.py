@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -287,6 +288,32 @@ class TestJudged:
         assert found.sentence == (
             "mae of digits:2 is 1.5 over 90 answers of the last 7 days, more than 1"
         )
+
+    @pytest.mark.parametrize(
+        ("rule", "task", "usable", "sentence"),
+        [
+            ("mae>1", "classification", 321, "the answers of the last day are classes"),
+            ("r2<0.5", "classification", 321, "the answers of the last day are classes"),
+            ("f1<0.5", "regression", 321, "the answers of the last day are numbers"),
+            ("roc_auc<0.5", "classification", 321, "`roc_auc` cannot be told"),
+            ("mae>1", "regression", 2, "too few truths .* to say; 319 cannot be compared"),
+            ("mae>1", "regression", 321, "`mae` cannot be told"),
+        ],
+    )
+    def test_what_is_not_measured_has_its_reason(
+        self, rule: str, task: str, usable: int, sentence: str
+    ) -> None:
+        one = {"deployment": None, "image": "i:1", "model": "m", "version": 1, "rows": 400}
+        counted = {"labelled": 321, "unusable": 321 - usable}
+        found = {"service": "s", "task": task, "measured": [{**one, **counted}]}
+        said = find_quality(parse_rule(rule), Quality.model_validate(found))
+        assert said.is_wrong is None
+        assert re.match(sentence, said.sentence)
+
+    @pytest.mark.parametrize("rule", ["accuracy<2", "f1<1.01", "r2<5"])
+    def test_a_bound_that_nothing_reaches_is_refused(self, rule: str) -> None:
+        with pytest.raises(ValueError, match="is at most 1: write a bound from 0 to 1"):
+            parse_rule(rule)
 
 
 class TestStanding:
