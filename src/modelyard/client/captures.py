@@ -37,8 +37,8 @@ class Captures:
         self,
         service: str | None = None,
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
     ) -> tuple[Segment, ...]:
         """Files of records, oldest first; of one service or of all."""
         params = {"service": service, "since": as_text(since), "until": as_text(until)}
@@ -51,8 +51,8 @@ class Captures:
         sql: str,
         *,
         service: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         most_rows: int | None = None,
     ) -> CapturedTable:
         """Answer one `SELECT` from `requests` or `rows`.
@@ -76,8 +76,8 @@ class Captures:
         sql: str,
         *,
         service: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
     ) -> Frame:
         """Answer one `SELECT` as a table for pandas, polars or Arrow, columns with their types.
 
@@ -100,8 +100,8 @@ class Captures:
         sql: str = ALL,
         *,
         service: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         labelled: bool = False,
         overwrite: bool = False,
     ) -> Path:
@@ -221,8 +221,8 @@ def _asked(
     sql: str,
     form: AnswerForm,
     service: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    since: datetime | str | None,
+    until: datetime | str | None,
     most_rows: int | None,
 ) -> AskCaptured:
     wanted = {
@@ -237,7 +237,7 @@ def _asked(
     return compose(AskCaptured, given, "the question")
 
 
-def _labelled(since: datetime | None, until: datetime | None) -> str:
+def _labelled(since: datetime | str | None, until: datetime | str | None) -> str:
     """SQL for rows with their truth."""
     bounds = [
         f"time {sign} '{as_text(time)}'::TIMESTAMPTZ"

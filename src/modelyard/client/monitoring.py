@@ -54,8 +54,8 @@ class Monitoring(Collection[Service]):
         self,
         name: str,
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         by: Period | str | None = None,
         task: Task | str | None = None,
         output: str | None = None,
@@ -65,8 +65,8 @@ class Monitoring(Collection[Service]):
 
         Args:
             name: Name of the service.
-            since: Answers from then on.
-            until: Answers before then.
+            since: Answers from then on: a time, or how long ago it was, such as `7d`.
+            until: Answers before then, likewise.
             by: `day` or `hour`: figures for each; unset: for all of the time.
             task: `classification` or `regression`; unset: it follows from truths and answers.
             output: Name of the value that is compared, where an answer has several.

@@ -13,9 +13,26 @@ class _Length(Spec):
     last: Seconds
 
 
-def as_text(moment: datetime | None) -> str | None:
-    """A moment with its zone; without one it is this machine's."""
-    return None if moment is None else moment.astimezone().isoformat()
+def as_text(moment: datetime | str | None) -> str | None:
+    """A moment with its zone; without one it is this machine's.
+
+    Args:
+        moment: As a text it is one as ISO 8601 has it, or how long ago it was, such as `7d`.
+
+    Raises:
+        InvalidRequest: It is neither.
+    """
+    if moment is None:
+        return None
+    read = _moment(moment) if isinstance(moment, str) else moment
+    return read.astimezone().isoformat()
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return so_long_ago(text)
 
 
 def so_long_ago(last: float | str) -> datetime:

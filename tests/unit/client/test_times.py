@@ -26,3 +26,14 @@ def test_a_moment_is_told_with_its_zone() -> None:
     text = as_text(datetime(2026, 1, 2, 12))
     assert text is not None
     assert datetime.fromisoformat(text).tzinfo is not None
+
+
+def test_a_text_is_a_time_or_how_long_ago_it_was() -> None:
+    told = as_text("7d")
+    assert told is not None
+    ago = datetime.now(UTC) - datetime.fromisoformat(told)
+    assert timedelta(days=7) <= ago < timedelta(days=7, hours=1)
+    moment = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    assert as_text(moment.isoformat()) == as_text(moment)
+    with pytest.raises(InvalidRequest, match="the time is not valid"):
+        as_text("soon")
