@@ -37,7 +37,7 @@ def list_alerts(
         alerts = yard.alerts.list(service)
     ordered = sorted(alerts, key=lambda alert: alert.state is not AlertState.FIRING)
     columns = ("SERVICE", "RULE", "STATE", "SINCE", "AS OF", "WHAT WAS FOUND")
-    show_all(form, ordered, columns, _row)
+    show_all(form, ordered, columns, _row, sentence=columns[-1])
 
 
 @channel.command()
@@ -81,7 +81,7 @@ def list_channels(form: output.Output = output.Format.TABLE) -> None:
         *("CHANNEL", "KIND", "ADDRESS", "DELIVERED", "WAITING", "FAILED", "GIVEN UP"),
         *("LAST (UTC)", "ERROR"),
     )
-    show_all(form, channels, columns, _channel_row)
+    show_all(form, channels, columns, _channel_row, sentence=columns[-1])
 
 
 @channel.command()

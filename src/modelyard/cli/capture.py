@@ -15,6 +15,7 @@ from modelyard.cli.listing import show_all
 from modelyard.client.captures import ALL
 from modelyard.domain.captured import Account, Segment
 from modelyard.domain.values import size_text
+from modelyard.schemas import CapturedTable
 
 app = parameters.commands()
 
@@ -48,7 +49,7 @@ def list_segments(
             service, since=parameters.moment(since), until=parameters.moment(until)
         )
     columns = ("SERVICE", "MODEL", "DATE", "FROM", "TO", "RECORDS", "SIZE", "SEGMENT")
-    show_all(form, segments, columns, _row)
+    show_all(form, segments, columns, _row, cut={"SEGMENT"})
 
 
 @app.command()
@@ -72,8 +73,8 @@ def query(
     """Ask about captured requests in SQL.
 
     `requests` has a row for each answer, `rows` one for each row that was scored, its values in
-    columns of their own; `SELECT * FROM requests LIMIT 1` shows their names. A table on the
-    terminal ends after 1,000 rows.
+    columns of their own; `SELECT * FROM requests LIMIT 1` shows their names. A table ends after
+    1,000 rows; on a terminal long values are cut, and columns without a value left out.
     """
     text = parameters.content(sql).decode()
     chosen: dict[str, Any] = {
@@ -91,7 +92,7 @@ def query(
     if form is output.Format.JSON:
         output.data_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     else:
-        output.table(answer.columns, [[_cell(value) for value in row] for row in answer.rows])
+        _show_table(answer)
 
 
 @app.command()
@@ -181,6 +182,23 @@ def forget(
     )
     if forgotten.waiting:
         output.say("some records are still on their way: run it again when they are here")
+
+
+def _show_table(answer: CapturedTable) -> None:
+    """All of it; on a terminal without columns that have nothing in them."""
+    shown = list(range(len(answer.columns)))
+    if output.terminal_width() is not None and answer.rows:
+        shown = [n for n in shown if any(row[n] not in (None, "") for row in answer.rows)] or shown
+    columns = [answer.columns[n] for n in shown]
+    output.table(columns, [[_cell(row[n]) for n in shown] for row in answer.rows], cut=columns)
+    hidden = len(answer.columns) - len(shown)
+    if hidden:
+        which = (
+            "1 column has nothing in these rows and is"
+            if hidden == 1
+            else f"{hidden} columns have nothing in these rows and are"
+        )
+        output.say(f"{which} not shown; `-o json` has all")
 
 
 def _show_account(account: Account) -> None:

@@ -181,7 +181,7 @@ def _show_plan(planned: Deployed) -> None:
         (step.action, step.kind, step.reference or step.name, "; ".join(step.changes))
         for step in planned.steps
     ]
-    output.table(("ACTION", "KIND", "NAME", "BECAUSE"), rows)
+    output.table(("ACTION", "KIND", "NAME", "BECAUSE"), rows, sentence="BECAUSE")
 
 
 def _curl_line(yard: Client, service: Service, sample: Any) -> str:

@@ -76,7 +76,7 @@ def _elsewhere(url: str) -> Finding:
 
 def _show(found: list[Finding]) -> None:
     rows = [(finding.name, finding.grade, finding.seen) for finding in found]
-    output.table(("WHAT", "STATE", "SEEN"), rows)
+    output.table(("WHAT", "STATE", "SEEN"), rows, sentence="SEEN")
     for finding in found:
         if finding.fix:
             output.data(f"{finding.name}: {finding.fix}")

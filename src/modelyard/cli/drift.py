@@ -105,7 +105,7 @@ def baseline(
 
 def _show(report: DriftReport) -> None:
     columns = ("FEATURE", "VERDICT", "MISSING", "OUT OF RANGE", "NEW", "PSI", "KS", "W1/SD", "JS")
-    output.table((*columns, "BECAUSE"), map(_row, report.features))
+    output.table((*columns, "BECAUSE"), map(_row, report.features), sentence="BECAUSE")
     output.say(f"{report.model}: {_words(report.window)} beside {_words(report.baseline)}")
     if report.not_in_baseline:
         output.say(f"not in the baseline: {', '.join(report.not_in_baseline)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from modelyard.cli import output, parameters
@@ -27,12 +27,15 @@ def show_all(
     items: Iterable[Item],
     columns: Sequence[str],
     row: Callable[[Item], Sequence[output.Cell]],
+    *,
+    sentence: str | None = None,
+    cut: Collection[str] = (),
 ) -> None:
-    """Print what was found: one table, or one JSON array."""
+    """Print what was found: one table, as by `output.table`, or one JSON array."""
     if form is output.Format.JSON:
         output.data_json([item.model_dump(mode="json") for item in items])
     else:
-        output.table(columns, [row(item) for item in items])
+        output.table(columns, [row(item) for item in items], sentence=sentence, cut=cut)
 
 
 def label_change(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.cells import cell_len
 
+from modelyard.cli import tables
 from modelyard.errors import InvalidRequest, ModelyardError
 
 
@@ -84,9 +85,35 @@ def json_safe(value: Any) -> Any:
     return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print aligned columns; nothing is cut off, so that they can be searched."""
-    for line in _aligned(columns, rows):
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal that data goes to; None where it goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    sentence: str | None = None,
+    cut: Collection[str] = (),
+) -> None:
+    """Print aligned columns, which keep within a terminal; elsewhere all of a row is on its line.
+
+    Args:
+        columns: Titles.
+        rows: The cells.
+        sentence: Title of a column whose text goes on several lines where there is no room.
+        cut: Titles of columns whose text may be cut off on a terminal.
+    """
+    listed = list(rows)
+    width = terminal_width()
+    shown = [[printable(title) for title in columns], *([cell(one) for one in r] for r in listed)]
+    if width is None or tables.fits(shown, width):
+        lines: Iterable[str] = tables.aligned(shown)
+    else:
+        brief = [[_brief(value) for value in row] for row in listed]
+        lines = tables.fitted(shown[0], brief, width, sentence=sentence, cut=cut)
+    for line in lines:
         _write(line)
 
 
@@ -95,31 +122,30 @@ def table_with_notes(
 ) -> None:
     """Print aligned columns, and below each row its notes, which may be longer than a column."""
     listed = list(rows)
-    title, *lines = _aligned(columns, (row for row, _ in listed))
+    title, *lines = tables.aligned(
+        [list(columns), *([cell(value) for value in row] for row, _ in listed)]
+    )
     _write(title)
     for line, (_, notes) in zip(lines, listed, strict=True):
         _write(line)
         for note in filter(None, notes):
-            _write(f"    {printable(note)}")
-
-
-def _aligned(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:
-    shown = [list(columns), *([cell(value) for value in row] for row in rows)]
-    widths = [max(cell_len(row[i]) for row in shown) for i in range(len(columns))]
-    return [
-        "  ".join(
-            text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in shown
-    ]
+            for part in tables.below(printable(note), terminal_width()):
+                _write(part)
 
 
 def fields(pairs: Iterable[tuple[str, Cell]]) -> None:
     """Print names and values below each other; what has no value is left out."""
     shown = [(name, cell(value)) for name, value in pairs if value not in (None, "")]
-    width = max((len(name) for name, _ in shown), default=0)
+    names = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        _write(f"{name.ljust(width)}  {value}")
+        for number, line in enumerate(tables.wrapped(value, _beside(names))):
+            _write(f"{'' if number else name:<{names}}  {line}")
+
+
+def _beside(names: int) -> int | None:
+    """Room for a value beside names."""
+    width = terminal_width()
+    return None if width is None else width - names - 2
 
 
 def cell(value: Cell) -> str:
@@ -129,6 +155,15 @@ def cell(value: Cell) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     return printable(_number(value) if isinstance(value, float) else str(value))
+
+
+def _brief(value: Cell) -> str:
+    """The same in less room: a time of this year without the year and the seconds."""
+    if not isinstance(value, datetime):
+        return cell(value)
+    there = value.astimezone(UTC)
+    is_of_this_year = there.year == datetime.now(UTC).year
+    return there.strftime("%m-%d %H:%M" if is_of_this_year else "%Y-%m-%d %H:%M")
 
 
 def _number(value: float) -> str:

@@ -124,7 +124,8 @@ def list_replays(limit: parameters.Limit = 50, form: output.Output = output.Form
     """
     with session.client() as yard:
         reports = yard.replays.list(limit=limit or None)
-    show_all(form, reports, ("ID", "SERVICE", "CANDIDATE", "VERDICT", "ENDED (UTC)"), _row)
+    columns = ("ID", "SERVICE", "CANDIDATE", "VERDICT", "ENDED (UTC)")
+    show_all(form, reports, columns, _row, sentence="VERDICT")
 
 
 def _row(report: Replay) -> list[output.Cell]:
@@ -168,10 +169,11 @@ def _show(report: Replay) -> None:
     if found.largest:
         output.data("")
         columns = ("PREDICTION", "WHAT", "WHERE", "BEFORE", "NOW", "APART")
-        output.table(columns, map(_example, found.largest[:_SHOWN]))
+        output.table(columns, map(_example, found.largest[:_SHOWN]), cut={"WHERE", "BEFORE", "NOW"})
     if found.failures:
         output.data("")
-        output.table(("STATUS", "REQUESTS", "FIRST", "SAYS"), map(_failure, found.failures))
+        titles = ("STATUS", "REQUESTS", "FIRST", "SAYS")
+        output.table(titles, map(_failure, found.failures), sentence="SAYS")
     output.data("")
     output.data(report.verdict)
     if report.way_out is not None:
