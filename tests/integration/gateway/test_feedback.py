@@ -86,7 +86,7 @@ async def test_truths_are_stored_without_replica_and_without_capture(captured: P
         (b"{}", "missing required field `prediction_id`"),
         (b'{"prediction_id": "a"}', "missing required field `truth`"),
         (b'{"prediction_id": "", "truth": 1}', "length >= 1"),
-        (b'{"prediction_id": "a b", "truth": 1}', "matching regex"),
+        (b'{"prediction_id": "a b", "truth": 1}', "`a b` is no prediction id"),
         (b'{"prediction_id": "a", "truth": 1, "more": 1}', "unknown field `more`"),
         (b'{"prediction_id": "a", "truth": 1, "row": -1}', ">= 0"),
         (b'{"prediction_id": "a", "truth": null}', "there is no truth of `a`"),

@@ -8,6 +8,7 @@ what makes room for records throws no truth away.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
@@ -50,7 +51,7 @@ class Invalid(ValueError):
 
 
 class _One(msgspec.Struct, forbid_unknown_fields=True):
-    prediction_id: Annotated[str, Meta(min_length=1, max_length=200, pattern="^[!-~]+$")]
+    prediction_id: Annotated[str, Meta(min_length=1, max_length=200)]
     truth: Any
     row: Annotated[int, Meta(ge=0, lt=MOST)] | UnsetType = UNSET
 
@@ -59,6 +60,7 @@ class _Several(msgspec.Struct, forbid_unknown_fields=True):
     feedback: Annotated[list[_One], Meta(min_length=1, max_length=MOST)]
 
 
+_ID = re.compile("[!-~]+")
 _one = msgspec.json.Decoder(_One)
 _several = msgspec.json.Decoder(_Several)
 _outline = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -85,6 +87,11 @@ def read_truths(body: bytes, rules: Rules | None) -> Truths:
         raise Invalid("it is nested too deeply") from None
     truths: dict[tuple[str, int], bytes] = {}
     for one in told:
+        if not _ID.fullmatch(one.prediction_id):
+            raise Invalid(
+                f"`{ascii(one.prediction_id)[1:-1]}` is no prediction id: that is letters, digits "
+                "and signs without a space, as the answer's `x-prediction-id` has it"
+            )
         before = len(truths)
         for row, truth in _rows(one):
             truths[one.prediction_id, row] = _written(one.prediction_id, truth, rules)
