@@ -95,7 +95,9 @@ def nothing_given(advice: str) -> typer.BadParameter:
 
 
 def check_place(path: Path | None, option: str) -> None:
-    """Refuse, before anything else is done, a file that has no folder."""
+    """Refuse, before anything else is done, a file that has no folder or no name."""
+    if path == Path("-"):
+        raise typer.BadParameter("it is written into a file: name one", param_hint=option)
     if path is not None and not path.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {path.parent}", param_hint=option)
 

@@ -123,3 +123,8 @@ def test_a_file_without_a_folder_is_refused_before_anything(
     refused = run(*words, str(tmp_path / "none" / "report"), code=2)
     assert "there is no folder" in refused.stderr
     assert words[-1] in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("service", "drift", "digits"), ("replay", "show", "ID")])
+def test_a_page_is_not_written_into_a_file_called_dash(run: Run, words: tuple[str, ...]) -> None:
+    assert "name one" in run(*words, "--html", "-", code=2).stderr
