@@ -19,7 +19,7 @@ _CHARTS: tuple[tuple[str, Callable[[Point], float | None], Callable[[float], str
     ("5xx/s", lambda p: p.errors, rate),
     ("p50", lambda p: p.p50, milliseconds),
     ("p99", lambda p: p.p99, milliseconds),
-    ("cores", lambda p: p.cpu, "{:.2f}".format),
+    ("cores", lambda p: p.cpu, lambda value: rate(value) if value < 0.1 else f"{value:.2f}"),
     ("memory", lambda p: p.memory, lambda value: size_text(round(value))),
 )
 
