@@ -163,7 +163,9 @@ class Captures:
 
         Raises:
             NotFound: There is no such service, and nothing was captured of one.
+            InvalidRequest: The time ends before it begins.
         """
+        check_order(since, until)
         with self._database.read() as tx:
             segments = tx.captured.segments(principal.workspace, service, since, until)
             if service and not segments:
@@ -196,6 +198,7 @@ class Captures:
         Raises:
             NotFound: There are none.
         """
+        check_order(since, until)
         with self._database.read() as tx:
             segments = tx.captured.segments(principal.workspace, service, since, until)
             if not segments:
@@ -291,6 +294,19 @@ class Captures:
             waiting=waiting.segments,
             as_of=waiting.as_of,
             missing=missing,
+        )
+
+
+def check_order(since: datetime | None, until: datetime | None) -> None:
+    """Refuse a time in which nothing can lie.
+
+    Raises:
+        InvalidRequest: It ends before it begins.
+    """
+    if since is not None and until is not None and until <= since:
+        raise InvalidRequest(
+            f"{until:%Y-%m-%d %H:%M} is not after {since:%Y-%m-%d %H:%M}",
+            hint="`since` is the earlier time, `until` the later one",
         )
 
 

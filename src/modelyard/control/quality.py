@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from modelyard.control import programs
-from modelyard.control.captures import Captures
+from modelyard.control.captures import Captures, check_order
 from modelyard.domain.principal import Principal
 from modelyard.domain.quality import AskQuality, Quality, Task
 from modelyard.errors import InvalidRequest, Unavailable
@@ -58,6 +58,7 @@ class Qualities:
     def _measure(
         self, principal: Principal, service: str, asked: AskQuality, *, counts_unmatched: bool
     ) -> Quality:
+        check_order(asked.since, asked.until)
         since = None if counts_unmatched else asked.since  # truths may be older, and unmatched
         files = self._captures.files(principal, service, since)
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,9 +17,11 @@ from tests.segments import NOON, answered, seal, write
 from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.control.captures import MOST_QUESTIONS, Captures
+from modelyard.control.quality import Qualities
 from modelyard.control.rewriting import Rewriting
 from modelyard.domain.captured import Segment, Tally
 from modelyard.domain.principal import Principal
+from modelyard.domain.quality import AskQuality
 from modelyard.domain.service import ServiceSettings
 from modelyard.domain.values import digest_of
 from modelyard.errors import (
@@ -435,3 +437,14 @@ class TestForget:
             captures.ask(agent, asked),
         ):
             pass
+
+    @pytest.mark.usefixtures("sealed")
+    def test_a_time_that_ends_before_it_begins_is_refused(
+        self, captures: Captures, agent: Principal, tmp_path: Path
+    ) -> None:
+        times = {"since": NOON, "until": NOON - timedelta(days=1)}
+        for ask in (captures.segments, captures.recorded):
+            with pytest.raises(InvalidRequest, match="is not after"):
+                ask(agent, "digits", **times)
+        with pytest.raises(InvalidRequest, match="is not after"):
+            Qualities(captures, tmp_path).measure(agent, "digits", AskQuality(**times))
