@@ -33,7 +33,7 @@ class NoSuchField(Exception):
 class _Search(Rules):
     """Looks for one value of a field, in the clear, hashed or encrypted."""
 
-    __slots__ = ("_decryption", "_wanted", "found", "has_field", "has_looked")
+    __slots__ = ("_decryption", "_wanted", "found", "has_field")
 
     def __init__(self, field: str, value: Any, key: bytes, decryption: Decryption | None) -> None:
         super().__init__((), (field,), key)
@@ -42,7 +42,6 @@ class _Search(Rules):
         self.found = False
         self.has_field = False
         """Whether any document has had it, whatever its value."""
-        self.has_looked = False
 
     def verb(self, path: tuple[str, ...]) -> str:
         verb = super().verb(path)
@@ -65,7 +64,6 @@ class _Search(Rules):
         """Whether the value is in a document."""
         self.found = False
         if document is not None:
-            self.has_looked = True
             try:
                 self.body(document.encode(), is_input=False)
             except Unreadable:
@@ -92,7 +90,7 @@ def forget(job: Forgetting) -> Iterator[Rewritten]:
                 if any(map(search.is_in, documents)):
                     places.setdefault(path, []).append(place)
                     predictions |= set() if prediction is None else {prediction}
-        if search.has_looked and not search.has_field:
+        if not search.has_field:
             raise NoSuchField
         connection.execute(
             "CREATE TABLE going AS SELECT unnest($1::VARCHAR[]) AS id", [[*predictions]]

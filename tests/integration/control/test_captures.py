@@ -397,6 +397,19 @@ class TestForget:
         with pytest.raises(NotFound, match="`--capture-drop mail` leaves it out"):
             rewriting.forget(agent, "digits", wanted)
 
+    def test_a_field_is_unknown_when_no_record_is_left_that_could_have_it(
+        self, captures: Captures, rewriting: Rewriting, agent: Principal, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "host"
+        folder.mkdir()
+        (sealed,) = seal(
+            folder, write(folder / "spool", "00001-worker-0", answered("a", input=b'{"mail": "x"}'))
+        )
+        send(captures, agent, folder, sealed, 0)
+        rewriting.forget(agent, "digits", ForgetCaptured(field="mail", value="x"))
+        with pytest.raises(NotFound, match="has a field `mial`"):
+            rewriting.forget(agent, "digits", ForgetCaptured(field="mial", value="x"))
+
     @pytest.mark.usefixtures("sealed")
     def test_an_unknown_service_is_told_from_one_without_records(
         self, captures: Captures, agent: Principal, tmp_path: Path
