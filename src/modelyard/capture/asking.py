@@ -8,6 +8,7 @@ status 1, says in one line of stderr why not. The SQL is a stranger's: it may re
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,6 +48,8 @@ answered counts, or a worker that was asked after it. Rows are as the records th
 """
 _LABELLED = "labelled"
 _WHOLE = {"BIGINT", "UBIGINT"}
+_VIEWS = "`requests`, `rows`, `collected`, `feedback` and `labelled`"
+_NO_TABLE = re.compile(r"Catalog Error: Table with name \"?(.+?)\"? does not exist")
 _WORD = 63
 _THREADS = 4  # each has a stack and a heap, which count as memory
 
@@ -77,7 +80,7 @@ def ask(question: Question) -> None:
                 found = found.limit(question.most_rows)
             _write(found, question)
         except duckdb.Error as error:
-            whole = str(error).strip()
+            whole = _without_names_of_ours(str(error).strip())
             raise Refused(whole.partition(f"{Undecipherable.__name__}: ")[2] or whole) from error
         except MemoryError as error:
             raise Refused("the answer is too large for JSON: ask for CSV or Parquet") from error
@@ -187,6 +190,12 @@ def _cells(columns: Sequence[str]) -> Iterator[str]:
         if len(parts) > 1:
             value = f"coalesce({', '.join(f'{part}::VARCHAR' for part in parts)})"
         yield f"{value} AS {identifier(names[key])}"
+
+
+def _without_names_of_ours(said: str) -> str:
+    """What DuckDB said; of a table that it does not know, which views there are."""
+    unknown = _NO_TABLE.match(said)
+    return f"there is no view `{unknown[1]}`: there are {_VIEWS}" if unknown else said
 
 
 def _let_decrypt(connection: duckdb.DuckDBPyConnection, private: bytes) -> None:

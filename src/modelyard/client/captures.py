@@ -10,7 +10,7 @@ import httpx2
 from pydantic import TypeAdapter
 
 from modelyard.client.access import service_path
-from modelyard.client.connection import Connection, parse
+from modelyard.client.connection import WORKED_OUT, Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.client.frames import Frame
 from modelyard.client.times import as_text
@@ -67,6 +67,7 @@ class Captures:
         Raises:
             NotFound: Nothing was captured of that service.
             InvalidRequest: The SQL is wrong, or more than a `SELECT`.
+            Unavailable: It takes more than a minute, or too much memory.
         """
         asked = _asked(sql, AnswerForm.JSON, service, since, until, most_rows)
         return parse(CapturedTable, self._ask(asked))
@@ -161,11 +162,12 @@ class Captures:
         Raises:
             NotFound: Nothing was captured of that service.
         """
+        path = f"/capture{service_path(service)}/account"
         deadline = time.monotonic() + wait
         first: Account | None = None
         while True:
             try:
-                account = self._connection.get(f"/capture{service_path(service)}/account", Account)
+                account = parse(Account, self._connection.request("GET", path, silence=WORKED_OUT))
             except NotFound:
                 if time.monotonic() > deadline or not self._is_recorded(service):
                     raise
@@ -213,7 +215,12 @@ class Captures:
         content = asked.model_dump_json(exclude_unset=True).encode()
         headers = {"Content-Type": "application/json"}
         return self._connection.request(
-            "POST", "/capture/query", content=content, headers=headers, repeatable=True
+            "POST",
+            "/capture/query",
+            content=content,
+            headers=headers,
+            repeatable=True,
+            silence=WORKED_OUT,
         )
 
 

@@ -35,7 +35,12 @@ Parameters = Mapping[str, Any]
 
 PAUSES = (0.1, 0.3, 1.0, 2.0)
 """Seconds before each further attempt; together about as long as a server's restart takes."""
-_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
+SILENCE = 60.0
+"""Longest time in seconds without a byte of an answer."""
+WORKED_OUT = 120.0
+"""The same where the server works the answer out from records, which it may do for a minute."""
+_CONNECT = 5.0
+_TIMEOUT = httpx2.Timeout(SILENCE, connect=_CONNECT)
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _FOREIGN: dict[int, type[ModelyardError]] = {
     401: Unauthenticated,
@@ -106,17 +111,20 @@ class Connection:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
+        silence: float = SILENCE,
     ) -> httpx2.Response:
         """Send one request and read its answer.
 
         Args:
             repeatable: Sending it twice does no harm; unset means that it is a GET.
+            silence: Longest time in seconds without a byte.
 
         Raises:
             ModelyardError: What the server answered, or that it cannot be reached.
         """
+        timeout = httpx2.Timeout(SILENCE, connect=_CONNECT, read=silence)
         request = self._http.build_request(
-            method, path, params=params, content=content, headers=headers
+            method, path, params=params, content=content, headers=headers, timeout=timeout
         )
         response = self._send(request, method == "GET" if repeatable is None else repeatable)
         raise_error(response, self.url)
@@ -130,7 +138,8 @@ class Connection:
         params: Parameters | None = None,
     ) -> httpx2.Response:
         """POST a body that is produced piece by piece; sent once, as it may not exist twice."""
-        timeout = httpx2.Timeout(600.0, connect=5.0)  # the server syncs gigabytes before it answers
+        # the server syncs gigabytes before it answers
+        timeout = httpx2.Timeout(600.0, connect=_CONNECT)
         request = self._http.build_request(
             "POST", path, params=params, content=chunks, headers=headers, timeout=timeout
         )
@@ -147,14 +156,14 @@ class Connection:
         path: str,
         params: Parameters | None = None,
         headers: Mapping[str, str] | None = None,
-        silence: float = 60.0,
+        silence: float = SILENCE,
     ) -> Iterator[httpx2.Response]:
         """Open an answer that is read piece by piece; a break in it raises `TransportError`.
 
         Args:
             silence: Longest time in seconds without a byte.
         """
-        timeout = httpx2.Timeout(60.0, connect=5.0, read=silence)
+        timeout = httpx2.Timeout(SILENCE, connect=_CONNECT, read=silence)
         request = self._http.build_request(
             "GET", path, params=params, headers=headers, timeout=timeout
         )

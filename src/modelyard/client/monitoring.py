@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from modelyard.client.collection import Collection
-from modelyard.client.connection import parse
+from modelyard.client.connection import WORKED_OUT, parse
 from modelyard.client.files import StrPath
 from modelyard.client.times import as_text, so_long_ago
 from modelyard.domain.drift import Baseline, DriftReport
@@ -87,7 +87,9 @@ class Monitoring(Collection[Service]):
         given = {key: value for key, value in wanted.items() if value is not None}
         asked = compose(AskQuality, given, "the quality")
         params = asked.model_dump(mode="json", exclude_none=True)
-        response = self._connection.request("GET", f"{self._path(name)}/quality", params=params)
+        response = self._connection.request(
+            "GET", f"{self._path(name)}/quality", params=params, silence=WORKED_OUT
+        )
         return parse(Quality, response)
 
     def drift(

@@ -6,6 +6,7 @@ What deletes them or writes them anew is in `rewriting`.
 from __future__ import annotations
 
 import logging
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -32,8 +33,8 @@ from modelyard.schemas import AskCaptured, CaptureReceipt, CaptureReport
 from modelyard.store import Database, Transaction
 
 _logger = logging.getLogger("modelyard.captures")
-_PATIENCE = 120.0
-"""Seconds that an answer may take."""
+PATIENCE = 60.0
+"""Seconds on the clock that an answer may take: less than a client waits for one."""
 MOST_QUESTIONS = 4
 """Questions in SQL that are answered at once: each may take a few cores, and up to 4 GiB."""
 LONGEST_WAIT = 15.0
@@ -396,9 +397,19 @@ def _refuse_others(
 
 
 def _run(question: Question) -> None:
-    done = programs.run("modelyard.capture.asking", job=question, patience=_PATIENCE)
-    if done is None or done.returncode < 0:
-        raise _too_slow()
+    done = programs.run("modelyard.capture.asking", job=question, patience=PATIENCE)
+    if done is None or done.returncode == -signal.SIGXCPU:
+        raise Unavailable(
+            f"the question takes too long: it was ended after {question.seconds} s of processor "
+            f"time, or {PATIENCE:.0f} s on the clock",
+            hint="ask about a shorter time with `since`, for fewer columns, or without a join of "
+            "everything with everything",
+        )
+    if done.returncode < 0:
+        raise Unavailable(
+            "the question takes too much memory",
+            hint="ask about a shorter time with `since`, or for fewer columns",
+        )
     if done.returncode:
         raise InvalidRequest(
             f"the SQL cannot be answered: {done.stderr.decode(errors='replace').strip()[:2000]}",
@@ -413,7 +424,7 @@ def _refuse_missing(files: Sequence[Path]) -> None:
         raise Unavailable(
             f"{len(missing)} files of records are gone, such as `{missing[0].name}`",
             hint="ask again: they may have been deleted meanwhile, for their age or their size; "
-            "put back what somebody has taken away, or ask with --since about what is there",
+            "put back what somebody has taken away, or ask with `since` about what is there",
         )
 
 
@@ -422,13 +433,6 @@ def _out_of_step(agent: str, sequence: int, expected: int) -> Conflict:
         f"captured records of agent `{agent}` came as number {sequence}, and {expected} was "
         "expected",
         hint="the agent begins a new epoch by itself",
-    )
-
-
-def _too_slow() -> Unavailable:
-    return Unavailable(
-        "the question took too long, or too much memory",
-        hint="ask about a shorter time with --since, or for fewer columns",
     )
 
 

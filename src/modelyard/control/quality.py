@@ -13,8 +13,8 @@ from modelyard.domain.quality import AskQuality, Quality, Task
 from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.monitoring.jobs import Figures, Measuring
 
-_PATIENCE = 120.0
-"""Seconds that figures may take."""
+_PATIENCE = 60.0
+"""Seconds on the clock that figures may take: less than a client waits for them."""
 
 
 class Qualities:
@@ -96,5 +96,5 @@ def _run(job: Measuring) -> Figures:
 def _too_slow() -> Unavailable:
     return Unavailable(
         "to measure the quality took too long, or too much memory",
-        hint="ask about a shorter time with --since",
+        hint="ask about a shorter time with `since`",
     )

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from tests.segments import NOON, answered, seal, write
 
 from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import Arrival, CapturedFiles
+from modelyard.capture.jobs import Question
+from modelyard.client.connection import WORKED_OUT
+from modelyard.control import captures as captures_module
 from modelyard.control.captures import MOST_QUESTIONS, Captures
 from modelyard.control.quality import Qualities
 from modelyard.control.rewriting import Rewriting
@@ -461,3 +465,33 @@ class TestForget:
                 ask(agent, "digits", **times)
         with pytest.raises(InvalidRequest, match="is not after"):
             Qualities(captures, tmp_path).measure(agent, "digits", AskQuality(**times))
+
+
+@pytest.mark.usefixtures("sealed")
+class TestQuestionsWithoutEnd:
+    ENDLESS = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b"
+
+    def refused(self, captures: Captures, agent: Principal) -> str:
+        with (
+            pytest.raises(Unavailable, match="the question takes too long") as refused,
+            captures.ask(agent, AskCaptured(sql=self.ENDLESS)),
+        ):
+            pass
+        return str(refused.value.hint)
+
+    def test_end_by_the_clock(
+        self, captures: Captures, agent: Principal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(captures_module, "PATIENCE", 0.5)
+        assert "a shorter time" in self.refused(captures, agent)
+
+    def test_end_by_their_processor_time(
+        self, captures: Captures, agent: Principal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(captures_module, "PATIENCE", 600.0)
+        monkeypatch.setattr(captures_module, "Question", partial(Question, seconds=1))
+        assert "a shorter time" in self.refused(captures, agent)
+
+
+def test_a_client_waits_longer_than_an_answer_may_take() -> None:
+    assert captures_module.PATIENCE * 1.5 < WORKED_OUT

@@ -441,7 +441,7 @@ class TestAsk:
         assert sorted(path.name for path in tmp_path.iterdir()) == before
 
     def test_a_program_says_why_not(self, tmp_path: Path) -> None:
-        question = Question(sql="SELECT 1 FROM nothing", files=(), answer=tmp_path / "answer")
+        question = Question(sql="SELECT 1 FROM counting", files=(), answer=tmp_path / "answer")
         command = [sys.executable, "-P", "-m", "modelyard.capture.asking"]
         files = tuple((tmp_path / "outbox").glob("*.parquet"))
         question = question.model_copy(update={"files": files})
@@ -449,4 +449,7 @@ class TestAsk:
             command, input=question.model_dump_json().encode(), capture_output=True, check=False
         )
         assert done.returncode == 1
-        assert b"nothing does not exist" in done.stderr
+        assert done.stderr.decode() == (
+            "there is no view `counting`: there are `requests`, `rows`, `collected`, `feedback` "
+            "and `labelled`\n"
+        )

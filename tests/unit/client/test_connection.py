@@ -54,6 +54,14 @@ class TestRetries:
         assert script.connection().get("/info", ServerInfo).version == "1"
         assert script.pauses == list(PAUSES[:2])
 
+    def test_waits_as_long_as_it_is_told(self) -> None:
+        script = Script(good(), good())
+        script.connection().request("GET", "/info")
+        script.connection().request("GET", "/info", silence=120.0)
+        waits = [request.extensions["timeout"] for request in script.requests]
+        assert [wait["read"] for wait in waits] == [60.0, 120.0]
+        assert [wait["connect"] for wait in waits] == [5.0, 5.0]
+
     def test_gives_up_in_the_end(self) -> None:
         script = Script(*[httpx2.ConnectError("refused")] * (len(PAUSES) + 1))
         with pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1:1 does not answer: refused"):
