@@ -9,6 +9,7 @@ from modelyard.agent.drivers.container import ContainerDriver
 from modelyard.agent.engine.problems import EngineProblem
 from modelyard.agent.provision.engine import EngineImages
 from modelyard.agent.threads import Conversation
+from modelyard.domain.image import Manifest
 
 _EVERY = 20.0  # seconds
 
@@ -26,11 +27,14 @@ class EngineUpkeep(Conversation):
 
     def exchange(self) -> None:
         """Clean up once, and wait."""
-        desired = self._desired.current
-        if desired is not None:  # before that, everything may be needed
-            wanted = [d.manifest for s in desired.services for d in s.deployments]
-            wanted += [manifest for s in desired.services for manifest in s.former]
+        if self._desired.current is not None:  # before that, everything may be needed
             with suppress(EngineProblem):  # replicas that need the engine say so
                 self._driver.sweep()
-                self._images.keep_only(wanted)
+                self._images.keep_only(self._needed)
         self._closed.wait(_EVERY)
+
+    def _needed(self) -> list[Manifest]:
+        desired = self._desired.current
+        services = () if desired is None else desired.services
+        needed = [deployment.manifest for one in services for deployment in one.deployments]
+        return needed + [manifest for one in services for manifest in one.former]

@@ -7,7 +7,7 @@ gets them again without the server.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from modelyard.agent.container.spec import AGENT_LABEL
@@ -61,29 +61,39 @@ class EngineImages:
         """
         assert manifest.base is not None
         tag = image_tag(self._agent, manifest.digest)
-        with self._locks.setdefault(manifest.digest, threading.Lock()):
+        with self._lock_of(manifest.digest):
             engine = self._engines.find().engine
             if not _has(engine, tag):
                 self._load(engine, manifest, manifest.base, tag)
         return {}
 
-    def keep_only(self, manifests: Iterable[Manifest]) -> None:
-        """Remove the images and layers of this agent that none of these needs.
+    def keep_only(self, needed: Callable[[], Sequence[Manifest]]) -> None:
+        """Remove the images and layers of this agent that nothing needs.
 
         An image that a container of this agent still uses stays until the next time.
+
+        Args:
+            needed: Says what is needed. It is asked again before each image goes: what has come to
+                be needed meanwhile is not brought again while it is still here.
 
         Raises:
             EngineProblem: The engine cannot be asked.
         """
-        needed = [manifest for manifest in manifests if manifest.base is not None]
-        self._blobs.keep_only({digest for manifest in needed for digest in manifest.stored})
-        tags = {image_tag(self._agent, manifest.digest) for manifest in needed}
+        layers = {digest for manifest in needed() if manifest.base for digest in manifest.stored}
+        self._blobs.keep_only(layers)
         engine = self._engines.find().engine
-        used = engine.containers(f"{AGENT_LABEL}={self._agent}")
-        tags |= {str(container.get("Image")) for container in used}
+        used = {
+            str(container.get("Image"))
+            for container in engine.containers(f"{AGENT_LABEL}={self._agent}")
+        }
         for tag in _tags(engine, _name(self._agent)):
-            if tag not in tags:
-                _remove(engine, tag)
+            with self._lock_of(_digest(tag)):
+                tags = {image_tag(self._agent, manifest.digest) for manifest in needed()}
+                if tag not in tags | used:
+                    _remove(engine, tag)
+
+    def _lock_of(self, digest: str) -> threading.Lock:
+        return self._locks.setdefault(digest, threading.Lock())
 
     def _load(self, engine: Engine, manifest: Manifest, base: Base, tag: str) -> None:
         files = {digest: self._blobs.file(digest, size) for digest, size in manifest.stored.items()}
@@ -105,6 +115,10 @@ class _Here:
 def image_tag(agent: str, digest: str) -> str:
     """What an engine calls an image that this agent loaded."""
     return f"{_name(agent)}:{digest.removeprefix('sha256:')}"
+
+
+def _digest(tag: str) -> str:
+    return f"sha256:{tag.rpartition(':')[2]}"
 
 
 def _name(agent: str) -> str:
