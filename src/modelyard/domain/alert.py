@@ -16,7 +16,8 @@ from modelyard.domain.values import Value
 CALM = timedelta(minutes=5)
 """How long nothing must be wrong until an alert ends."""
 REMIND = timedelta(hours=1)
-"""Least time between two messages that say that the same alert fires."""
+"""Least time between two messages that say that an alert fires, unless one between them said that
+it is over; and between two that say that. So there are three in an hour at most."""
 
 
 class AlertState(StrEnum):
@@ -49,9 +50,11 @@ class Alert(Value):
     calm_since: datetime | None = None
     """Since when nothing is wrong, while it still fires."""
     told: bool = False
-    """Channels were told that it fires."""
+    """The last that channels were told is that it fires."""
     told_at: datetime | None = None
     """When they were told so last, this time or before."""
+    resolved_at: datetime | None = None
+    """When they were told last that it is over."""
 
 
 class Notice(StrEnum):
@@ -69,8 +72,10 @@ def step(
 ) -> tuple[Alert, Notice | None]:
     """How an alert stands after a look at its service, and what is to be told.
 
-    It begins to fire at once, ends when nothing was wrong for `CALM`, and is told of at most once
-    per `REMIND` and when it ends, if it was told of before. Who cannot tell goes back to `untold`.
+    It begins to fire at once, and ends when nothing was wrong for `CALM`. What was told last is
+    never wrong for long: that it fires is told at once where nothing of it was told before, or that
+    it is over; else once per `REMIND`. That it is over waits until `REMIND` after the last time, so
+    what comes and goes counts as what goes on. Who cannot tell goes back to `untold`.
     """
     alert = before or Alert(
         service=service,
@@ -94,8 +99,8 @@ def step(
         }
     )
     if state is not AlertState.FIRING:
-        return after, None
-    return _tell(after.model_copy(update={"fired_at": now, "told": False}), now)
+        return _tell_end(after, now)
+    return _tell(after.model_copy(update={"fired_at": now}), now)
 
 
 _STATES = {True: AlertState.FIRING, False: AlertState.OK, None: AlertState.NO_DATA}
@@ -127,28 +132,36 @@ def end(
             "found_at": now,
             "checked_at": now,
             "calm_since": None,
-            "told": False,
         }
     )
-    return ended, Notice.RESOLVED if alert.told else None
+    return _tell_end(ended, now)
 
 
 def leave(alert: Alert, now: datetime) -> tuple[Alert, Notice | None]:
     """An alert whose rule or service is taken away; told to those who were told that it fires."""
-    is_told = alert.told and alert.state is AlertState.FIRING
-    return alert.model_copy(update={"checked_at": now}), Notice.UNWATCHED if is_told else None
+    left = alert.model_copy(update={"checked_at": now})
+    if not alert.told:
+        return left, None
+    return left, Notice.UNWATCHED if alert.state is AlertState.FIRING else Notice.RESOLVED
 
 
 def _tell(alert: Alert, now: datetime) -> tuple[Alert, Notice | None]:
-    if alert.told_at is not None and now - alert.told_at < REMIND:
+    if alert.told and alert.told_at is not None and now - alert.told_at < REMIND:
         return alert, None
     return alert.model_copy(update={"told": True, "told_at": now}), Notice.FIRING
 
 
+def _tell_end(alert: Alert, now: datetime) -> tuple[Alert, Notice | None]:
+    is_early = alert.resolved_at is not None and now - alert.resolved_at < REMIND
+    if not alert.told or is_early:
+        return alert, None
+    return alert.model_copy(update={"told": False, "resolved_at": now}), Notice.RESOLVED
+
+
 def untold(before: Alert | None, after: Alert) -> Alert:
     """The same alert when nobody could be told: it is tried again with the next look."""
-    told, told_at = (before.told, before.told_at) if before else (False, None)
-    return after.model_copy(update={"told": told, "told_at": told_at})
+    told = {name: getattr(before, name, None) for name in ("told_at", "resolved_at")}
+    return after.model_copy(update={**told, "told": before is not None and before.told})
 
 
 class AlertMessage(Value):
@@ -186,7 +199,7 @@ def compose_message(id_: UUID, workspace: str, alert: Alert, notice: Notice) -> 
 def _text(alert: Alert, notice: Notice) -> str:
     if notice is Notice.RESOLVED:
         began = f"{alert.fired_at:%Y-%m-%d %H:%M} UTC" if alert.fired_at else "before"
-        return f"{alert.service} is well again: {alert.sentence} ({alert.rule} fired since {began})"
+        return f"{alert.service}: {alert.rule} is over: {alert.sentence} (it fired since {began})"
     if notice is Notice.UNWATCHED:
         began = f"{alert.since:%Y-%m-%d %H:%M} UTC"
         return f"{alert.service} is no longer watched: {alert.rule}, firing since {began}, is gone"

@@ -122,7 +122,9 @@ def test_from_a_failure_to_a_message_and_back(
     parts.outbox.deliver()
     over = [json.loads(posted.body) for posted in receiver.got[2:]]
     assert [message["type"] for message in over] == ["alert.resolved"] * 2
-    assert over[0]["text"].startswith("digits is well again: 0.0 % of 200 requests failed")
+    assert over[0]["text"].startswith(
+        "digits: error_rate>5% is over: 0.0 % of 200 requests failed in the last 5 minutes (it "
+    )
 
     clock[0] += timedelta(minutes=30)
     found = look()

@@ -20,6 +20,7 @@ from modelyard.domain.alert import (
     Notice,
     compose_message,
     end,
+    leave,
     step,
     untold,
 )
@@ -349,6 +350,24 @@ class TestStanding:
         seen = self.run([WRONG] * 181)
         assert [n for n, (_, notice) in enumerate(seen) if notice] == [0, 60, 120, 180]
 
+    def test_what_is_wrong_again_after_its_end_is_told_at_once(self) -> None:
+        seen = self.run([WRONG, *[FINE] * 6, WRONG, *[FINE] * 70])
+        told = [(n, notice) for n, (_, notice) in enumerate(seen) if notice]
+        assert told == [
+            (0, Notice.FIRING),
+            (6, Notice.RESOLVED),
+            (7, Notice.FIRING),
+            (66, Notice.RESOLVED),  # it was so since 13, and waits for the hour
+        ]
+
+    def test_an_end_that_waits_is_told_of_a_rule_that_is_taken_away(self) -> None:
+        alert: Alert | None = None
+        for n, finding in enumerate([WRONG, *[FINE] * 6, WRONG, *[FINE] * 10]):
+            alert, _ = step(alert, "digits", "p99>1s", finding, NOW + n * MINUTE)
+        assert alert is not None
+        assert (alert.state, alert.told) == (AlertState.OK, True)
+        assert leave(alert, NOW + 18 * MINUTE)[1] is Notice.RESOLVED
+
     def test_who_cannot_tell_tries_again_and_does_not_tell_the_end(self) -> None:
         alert, notice = step(None, "digits", "p99>1s", WRONG, NOW)
         assert notice is Notice.FIRING
@@ -366,7 +385,7 @@ class TestStanding:
         ended, _ = end(later, "it is fast", NOW + REMIND)
         over = compose_message(uuid4(), "default", ended, Notice.RESOLVED)
         assert over.text == (
-            "digits is well again: it is fast (p99>1s fired since 2026-03-01 12:00 UTC)"
+            "digits: p99>1s is over: it is fast (it fired since 2026-03-01 12:00 UTC)"
         )
 
     @given(
@@ -394,8 +413,20 @@ class TestStanding:
                 alert, notice = untold(before, alert), None
             if notice:
                 told.append((now, notice))
-        firing = [at for at, notice in told if notice is Notice.FIRING]
-        assert all(b - a >= REMIND for a, b in pairwise(firing))
+            last = told[-1][1] if told else None
+            assert alert.told is (last is Notice.FIRING)
+            if alert.state is AlertState.FIRING and can_tell and not alert.calm_since:
+                assert last is Notice.FIRING or finding is UNKNOWN
+        over = [at for at, notice in told if notice is Notice.RESOLVED]
+        assert all(b - a >= REMIND for a, b in pairwise(over))
+        firing = [(at, notice) for at, notice in told]
+        assert all(
+            b - a >= REMIND
+            for (a, first), (b, second) in pairwise(firing)
+            if first is second is Notice.FIRING
+        )
+        times = [at for at, _ in told]
+        assert all(d - a >= REMIND for a, d in zip(times, times[3:], strict=False))
         notices = [notice for _, notice in told]
         assert notices[:1] != [Notice.RESOLVED]
         for first, second in pairwise(notices):
