@@ -16,7 +16,7 @@ from modelyard.domain.captured import UNKNOWN_MODEL
 from modelyard.domain.drift import Baseline, DriftReport, Sample
 from modelyard.domain.principal import Principal
 from modelyard.domain.service import Service
-from modelyard.errors import InvalidRequest, NotFound
+from modelyard.errors import InvalidRequest, NotFound, Unavailable
 from modelyard.store import Database
 from modelyard.store.sketches import Origin
 from modelyard.store.transaction import Transaction
@@ -83,6 +83,7 @@ class Drift:
         Raises:
             NotFound: There is no such service, there are no rows in the window, or nothing to
                 compare them with.
+            Unavailable: What has come in is still being looked at.
             InvalidRequest: A time ends before it begins.
         """
         from modelyard.monitoring.drift import compare  # loads numpy
@@ -214,15 +215,19 @@ def _origin(
         versions = {one: rows for one, rows in versions.items() if one == wanted}
     if not versions:
         what = f" that `{model[:200]}` has answered" if model else ""
-        hint = "ask about a longer time with --last; `modelyard capture list` shows what there is"
         recorded = tx.captured.segments(principal.workspace, service)
         if not recorded:
             tx.services.get(principal.workspace, service)
             refuse_nothing(tx, principal.workspace, service, "no captured rows")
         if waiting:
-            hint = f"{waiting} files have come in and are just being looked at: ask again"
+            raise Unavailable(
+                f"captured rows of service `{service[:100]}` are just being looked at: "
+                f"{waiting} {'file is' if waiting == 1 else 'files are'} left",
+                hint="ask again in some seconds",
+            )
         raise NotFound(
-            f"there are no captured rows of service `{service[:100]}`{what} in that time", hint=hint
+            f"there are no captured rows of service `{service[:100]}`{what} in that time",
+            hint="ask about a longer time with --last: see `modelyard capture list`",
         )
     name, version = max(versions, key=lambda one: (versions[one], one))
     return Origin(principal.workspace, service, name, version)
