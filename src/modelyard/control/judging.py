@@ -49,7 +49,8 @@ class QualityJudge:
         """How good they were."""
         since = now - rule.span
         quality = self._qualities.of_window(_watcher(service), service.name, since, now)
-        return find_quality(rule, quality)
+        serving = {one.image for one in service.deployments if one.weight}
+        return find_quality(rule, quality, serving)
 
 
 def judges(drift: Drift, qualities: Qualities) -> Mapping[Signal, Judge]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -151,8 +151,14 @@ def find_drift(rule: Rule, report: DriftReport) -> Finding:
     )
 
 
-def find_quality(rule: Rule, quality: Quality) -> Finding:
-    """Whether the answers of any deployment are worse than they may be."""
+def find_quality(rule: Rule, quality: Quality, images: Collection[str]) -> Finding:
+    """Whether the answers of any deployment are worse than they may be.
+
+    Args:
+        rule: The bound.
+        quality: What is known of the time.
+        images: Those that have traffic now; what others answered is of the past, and not wrong.
+    """
     last = in_words(rule.span)
     measured = [
         (value, one)
@@ -162,6 +168,12 @@ def find_quality(rule: Rule, quality: Quality) -> Finding:
     ]
     if not measured:
         return Finding(None, _why_unmeasured(rule, quality))
+    past = ", ".join(sorted({one.image for _, one in measured if one.image} - {*images}))
+    measured = [(value, one) for value, one in measured if not one.image or one.image in images]
+    if not measured:
+        return Finding(
+            False, f"what has {rule.signal} in the last {last} has no traffic now: {past}"
+        )
     is_better = rule.signal in GOOD_WHEN_HIGH
     choose = min if is_better else max
     value, worst = choose(measured, key=lambda one: one[0])

@@ -273,7 +273,8 @@ class TestJudged:
             for n, (labelled, value) in enumerate(deployments, 1)
         ]
         found = {"service": "digits", "task": None, "measured": measured}
-        return find_quality(parse_rule(rule), Quality.model_validate(found))
+        images = {f"digits:{n}" for n in range(1, 9)} - {"digits:4"}
+        return find_quality(parse_rule(rule), Quality.model_validate(found), images)
 
     def test_quality_of_the_worst(self) -> None:
         found = self.quality("accuracy<0.9", (1010, 0.95), (1210, 0.82), (59, 0.1), (500, None))
@@ -285,6 +286,13 @@ class TestJudged:
         assert self.quality("accuracy<0.9", (1010, 0.9)).is_wrong is False
         assert self.quality("accuracy<0.9", (59, 0.1)).is_wrong is None
         assert self.quality("accuracy<0.9").is_wrong is None
+        assert self.quality("accuracy<0.9", *[(90, 0.95)] * 3, (90, 0.1)).is_wrong is False
+        found = self.quality("accuracy<0.9", *[(59, 0.1)] * 3, (90, 0.1))
+        assert found == (
+            False,
+            "what has accuracy in the last day has no traffic now: digits:4",
+            None,
+        )
         found = self.quality("mae>1 over 7d", (100, 0.5), (100, 1.5))
         assert found.sentence == (
             "mae of digits:2 is 1.5 over 90 answers of the last 7 days, more than 1"
@@ -307,7 +315,7 @@ class TestJudged:
         one = {"deployment": None, "image": "i:1", "model": "m", "version": 1, "rows": 400}
         counted = {"labelled": 321, "unusable": 321 - usable}
         found = {"service": "s", "task": task, "measured": [{**one, **counted}]}
-        said = find_quality(parse_rule(rule), Quality.model_validate(found))
+        said = find_quality(parse_rule(rule), Quality.model_validate(found), {"i:1"})
         assert said.is_wrong is None
         assert re.match(sentence, said.sentence)
 
