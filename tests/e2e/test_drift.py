@@ -9,7 +9,7 @@ from pathlib import Path
 
 import modelyard
 from modelyard.domain.drift import DriftReport
-from modelyard.errors import NotFound
+from modelyard.errors import NotFound, Unavailable
 
 
 def seen(yard: modelyard.Client, service: str, rows: int) -> DriftReport:
@@ -18,7 +18,7 @@ def seen(yard: modelyard.Client, service: str, rows: int) -> DriftReport:
     while True:
         try:
             report = yard.services.drift(service)
-        except NotFound:
+        except (NotFound, Unavailable):
             report = None
         if report is not None and report.window.rows == rows:
             return report
