@@ -6,7 +6,7 @@ Environment variables, all optional:
 * `BENCH_ROUNDS=5`, `BENCH_SECONDS=2`: rounds of `cost`, and seconds of a round.
 * `BENCH_REQUESTS=10000`: requests of `kills`, and of `memory`.
 
-All parts take about a quarter of an hour. Each part's result is kept in `capture.json` in the
+All parts take about half an hour. Each part's result is kept in `capture.json` in the
 bench's cache folder, from which `python -m bench._report capture docs/reference/benchmarks.md`
 makes the tables there.
 """

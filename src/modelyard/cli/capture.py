@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import glob
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from modelyard.capture.reading import literal
 from modelyard.cli import output, parameters, session
 from modelyard.cli.listing import show_all
 from modelyard.client.captures import ALL
@@ -237,9 +237,8 @@ def _show_path(path: Path, form: output.Format) -> None:
 def _count(path: Path) -> int:
     """Rows of a file that was written."""
     if path.suffix == ".csv":
-        usual = csv.field_size_limit(
-            1 << 30
-        )  # of the whole process; a body may be longer than that
+        # A body may be longer than is usual; the limit is the whole process's.
+        usual = csv.field_size_limit(1 << 30)
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 return sum(1 for _ in csv.reader(file)) - 1
@@ -248,7 +247,7 @@ def _count(path: Path) -> int:
     import duckdb  # takes a while, and few commands need it
 
     with duckdb.connect() as connection:
-        return len(connection.read_parquet(glob.escape(str(path))))
+        return len(connection.read_parquet(literal(path)))
 
 
 def _row(segment: Segment) -> list[output.Cell]:

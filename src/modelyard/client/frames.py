@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import tempfile
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from modelyard.capture.reading import literal
 from modelyard.errors import InvalidRequest
 
 
@@ -38,7 +38,7 @@ class Frame:
         with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
             path = Path(folder) / "answer.parquet"
             path.write_bytes(self.parquet)
-            return connection.read_parquet(glob.escape(str(path))).df()
+            return connection.read_parquet(literal(path)).df()
 
     def to_polars(self) -> Any:
         """As a `polars.DataFrame`.

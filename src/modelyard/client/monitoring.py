@@ -113,6 +113,7 @@ class Monitoring(Collection[Service]):
 
         Raises:
             NotFound: There are no captured rows in the window, or there is nothing to compare with.
+            Unavailable: What has come in is still being looked at; ask again in some seconds.
         """
         since, until = window or (so_long_ago(last), datetime.now(UTC))
         params = {"since": as_text(since), "until": as_text(until)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time, timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from modelyard.capture.reading import literal
 from modelyard.errors import InvalidRequest, NotFound
 
 _MOST = 1000
@@ -147,7 +147,7 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with duckdb.connect() as connection:
-            found = connection.execute("SELECT * FROM read_parquet($1)", [glob.escape(str(path))])
+            found = connection.execute("SELECT * FROM read_parquet($1)", [literal(path)])
             names = [column[0] for column in found.description or ()]
             while rows := found.fetchmany(_MOST):
                 for row in rows:
