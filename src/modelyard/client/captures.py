@@ -10,7 +10,7 @@ import httpx2
 from pydantic import TypeAdapter
 
 from modelyard.client.access import service_path
-from modelyard.client.connection import WORKED_OUT, Connection, parse
+from modelyard.client.connection import REWRITTEN, WORKED_OUT, Connection, parse
 from modelyard.client.files import StrPath
 from modelyard.client.frames import Frame
 from modelyard.client.times import as_text
@@ -208,6 +208,7 @@ class Captures:
             content=wanted.model_dump_json().encode(),
             headers={"Content-Type": "application/json"},
             repeatable=True,
+            silence=REWRITTEN,
         )
         return parse(Forgotten, response)
 

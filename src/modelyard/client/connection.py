@@ -39,6 +39,8 @@ SILENCE = 60.0
 """Longest time in seconds without a byte of an answer."""
 WORKED_OUT = 120.0
 """The same where the server works the answer out from records, which it may do for a minute."""
+REWRITTEN = 180.0
+"""The same where the server writes records anew, which it may do for two minutes."""
 _CONNECT = 5.0
 _TIMEOUT = httpx2.Timeout(SILENCE, connect=_CONNECT)
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)

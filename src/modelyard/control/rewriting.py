@@ -27,8 +27,8 @@ from modelyard.store import Database
 _logger = logging.getLogger("modelyard.captures")
 _STRAY = timedelta(hours=1)
 """Age from which a file that nobody knows of is not on its way in any more."""
-_PATIENCE = 120.0
-"""Seconds that new files may take."""
+PATIENCE = 120.0
+"""Seconds that new files may take: less than a client waits for them."""
 
 
 class Rewriting:
@@ -288,7 +288,7 @@ def _overlap(rule: str, field: str) -> bool:
 
 def _rewrite(job: Forgetting) -> list[Rewritten] | None:
     """The new files; None where no record has the field."""
-    done = programs.run("modelyard.capture.forgetting", job=job, patience=_PATIENCE)
+    done = programs.run("modelyard.capture.forgetting", job=job, patience=PATIENCE)
     if done is None:
         raise _not_forgotten("it took too long")
     if done.returncode == NO_FIELD:
@@ -299,7 +299,7 @@ def _rewrite(job: Forgetting) -> list[Rewritten] | None:
 
 
 def _joined(job: Joining) -> list[Joined]:
-    done = programs.run("modelyard.capture.joining", job=job, patience=_PATIENCE)
+    done = programs.run("modelyard.capture.joining", job=job, patience=PATIENCE)
     if done is None or done.returncode:
         raise Unavailable(
             "small files of captured records cannot be joined: "

@@ -18,8 +18,9 @@ from tests.segments import NOON, answered, seal, write
 from modelyard.capture.encrypting import Encryption, public_key
 from modelyard.capture.files import Arrival, CapturedFiles
 from modelyard.capture.jobs import Question
-from modelyard.client.connection import WORKED_OUT
+from modelyard.client.connection import REWRITTEN, WORKED_OUT
 from modelyard.control import captures as captures_module
+from modelyard.control import rewriting as rewriting_module
 from modelyard.control.captures import MOST_QUESTIONS, Captures
 from modelyard.control.quality import Qualities
 from modelyard.control.rewriting import Rewriting
@@ -495,3 +496,4 @@ class TestQuestionsWithoutEnd:
 
 def test_a_client_waits_longer_than_an_answer_may_take() -> None:
     assert captures_module.PATIENCE * 1.5 < WORKED_OUT
+    assert rewriting_module.PATIENCE * 1.5 <= REWRITTEN
